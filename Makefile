@@ -1,0 +1,40 @@
+# Each target does its own set-up on a fresh machine: Python 3.11 or newer and make are all it needs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# Tiny models are quickest on one thread a process, and nothing here may reach a hub.
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+
+.PHONY: help venv demo test lint bench clean
+
+help:  ## show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+venv: $(STAMP)  ## a .venv with everything pinned by constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch hatchling editables
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[train,dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)  ## measure the lab: two families, three model types, three sample sets; a table and a report
+	$(BIN)/corrpo demo --output demo
+
+test: $(STAMP)  ## the test suite
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(STAMP)  ## the benchmarks; every speed is a ratio of two times of one run
+	PYTHONPATH=tests OMP_NUM_THREADS=$$(nproc) $(BIN)/python benchmarks/run.py
+
+clean:  ## remove the .venv, caches and the demo's output
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis demo

@@ -1,0 +1,1 @@
+"""corrpo: measure Entropy-Gradient Inversion in language models, with intervals and controls."""

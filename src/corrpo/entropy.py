@@ -1,0 +1,69 @@
+"""Token entropy and the other quantities that one row of logits gives.
+
+Entropy is H_t = -sum_v p_t(v) log2 p_t(v) in bits, with p_t the softmax at temperature 1 over the full
+vocabulary (METHOD 1). A 150k vocabulary times 4k tokens is 2.4 GB in float32: rows are taken a few at a
+time, so that the working memory stays near `CHUNK_ELEMENTS` numbers whatever the input.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+CHUNK_ELEMENTS = 1 << 22
+
+
+def _row_chunks(rows: Tensor) -> Iterator[slice]:
+    step = max(1, CHUNK_ELEMENTS // max(1, rows.shape[-1]))
+    for start in range(0, rows.shape[0], step):
+        yield slice(start, start + step)
+
+
+def _log_softmax(rows: Tensor) -> Tensor:
+    return torch.log_softmax(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=-1)
+
+
+def token_entropy(logits: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch"]:
+    """Entropy in bits of the distribution that each row of logits defines.
+
+    Args:
+        logits: any floating dtype, any leading shape, the vocabulary last. `-inf` marks a token that
+            cannot be written and adds nothing.
+
+    Returns:
+        The leading shape, in float32, or in float64 for float64 logits; differentiable. A row holding
+        NaN or `+inf` has no distribution and gives NaN.
+
+    Working memory: at most about three times `CHUNK_ELEMENTS` numbers beside the input (without autograd).
+
+    >>> token_entropy(torch.zeros(2, 8)).round(decimals=4)
+    tensor([3., 3.])
+    """
+    rows = logits.reshape(-1, logits.shape[-1])
+    parts = [_entropy_of_rows(rows[chunk]) for chunk in _row_chunks(rows)]
+    if not parts:
+        return rows.new_zeros(logits.shape[:-1], dtype=torch.promote_types(logits.dtype, torch.float32))
+    return torch.cat(parts).reshape(logits.shape[:-1])
+
+
+def _entropy_of_rows(rows: Tensor) -> Tensor:
+    logp = _log_softmax(rows)
+    terms = logp.exp() * logp.masked_fill(logp == -math.inf, 0.0)
+    return (terms.sum(-1) / -math.log(2.0)).abs()
+
+
+def token_logprob(
+    logits: Float[Tensor, "rows vocab"], tokens: Int[Tensor, " rows"]
+) -> Float[Tensor, " rows"]:
+    """Natural log-probability of `tokens[i]` under row i of `logits`, in float32 or better.
+
+    >>> token_logprob(torch.zeros(1, 4), torch.tensor([2])).exp()
+    tensor([0.2500])
+    """
+    parts = [
+        _log_softmax(logits[chunk]).gather(-1, tokens[chunk, None]).squeeze(-1)
+        for chunk in _row_chunks(logits)
+    ]
+    return torch.cat(parts)

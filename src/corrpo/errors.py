@@ -1,0 +1,21 @@
+"""The one exception family of corrpo: what was given, what was expected, what to do next."""
+
+
+class CorrpoError(Exception):
+    """Base of every error that corrpo raises on purpose; the command line prints it without a traceback."""
+
+
+class UnsupportedModelError(CorrpoError):
+    """A model, or an estimator on that model, is outside what corrpo can measure."""
+
+
+class BadInputError(CorrpoError, ValueError):
+    """An argument, a sample or a file does not have the form it must have."""
+
+
+class NonFiniteError(CorrpoError):
+    """A model produced NaN or infinite values where numbers were needed."""
+
+
+class OutputFolderError(CorrpoError):
+    """An output folder cannot be used: other settings, another run, or no room on the disk."""

@@ -1,0 +1,146 @@
+"""`logit_gradient_norms`: the one function in front of the estimators, and its checks."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from corrpo.errors import BadInputError, NonFiniteError
+from corrpo.estimators.exact import exact
+from corrpo.estimators.last import last
+from corrpo.estimators.own import own
+from corrpo.estimators.query import Query, left_as_found
+from corrpo.estimators.reference import reference
+from corrpo.projections import PROJECTIONS, AttentionLayer, find_attention_layers, select_layers
+from corrpo.spectra import check_norm
+
+Estimator = Literal["reference", "exact", "last", "own"]
+Target = Literal["logit", "logprob"]
+ESTIMATORS: dict[str, Callable[[Query], Tensor]] = {
+    "reference": reference,
+    "exact": exact,
+    "last": last,
+    "own": own,
+}
+TARGETS: tuple[str, ...] = get_args(Target)
+
+
+def logit_gradient_norms(
+    model: nn.Module,
+    input_ids: Int[Tensor, " length"],
+    positions: Int[Tensor, " targets"] | Sequence[int],
+    *,
+    estimator: str = "exact",
+    norm: str = "nuclear",
+    target: str = "logit",
+    projections: Sequence[str] = PROJECTIONS,
+    layers: Sequence[int] | None = None,
+    attention_mask: Int[Tensor, " length"] | None = None,
+) -> Float[Tensor, "targets layers projections"]:
+    """Norms of d z_t / d W_X,l for tokens t of one sequence, attention layers l and projections X.
+
+    z_t is the logit (or log-probability) of the token at position t, predicted at t - 1; METHOD 1.
+
+    Args:
+        model: a transformers causal LM. It is put in eval mode for the call, no weight's `.grad` is
+            touched, and mode, requires_grad, hooks and attention backend are left as they were.
+        input_ids: one sequence, prompt and response.
+        positions: indices p >= 1 into `input_ids` of the tokens whose logit is differentiated, in any
+            order.
+        estimator: "exact"; "reference", the slow judge; "last", exact in the last attention layer;
+            "own", an approximation in all layers. METHOD 3.
+        norm: "nuclear", "frobenius", "spectral" or "l1".
+        target: "logit" or "logprob".
+        projections: of "q", "k", "v", "o", in the order of the result.
+        layers: indices of attention layers, negative from the end, in the order of the result; all for
+            None. With "last", the last layer alone.
+        attention_mask: 1 for a token and 0 for padding, on either side; padding is taken away before the
+            sequence is read, and `positions` still index the padded sequence.
+
+    Returns:
+        [targets, layers, projections] on the model's device: float64 for a float64 model, float32 for
+        all others.
+
+    Raises:
+        BadInputError: an argument out of its range; the message says which and what is expected.
+        UnsupportedModelError: the estimator does not fit the model; the message names those that do.
+        NonFiniteError: a logit or a norm is NaN or infinite.
+    """
+    found = find_attention_layers(model)
+    _check_choices(estimator, norm, target, projections)
+    ids, wanted = _without_padding(input_ids, torch.as_tensor(positions, dtype=torch.long), attention_mask)
+    chosen = _layers_for(estimator, found, layers)
+    distinct, order = torch.unique(wanted, sorted=True, return_inverse=True)
+    device = next(model.parameters()).device
+    query = Query(model, ids[None].to(device), distinct.to(device), chosen, tuple(projections), norm, target)
+    if not len(wanted):
+        result = query.empty_result()
+    else:
+        with left_as_found(model):
+            result = ESTIMATORS[estimator](query)[order.to(device)]
+    if not torch.isfinite(result).all():
+        bad = int((~torch.isfinite(result)).flatten(1).any(1).nonzero()[0])
+        raise NonFiniteError(
+            f"the {norm} norm of the gradient at position {int(wanted[bad])} is NaN or infinite; "
+            "try a wider dtype (float32)"
+        )
+    wide = next(model.parameters()).dtype == torch.float64
+    return result if wide else result.float()
+
+
+def _check_choices(estimator: str, norm: str, target: str, projections: Sequence[str]) -> None:
+    check_norm(norm)
+    if estimator not in ESTIMATORS:
+        raise BadInputError(f"estimator {estimator!r} is unknown; expected one of {', '.join(ESTIMATORS)}")
+    if target not in TARGETS:
+        raise BadInputError(f"target {target!r} is unknown; expected one of {', '.join(TARGETS)}")
+    unknown = [kind for kind in projections if kind not in PROJECTIONS]
+    if unknown or not projections or len(set(projections)) < len(projections):
+        raise BadInputError(
+            f"projections={tuple(projections)}: expected distinct names of {PROJECTIONS}, at least one"
+        )
+
+
+def _layers_for(
+    estimator: str, found: list[AttentionLayer], layers: Sequence[int] | None
+) -> list[AttentionLayer]:
+    if estimator != "last":
+        return select_layers(found, layers)
+    if layers is not None and select_layers(found, layers) != found[-1:]:
+        raise BadInputError(
+            f"layers={list(layers)}: estimator 'last' covers the last attention layer alone "
+            f"({len(found) - 1}); use 'exact', 'own' or 'reference' for others"
+        )
+    return found[-1:]
+
+
+def _without_padding(
+    input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The sequence without padding and the positions in it; checks both."""
+    if input_ids.dim() != 1 or input_ids.is_floating_point():
+        raise BadInputError(
+            f"input_ids has shape {tuple(input_ids.shape)} and dtype {input_ids.dtype}; expected one "
+            "sequence of token ids, LongTensor [length]"
+        )
+    length = len(input_ids)
+    kept = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    if kept.shape != input_ids.shape:
+        raise BadInputError(
+            f"attention_mask has shape {tuple(kept.shape)}, input_ids {tuple(input_ids.shape)}"
+        )
+    kept = kept.bool()
+    shifted = kept.long().cumsum(0) - 1
+    positions = positions.to(input_ids.device)
+    inside = (positions >= 1) & (positions < length)
+    if inside.all():
+        inside = kept[positions] & (shifted[positions] >= 1)
+    if not inside.all():
+        bad = int(positions[~inside][0])
+        raise BadInputError(
+            f"position {bad} cannot be measured in a sequence of {int(kept.sum())} tokens: expected "
+            f"positions in [1, {length - 1}] that are not padding and have a token before them"
+        )
+    return input_ids[kept], shifted[positions]

@@ -1,0 +1,122 @@
+"""`last`: closed forms for the last attention layer, exact there, from one forward and one short backward.
+
+After the last attention layer everything acts on each position alone, so one backward of sum_t z_t gives
+every token its own derivatives at the outputs of o_proj and q_proj and of the attention itself (METHOD 4).
+With t' = t - 1 the position where token t is predicted, g^h the derivative at the output of head h, alpha
+its attention weights and x the inputs of the projections:
+
+- O and Q have rank one: |delta| |a| at t'.
+- V: sum_h g^h c_h^T in the rows of h's key-value head, c_h = sum_s alpha^h_t's x_s; rank at most H.
+- K: beta^h_t's = alpha^h_t's (g^h . v_s - g^h . out^h) / sqrt(d_head); the derivative at the key of s is
+  sum_h beta^h_t's q^h_t', taken back through rotary embedding and key norm by autograd.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from corrpo.errors import UnsupportedModelError
+from corrpo.estimators.attention import BACKEND, AttentionCall, recorded_calls
+from corrpo.estimators.query import Query, attention_backend, observed, target_scores
+from corrpo.projections import PROJECTIONS
+from corrpo.spectra import product_norm, rank_one_norm, row_factor
+
+_GROUP_ELEMENTS = 1 << 25
+
+
+def last(query: Query) -> Tensor:
+    """Norms [n, 1, projections] (float64) in the last attention layer, `reference`'s but for rounding."""
+    whole = replace(query, projections=PROJECTIONS)
+    prefix = int(query.positions[-1])
+    with (
+        attention_backend(query.model, BACKEND, "last", "'exact' or 'reference'"),
+        recorded_calls() as calls,
+        observed(whole) as record,
+    ):
+        scores = target_scores(query, query.positions, prefix)
+    call, attended = calls[query.layers[0].attention]
+    io = dict(zip(PROJECTIONS, record, strict=True))
+    wanted = [io["q"][1], io["o"][1], attended]
+    delta_q, delta_o, g = torch.autograd.grad(scores.sum(), wanted, retain_graph=True)
+    _check_positionwise(query, delta_o)
+    columns = {
+        "q": lambda: rank_one_norm(delta_q[0, query.rows], io["q"][0][0, query.rows], query.norm),
+        "o": lambda: rank_one_norm(delta_o[0, query.rows], io["o"][0][0, query.rows], query.norm),
+        "v": lambda: _value_norms(query, call, g, *io["v"]),
+        "k": lambda: _key_norms(query, call, g, attended, *io["k"]),
+    }
+    return torch.stack([columns[kind]() for kind in query.projections], dim=-1)[:, None].detach()
+
+
+def _check_positionwise(query: Query, delta_o: Tensor) -> None:
+    """Positions that predict no target must get no gradient, or something after the layer mixes positions."""
+    others = delta_o[0].clone()
+    others[query.rows] = 0
+    if others.any():
+        raise UnsupportedModelError(
+            f"estimator 'last' needs everything after {query.layers[0].name} to act on each position alone, "
+            f"which {type(query.model).__name__} does not do; use 'exact' or 'reference'"
+        )
+
+
+def _groups(query: Query, elements_per_target: int) -> list[slice]:
+    """Neighbouring targets, as many at once as keep the working tensors bounded."""
+    step = max(1, min(32, _GROUP_ELEMENTS // max(1, elements_per_target)))
+    n = len(query.positions)
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+def _at_rows(tensor: Tensor, rows: Tensor, kv_heads: int) -> Tensor:
+    """Rows of [1, H, T, d] as [H_kv, H / H_kv, rows, d]."""
+    return tensor[0].unflatten(0, (kv_heads, -1))[:, :, rows]
+
+
+def _value_norms(query: Query, call: AttentionCall, g: Tensor, inputs: Tensor, output: Tensor) -> Tensor:
+    """Norms [n] of the gradients of V, from factors with one row per head."""
+    if not torch.equal(call.value[0].transpose(0, 1).flatten(1), output[0]):
+        raise UnsupportedModelError(
+            f"estimator 'last' needs the values of attention to be the outputs of v_proj, and "
+            f"{query.layers[0].name} changes them in between; use 'exact' or 'reference'"
+        )
+    kv_heads, width = call.key.shape[1], output.shape[-1]
+    heads = call.query.shape[1]
+    norms = []
+    for group in _groups(query, heads * (width + inputs.shape[-1])):
+        rows = query.rows[group]
+        alpha, _ = call.weights(rows)
+        c = torch.matmul(alpha.to(inputs.dtype), inputs[0])  # [H_kv, groups, m, d_in]
+        g_rows = _at_rows(g, rows, kv_heads)
+        placed = g_rows.new_zeros(*g_rows.shape[:3], kv_heads, g_rows.shape[-1])
+        for head in range(kv_heads):
+            placed[head, :, :, head] = g_rows[head]
+        norms.append(product_norm(_by_target(placed.flatten(3)), _by_target(c), query.norm))
+    return torch.cat(norms)
+
+
+def _by_target(tensor: Tensor) -> Tensor:
+    """[H_kv, groups, m, d] to [m, H, d]."""
+    return tensor.flatten(0, 1).transpose(0, 1)
+
+
+def _key_norms(
+    query: Query, call: AttentionCall, g: Tensor, attended: Tensor, inputs: Tensor, output: Tensor
+) -> Tensor:
+    """Norms [n] of the gradients of K, from the derivatives at k_proj's output over each target's prefix."""
+    kv_heads, width = call.key.shape[1], output.shape[-1]
+    factor = inputs[0].detach() if query.norm == "l1" else row_factor(inputs[0].detach())
+    norms = []
+    for group in _groups(query, output.shape[1] * (width + call.query.shape[1])):
+        rows = query.rows[group]
+        prefix = int(rows[-1]) + 1
+        alpha, slope = call.weights(rows)
+        g_rows, out_rows, q_rows = (_at_rows(x, rows, kv_heads) for x in (g, attended, call.query))
+        centred = torch.matmul(g_rows, call.value[0, :, None].mT) - (g_rows * out_rows).sum(-1, keepdim=True)
+        beta = (alpha * centred * slope * call.scaling).to(q_rows.dtype)
+        at_keys = torch.einsum("jgms,jgmd->mjsd", beta, q_rows)
+        (delta,) = torch.autograd.grad(
+            call.key, output, at_keys[:, None], is_grads_batched=True, retain_graph=True
+        )
+        cut = factor[:prefix] if query.norm == "l1" else factor[:prefix, : min(prefix, factor.shape[1])]
+        norms.append(product_norm(delta[:, 0, :prefix], cut, query.norm))
+    return torch.cat(norms)

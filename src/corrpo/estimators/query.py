@@ -1,0 +1,187 @@
+"""What an estimator is asked, and the model made ready to answer and left as it was found."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from corrpo.errors import NonFiniteError, UnsupportedModelError
+from corrpo.projections import AttentionLayer
+
+
+@dataclass(frozen=True)
+class Query:
+    """One sequence and the gradients wanted of it.
+
+    Attributes:
+        model: a causal LM, already in eval mode.
+        input_ids: LongTensor [1, T], without padding, on the model's device.
+        positions: LongTensor [n], ascending and distinct, each in [1, T-1]: the tokens whose logit,
+            predicted at position - 1, is differentiated. On the model's device.
+        layers: the attention layers measured.
+        projections: the projections measured, of "q", "k", "v", "o".
+        norm: one of `corrpo.spectra.NORMS`.
+        target: "logit" or "logprob".
+    """
+
+    model: nn.Module
+    input_ids: Tensor
+    positions: Tensor
+    layers: list[AttentionLayer]
+    projections: tuple[str, ...]
+    norm: str
+    target: str
+
+    @property
+    def rows(self) -> Tensor:
+        """LongTensor [n]: the positions at which the targets are predicted, position - 1."""
+        return self.positions - 1
+
+    @property
+    def tokens(self) -> Tensor:
+        """LongTensor [n]: the ids of the tokens that were written."""
+        return self.input_ids[0, self.positions]
+
+    def empty_result(self) -> Tensor:
+        """Zeros of the shape that estimators return: [n, layers, projections], float64."""
+        shape = (len(self.positions), len(self.layers), len(self.projections))
+        return self.input_ids.new_zeros(shape, dtype=torch.float64)
+
+
+def target_scores(query: Query, positions: Tensor, prefix: int) -> Tensor:
+    """The differentiable scores z of the tokens at `positions`, from one forward of `prefix` tokens.
+
+    Args:
+        query: the sequence, the model and the target.
+        positions: LongTensor [m], all at most `prefix`.
+        prefix: how many tokens are read; at least max(positions).
+
+    Returns:
+        [m]: raw logits, or natural log-probabilities.
+
+    Raises:
+        NonFiniteError: a score is NaN or infinite.
+    """
+    tokens = query.input_ids[0, positions]
+    inputs = {"input_ids": query.input_ids[:, :prefix], "use_cache": False, "logits_to_keep": positions - 1}
+    with target_columns_only(query.model, tokens if query.target == "logit" else None) as only_columns:
+        logits = query.model(**inputs).logits[0]
+    if only_columns:
+        scores = logits[:, 0]
+    elif query.target == "logit":
+        scores = logits.gather(-1, tokens[:, None])[:, 0]
+    else:
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        scores = torch.log_softmax(wide, dim=-1).gather(-1, tokens[:, None])[:, 0]
+    if not torch.isfinite(scores).all():
+        worst = int(positions[~torch.isfinite(scores)][0])
+        raise NonFiniteError(
+            f"the {query.target} of the token at position {worst} is NaN or infinite; check the weights, "
+            "and try a wider dtype (float32)"
+        )
+    return scores
+
+
+@contextmanager
+def target_columns_only(model: nn.Module, tokens: Tensor | None) -> Iterator[bool]:
+    """Let a plain linear head compute, at kept position i, the logit of `tokens[i]` alone.
+
+    The head is the largest matrix of many models and its gradient is dense; only one column of it is
+    differentiated. What the model does to its logits afterwards (soft-capping, scaling) acts on each
+    alone and is kept. Yields False, and changes nothing, where the head is not a plain linear module or
+    `tokens` is None.
+    """
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None  # pyright: ignore
+    if tokens is None or type(head) is not nn.Linear or "forward" in head.__dict__:
+        yield False
+        return
+
+    def columns(hidden: Tensor) -> Tensor:
+        picked = (hidden * head.weight[tokens].to(hidden.device)).sum(-1, keepdim=True)
+        return picked if head.bias is None else picked + head.bias[tokens, None]
+
+    head.forward = columns  # pyright: ignore
+    try:
+        yield True
+    finally:
+        del head.forward
+
+
+@contextmanager
+def observed(query: Query) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Record (input, output) of every measured projection, layers outside, projections inside.
+
+    An output that carries no graph is made a leaf that requires grad, so the graph starts at the first
+    measured projection and no weight needs a gradient. Filled when the forward pass has run.
+    """
+    record: list[tuple[Tensor, Tensor]] = [None] * (len(query.layers) * len(query.projections))  # type: ignore
+    handles = []
+
+    def hook(slot: int):
+        def keep(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            if not output.requires_grad:
+                output.requires_grad_(True)
+            record[slot] = (args[0], output)
+
+        return keep
+
+    try:
+        for i, layer in enumerate(query.layers):
+            for j, kind in enumerate(query.projections):
+                slot = i * len(query.projections) + j
+                handles.append(layer.projections[kind].register_forward_hook(hook(slot)))
+        yield record
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def left_as_found(model: nn.Module) -> Iterator[None]:
+    """Eval mode and no weight requiring grad inside; each module's mode and each flag restored after."""
+    modes = [(module, module.training) for module in model.modules()]
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    model.eval()
+    try:
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, requires_grad in flags:
+            parameter.requires_grad_(requires_grad)
+
+
+@contextmanager
+def attention_backend(model: nn.Module, name: str, estimator: str, fitting: str) -> Iterator[None]:
+    """Run `model` with the attention function registered as `name`, and give it back its own after.
+
+    Raises:
+        UnsupportedModelError: the model does not take its attention function from transformers'
+            AttentionInterface; `fitting` names the estimators that do not need it to.
+    """
+    swap = getattr(model, "set_attn_implementation", None)
+    can_swap = getattr(model, "_can_set_attn_implementation", None)
+    if swap is None or can_swap is None or not can_swap():
+        raise UnsupportedModelError(
+            f"estimator {estimator!r} replaces the attention function, and {type(model).__name__} does not "
+            f"take its own from transformers' AttentionInterface; use {fitting}"
+        )
+    configs = _attention_configs(model)
+    before = [(config, config._attn_implementation) for config in configs.values()]
+    swap(name)
+    try:
+        yield
+    finally:
+        for config, implementation in before:
+            config._attn_implementation = implementation
+
+
+def _attention_configs(model: nn.Module) -> dict[int, Any]:
+    configs = (getattr(module, "config", None) for module in model.modules())
+    return {id(config): config for config in configs if hasattr(config, "_attn_implementation")}

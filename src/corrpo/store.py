@@ -1,0 +1,170 @@
+"""Files of a measurement: written whole or not at all, resumable, one writer at a time.
+
+While a run goes on, its folder holds `settings.json` and one `parts/NAME.*` per finished piece of work. When
+it is done, the parts have become the final files and are gone. A run that finds a folder of other settings
+refuses it and names what differs.
+"""
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from corrpo.errors import BadInputError, OutputFolderError
+
+SETTINGS = "settings.json"
+LOCK = ".lock"
+PARTS = "parts"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it becomes `path` at the end, and vanishes on an error.
+
+    Raises:
+        OutputFolderError: the disk is full, or the folder cannot be written to. Files that were already
+            complete stay as they are.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputFolderError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputFolderError(
+            f"no room on the disk to write {path}; what was finished before is kept: free some room and run "
+            "the same command again to go on"
+        )
+    return OutputFolderError(f"cannot write {path}: {error.strerror or error}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file whole; a lone surrogate is written as its escape `\\udXXX`."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole, readable by every parser: NaN and infinities are refused."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_parquet(path: Path, table: pl.DataFrame) -> None:
+    """Write a Parquet file whole."""
+    with whole_file(path) as temporary:
+        table.write_parquet(temporary)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        BadInputError: the file is missing or is not JSON; names the file and the line.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInputError(f"{path} does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path} is not valid JSON: {error}") from error
+
+
+class RunFolder:
+    """The output folder of one run: claimed, compared with earlier settings, filled part by part.
+
+    Args:
+        path: the folder; made if missing.
+        settings: everything that decides the results, JSON-safe.
+
+    Raises:
+        OutputFolderError: another process writes to it; it holds a run with other settings (names them);
+            it holds other files; it cannot be written to.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]):
+        self.path = path
+        self.settings = settings
+
+    @contextmanager
+    def claimed(self) -> Iterator["RunFolder"]:
+        """Hold the folder alone: check it, write the settings, and let go at the end."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / LOCK).open("w")
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputFolderError(
+                    f"{self.path}: another process is writing there; wait for it, or give another --output"
+                ) from None
+            self._check_settings()
+            yield self
+            (self.path / LOCK).unlink(missing_ok=True)
+
+    def _check_settings(self) -> None:
+        known = self.path / SETTINGS
+        if not known.exists():
+            strangers = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+            if strangers:
+                raise OutputFolderError(
+                    f"{self.path} holds files that are not of this run ({', '.join(strangers[:5])}); give an "
+                    "empty or a new folder as --output"
+                )
+            write_json(known, self.settings)
+            return
+        differences = _differences(read_json(known), self.settings)
+        if differences:
+            raise OutputFolderError(
+                f"{self.path} holds a run with other settings: {'; '.join(differences)}. Use the same "
+                "settings to go on with it, or give another --output"
+            )
+
+    def part(self, name: str, suffix: str) -> Path:
+        """The path of one part."""
+        return self.path / PARTS / f"{name}{suffix}"
+
+    def part_once(self, name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """The table of a part: read if it was finished before, else made and written whole."""
+        path = self.part(name, ".parquet")
+        if path.exists():
+            return pl.read_parquet(path)
+        table = make()
+        write_parquet(path, table)
+        return table
+
+    def drop_parts(self) -> None:
+        """Remove the parts, once the final files are written."""
+        folder = self.path / PARTS
+        for path in sorted(folder.glob("*")) if folder.exists() else []:
+            path.unlink()
+        if folder.exists():
+            folder.rmdir()
+
+
+def _differences(before: Any, now: Any, name: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(key for key in now if key not in before)]
+        return [
+            line
+            for key in keys
+            for line in _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+        ]
+    return [] if before == now else [f"{name} was {before!r}, now {now!r}"]

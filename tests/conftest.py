@@ -1,0 +1,34 @@
+"""Shape checks on every call of corrpo, and a quiet, offline, deterministic environment."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("corrpo", "beartype.beartype")
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny tensors are quickest on one thread."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def no_shape_checks():
+    """What a user meets without the test suite's shape checks: the function beneath the decorators."""
+
+    def unwrapped(function):
+        while hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        return function
+
+    return unwrapped
