@@ -32,3 +32,23 @@ def no_shape_checks():
         return function
 
     return unwrapped
+
+
+@pytest.fixture
+def lab_tokenizer():
+    """The lab's character tokenizer, fresh for each test."""
+    from transformers import AutoTokenizer
+
+    from corrpo.lab import checkpoint
+
+    return AutoTokenizer.from_pretrained(checkpoint("qwen2", "base"))
+
+
+@pytest.fixture
+def lab_model():
+    """A small trained model: the lab's Qwen2 base."""
+    from transformers import AutoModelForCausalLM
+
+    from corrpo.lab import checkpoint
+
+    return AutoModelForCausalLM.from_pretrained(checkpoint("qwen2", "base")).eval()

@@ -1,1 +1,47 @@
-"""corrpo: measure Entropy-Gradient Inversion in language models, with intervals and controls."""
+"""corrpo: measure Entropy-Gradient Inversion in language models, with intervals and controls.
+
+>>> import corrpo, torch
+>>> corrpo.token_entropy(torch.zeros(4)).item()
+2.0
+
+Names are imported when they are first used, so that `import corrpo` is quick.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from corrpo.entropy import token_entropy
+    from corrpo.errors import CorrpoError
+    from corrpo.estimators import logit_gradient_norms
+    from corrpo.fingerprint import Fingerprint
+    from corrpo.measurement import MeasureOptions, measure
+    from corrpo.models import load_model
+
+__version__ = version("corrpo")
+__all__ = [
+    "CorrpoError",
+    "Fingerprint",
+    "MeasureOptions",
+    "load_model",
+    "logit_gradient_norms",
+    "measure",
+    "token_entropy",
+]
+
+_HOMES = {
+    "CorrpoError": "corrpo.errors",
+    "Fingerprint": "corrpo.fingerprint",
+    "MeasureOptions": "corrpo.measurement",
+    "load_model": "corrpo.models",
+    "logit_gradient_norms": "corrpo.estimators",
+    "measure": "corrpo.measurement",
+    "token_entropy": "corrpo.entropy",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'corrpo' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

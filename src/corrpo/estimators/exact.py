@@ -6,6 +6,8 @@ neighbouring positions, the last group first; a group reads and differentiates o
 targets depend on. The row factor of A found for the first, longest group serves the shorter ones.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -22,13 +24,19 @@ def exact(query: Query) -> Tensor:
     result = query.empty_result()
     factors: dict[int, Tensor] = {}
     with attention_backend(query.model, "eager", "exact", "'reference'"):
-        end = len(query.positions)
-        while end > 0:
-            prefix = int(query.positions[end - 1])
-            start = max(0, end - targets_per_pass(query, prefix))
-            _measure_group(query, slice(start, end), prefix, factors, result)
-            end = start
+        for group, prefix in groups(query):
+            _measure_group(query, group, prefix, factors, result)
     return result
+
+
+def groups(query: Query) -> Iterator[tuple[slice, int]]:
+    """Neighbouring targets taken together and the prefix they need, from the end of the sequence."""
+    end = len(query.positions)
+    while end > 0:
+        prefix = int(query.positions[end - 1])
+        start = max(0, end - targets_per_pass(query, prefix))
+        yield slice(start, end), prefix
+        end = start
 
 
 def _measure_group(

@@ -1,0 +1,256 @@
+"""`measure`: from a model and samples to a fingerprint, piece by piece, so that it can stop and go on.
+
+Our choices where the sources are silent: a generated response includes the end-of-sequence token that the
+model wrote; responses are read at temperature 1 over the full vocabulary however they were drawn; a
+generated response of a single token is left out and listed as skipped.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from corrpo.errors import BadInputError
+from corrpo.fingerprint import Fingerprint
+from corrpo.generation import generate
+from corrpo.measurement.options import MeasureOptions
+from corrpo.measurement.summary import summarise
+from corrpo.measurement.tokens import TOKENS_SCHEMA, measure_response
+from corrpo.models import describe_model, untrained_model
+from corrpo.samples import (
+    Sample,
+    as_samples,
+    encode_prompt,
+    encode_response,
+    samples_digest,
+)
+from corrpo.store import RunFolder
+
+_RESPONSES_SCHEMA = {
+    "id": pl.String,
+    "prompt": pl.String,
+    "response": pl.String,
+    "answer": pl.String,
+    "prompt_tokens": pl.Int64,
+    "response_tokens": pl.Int64,
+    "finished": pl.Boolean,
+    "response_ids": pl.List(pl.Int64),
+}
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One sample ready to be answered: prompt ids, and response ids if the response was given."""
+
+    sample: Sample
+    prompt_ids: list[int]
+    response_ids: list[int] | None
+
+
+def measure(
+    model: Any,
+    tokenizer: Any,
+    samples: Path | str | Iterable[Sample | Mapping[str, Any]],
+    *,
+    output: Path | str | None = None,
+    name: str | None = None,
+    revision: str | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> Fingerprint:
+    """Measure the Entropy-Gradient Inversion of a causal LM on samples.
+
+    Args:
+        model: a transformers causal LM; left as found.
+        tokenizer: its tokenizer.
+        samples: a JSONL file, or dicts {"prompt", "response", "answer", "id"}; see `load_samples`. A sample
+            without a response is answered by the model.
+        output: a folder. Each finished response and measurement is kept there at once, the same call goes
+            on where it stopped, and the finished fingerprint is saved there. None keeps all in memory.
+        name: the model's name in the fingerprint; its own if not given.
+        revision: likewise.
+        progress: show a progress bar with the time left.
+        **options: fields of `MeasureOptions`.
+
+    Returns:
+        The `Fingerprint`.
+
+    Raises:
+        BadInputError: an option or a sample that cannot be used, before anything is computed.
+        NonFiniteError: NaN or infinite logits or gradients; names the sample.
+        UnsupportedModelError: the estimator does not fit the model.
+        OutputFolderError: see `RunFolder`.
+    """
+    settings = _options(options)
+    given = as_samples(samples)
+    work = [_encode(sample, model, tokenizer, settings) for sample in given]
+    described = describe_model(model, name, revision)
+    sample_set = {
+        "name": Path(samples).stem if isinstance(samples, Path | str) else "samples",
+        "digest": samples_digest(given),
+    }
+    identity = {"model": described, "samples": sample_set, "settings": settings.as_dict()}
+    with ExitStack() as stack:
+        once: Callable[[str, Callable[[], pl.DataFrame]], pl.DataFrame] = lambda _name, make: make()  # noqa: E731
+        folder = None
+        if output is not None:
+            folder = stack.enter_context(RunFolder(Path(output), identity).claimed())
+            if (folder.path / "fingerprint.json").exists():
+                return Fingerprint.load(folder.path)
+            once = folder.part_once
+        bar = stack.enter_context(_progress_bar(progress))
+        responses = _respond(model, tokenizer, work, settings, once, bar)
+        prompts = {item.sample.id: item.prompt_ids for item in work}
+        tokens = _read(model, tokenizer, prompts, responses, settings, once, bar, "tokens")
+        control = None
+        if settings.untrained:
+            fresh = untrained_model(model, settings.seed)
+            control = _read(fresh, tokenizer, prompts, responses, settings, once, bar, "untrained")
+        fingerprint = summarise(identity, responses, tokens, control, settings)
+        if folder is not None:
+            fingerprint.save(folder.path)
+            folder.drop_parts()
+    return fingerprint
+
+
+def _options(options: dict[str, Any]) -> MeasureOptions:
+    known = MeasureOptions.__dataclass_fields__
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise BadInputError(f"measure has no option {unknown[0]!r}; it has {', '.join(known)}")
+    return MeasureOptions(**options)
+
+
+def _encode(sample: Sample, model: Any, tokenizer: Any, settings: MeasureOptions) -> _Work:
+    """Token ids of one sample, with all that can be checked before anything is computed."""
+    prompt_ids = encode_prompt(sample, tokenizer, settings.template)
+    response_ids = None if sample.response is None else encode_response(sample, tokenizer)
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    least = len(prompt_ids) + (2 if response_ids is None else len(response_ids))
+    if context is not None and least > context:
+        what = "" if response_ids is None else f" and its response of {len(response_ids)}"
+        raise BadInputError(
+            f"{sample.where}: the prompt of {len(prompt_ids)} tokens{what} does not fit into the model's "
+            f"context of {context}; shorten the sample or leave it out"
+        )
+    vocabulary = model.get_input_embeddings().num_embeddings
+    largest = max([*prompt_ids, *(response_ids or [])])
+    if largest >= vocabulary:
+        raise BadInputError(
+            f"{sample.where}: the tokenizer gives token {largest}, and the model knows {vocabulary}; is this "
+            "the model's own tokenizer?"
+        )
+    return _Work(sample, prompt_ids, response_ids)
+
+
+def _respond(
+    model: Any, tokenizer: Any, work: list[_Work], settings: MeasureOptions, once: Callable, bar: Progress
+) -> pl.DataFrame:
+    """The responses of all samples, given or generated, in batches of the file's order."""
+    task = bar.add_task("responses", total=len(work))
+    parts = []
+    for start in range(0, len(work), settings.batch_size):
+        batch = work[start : start + settings.batch_size]
+        number = start // settings.batch_size
+        parts.append(
+            once(
+                f"responses-{number:06d}",
+                lambda batch=batch, number=number: _respond_batch(model, tokenizer, batch, settings, number),
+            )
+        )
+        bar.advance(task, len(batch))
+    return pl.concat(parts)
+
+
+def _respond_batch(
+    model: Any, tokenizer: Any, batch: list[_Work], settings: MeasureOptions, number: int
+) -> pl.DataFrame:
+    asked = [item for item in batch if item.response_ids is None]
+    written = iter(())
+    if asked:
+        context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        room = settings.max_new_tokens
+        if context is not None:
+            room = min(room, context - max(len(item.prompt_ids) for item in asked))
+        written = iter(
+            generate(
+                model,
+                tokenizer,
+                [item.prompt_ids for item in asked],
+                max_new_tokens=room,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                seed=settings.seed * 1_000_003 + number,
+            )
+        )
+    rows = []
+    for item in batch:
+        generation = next(written) if item.response_ids is None else None
+        ids = item.response_ids if generation is None else generation.ids
+        assert ids is not None
+        finished = True if generation is None else generation.finished
+        text = item.sample.response
+        if text is None:
+            shown = ids[:-1] if finished else ids
+            text = tokenizer.decode(shown, skip_special_tokens=False)
+        rows.append(
+            {
+                "id": item.sample.id,
+                "prompt": json.dumps(item.sample.prompt),
+                "response": text,
+                "answer": item.sample.answer,
+                "prompt_tokens": len(item.prompt_ids),
+                "response_tokens": len(ids),
+                "finished": finished,
+                "response_ids": ids,
+            }
+        )
+    return pl.DataFrame(rows, schema=_RESPONSES_SCHEMA)
+
+
+def _read(
+    model: Any,
+    tokenizer: Any,
+    prompts: dict[str, list[int]],
+    responses: pl.DataFrame,
+    settings: MeasureOptions,
+    once: Callable,
+    bar: Progress,
+    kind: str,
+) -> pl.DataFrame:
+    """The token rows of every response of at least two tokens; the bar counts tokens."""
+    rows = responses.filter(pl.col("response_tokens") >= 2)
+    task = bar.add_task(kind, total=int(rows["response_tokens"].sum()))
+    parts = [pl.DataFrame(schema=TOKENS_SCHEMA)]
+    for number, row in enumerate(rows.iter_rows(named=True)):
+        ids, sample = row["response_ids"], row["id"]
+
+        def make(ids=ids, sample=sample) -> pl.DataFrame:
+            return measure_response(model, tokenizer, prompts[sample], ids, sample, settings)
+
+        parts.append(once(f"{kind}-{number:06d}", make))
+        bar.advance(task, len(ids))
+    return pl.concat(parts)
+
+
+def _progress_bar(shown: bool) -> Progress:
+    columns = (
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, disable=not shown)

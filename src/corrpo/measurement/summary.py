@@ -1,0 +1,103 @@
+"""From token rows to a fingerprint: the five correlations and the account of what was measured."""
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import polars as pl
+
+from corrpo.fingerprint import Fingerprint
+from corrpo.measurement.options import MeasureOptions
+from corrpo.statistics import Correlation, correlate
+
+_HOW = {
+    "spearman": ("spearman", "position"),
+    "pearson": ("pearson", "position"),
+    "spearman_by_token": ("spearman", "token"),
+    "pearson_by_token": ("pearson", "token"),
+    "position_partial": ("partial_spearman", "position"),
+}
+
+
+def summarise(
+    identity: dict[str, Any],
+    responses: pl.DataFrame,
+    tokens: pl.DataFrame,
+    control: pl.DataFrame | None,
+    settings: MeasureOptions,
+) -> Fingerprint:
+    """The fingerprint of measured tokens.
+
+    Args:
+        identity: model, samples (name and digest) and settings, as they go into the fingerprint.
+        responses: columns of `Fingerprint.responses` and response_ids.
+        tokens: columns of `Fingerprint.tokens`.
+        control: the tokens of the untrained control, or None.
+        settings: for the intervals and p-values.
+    """
+    skipped = responses.filter(pl.col("response_tokens") < 2)
+    measured = tokens.filter(pl.col("strength").is_not_null())
+    statistics = correlations(tokens, settings)
+    samples = identity["samples"] | {
+        "given": responses.height,
+        "measured": tokens["sample"].n_unique(),
+        "skipped": [
+            {"sample": name, "reason": "the model wrote a single token"} for name in skipped["id"].to_list()
+        ],
+        "response_tokens": tokens.height,
+        "measured_tokens": measured.height,
+        "subsampling": subsampling_error(statistics["spearman"].value, measured.height, tokens.height),
+    }
+    return Fingerprint(
+        model=identity["model"],
+        samples=samples,
+        settings=identity["settings"],
+        versions={name: version(name) for name in ("corrpo", "torch", "transformers")}
+        | {"python": platform.python_version()},
+        statistics=statistics,
+        tokens=tokens,
+        responses=responses.drop("response_ids"),
+        untrained=None if control is None else correlations(control, settings),
+        untrained_tokens=control,
+    )
+
+
+def correlations(tokens: pl.DataFrame, settings: MeasureOptions) -> dict[str, Correlation]:
+    """The five correlations of `corrpo.fingerprint.STATISTICS` over the measured rows of `tokens`."""
+    rows = tokens.filter(pl.col("strength").is_not_null())
+    if not rows.height:
+        nothing = Correlation(None, None, None, None, 0, 0, "no response of two tokens or more")
+        return dict.fromkeys(_HOW, nothing)
+    return {
+        name: correlate(
+            rows["entropy_bits"].to_numpy(),
+            rows["strength"].to_numpy(),
+            rows["sample"].to_numpy(),
+            method=method,
+            by=by,
+            position=rows["position"].to_numpy(),
+            token_id=rows["token_id"].to_numpy(),
+            confidence=settings.confidence,
+            resamples=settings.resamples,
+            permutations=settings.permutations,
+            seed=settings.seed,
+        )
+        for name, (method, by) in _HOW.items()
+    }
+
+
+def subsampling_error(rho: float | None, measured: int, written: int) -> dict[str, Any] | None:
+    """What measuring `measured` of `written` tokens costs in precision; None if all were measured.
+
+    Returns:
+        measured, written, and standard_error: that of Spearman's rho over the tokens drawn about the rho
+        over all n tokens written, (1 - rho^2) sqrt((1 + rho^2 / 2) / (m - 3) (1 - m / n)): Bonett and
+        Wright (2000), brought back from Fisher's z, with the finite-population factor. The reported interval, which resamples samples, contains it.
+    """
+    if measured == written:
+        return None
+    error = None
+    if rho is not None and measured > 3:
+        kept = (1 - measured / written) / (measured - 3)
+        error = (1 - rho * rho) * ((1 + rho * rho / 2) * kept) ** 0.5
+    return {"measured": measured, "written": written, "standard_error": error}

@@ -1,0 +1,104 @@
+"""The token rows of one response: entropy, log-probability, logit and gradient strength of each token."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from corrpo.entropy import token_entropy, token_logprob
+from corrpo.errors import NonFiniteError
+from corrpo.estimators import logit_gradient_norms
+from corrpo.measurement.options import MeasureOptions
+from corrpo.samples import token_texts
+
+TOKENS_SCHEMA = {
+    "sample": pl.String,
+    "position": pl.Int32,
+    "token_id": pl.Int64,
+    "token": pl.String,
+    "entropy_bits": pl.Float64,
+    "logprob": pl.Float64,
+    "target_logit": pl.Float64,
+    "strength": pl.Float64,
+    "norms": pl.List(pl.List(pl.Float64)),
+}
+
+
+def measure_response(
+    model: Any,
+    tokenizer: Any,
+    prompt_ids: list[int],
+    response_ids: list[int],
+    sample: str,
+    settings: MeasureOptions,
+) -> pl.DataFrame:
+    """The rows of one response, in the columns of `Fingerprint.tokens`.
+
+    Raises:
+        NonFiniteError: names the sample.
+    """
+    device = next(model.parameters()).device
+    ids = torch.tensor(prompt_ids + response_ids, device=device)
+    n = len(response_ids)
+    written = ids[len(prompt_ids) :]
+    with torch.no_grad():
+        logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=n + 1).logits[0, :-1]
+    entropy = token_entropy(logits)
+    if not torch.isfinite(entropy).all():
+        place = int((~torch.isfinite(entropy)).nonzero()[0])
+        raise NonFiniteError(
+            f"sample {sample!r}: the logits of response token {place} are NaN or infinite; what was measured "
+            "before is kept. Check the weights, try a wider dtype (float32), or leave the sample out"
+        )
+    chosen = stratified_positions(n, settings.max_tokens, settings.seed, sample)
+    try:
+        norms = logit_gradient_norms(
+            model,
+            ids,
+            torch.from_numpy(chosen) + len(prompt_ids),
+            estimator=settings.estimator,
+            norm=settings.norm,
+            target=settings.target,
+            projections=settings.projections,
+            layers=settings.layers,
+        )
+    except NonFiniteError as error:
+        raise NonFiniteError(f"sample {sample!r}: {error}") from error
+    by_token: list[list[list[float]] | None] = [None] * n
+    strength: list[float | None] = [None] * n
+    for place, token_norms in zip(chosen.tolist(), norms.double().cpu(), strict=True):
+        by_token[place] = token_norms.tolist()
+        strength[place] = token_norms.mean().item()
+    return pl.DataFrame(
+        {
+            "sample": [sample] * n,
+            "position": list(range(n)),
+            "token_id": response_ids,
+            "token": token_texts(tokenizer, response_ids),
+            "entropy_bits": entropy.double().tolist(),
+            "logprob": token_logprob(logits, written).double().tolist(),
+            "target_logit": logits.gather(-1, written[:, None])[:, 0].double().tolist(),
+            "strength": strength,
+            "norms": by_token,
+        },
+        schema=TOKENS_SCHEMA,
+    )
+
+
+def stratified_positions(n: int, most: int | None, seed: int, sample: str) -> np.ndarray:
+    """At most `most` of the positions 0..n-1, ascending: one drawn from each of `most` equal stretches.
+
+    Decided by `seed` and the sample's id alone, so that another model is measured at the same places.
+
+    >>> stratified_positions(3, None, 0, "a").tolist()
+    [0, 1, 2]
+    >>> len(stratified_positions(100, 10, 0, "a"))
+    10
+    """
+    if most is None or n <= most:
+        return np.arange(n)
+    rng = np.random.default_rng([seed, *sample.encode()])
+    edges = np.linspace(0, n, most + 1)
+    low, high = np.ceil(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int)
+    return rng.integers(low, high)

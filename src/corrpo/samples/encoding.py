@@ -1,0 +1,61 @@
+"""Samples to token ids: the chat template, given responses, and the text of each token."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from corrpo.errors import BadInputError
+from corrpo.samples.loading import Sample
+
+Template = Literal["auto", "chat", "plain"]
+
+
+def encode_prompt(sample: Sample, tokenizer: Any, template: str = "auto") -> list[int]:
+    """Token ids of the prompt, up to where the response begins.
+
+    Chat messages always go through the tokenizer's chat template. A text prompt is one user message under
+    "chat", is read as it stands (with the tokenizer's own special tokens) under "plain", and under
+    "auto" is a user message where the tokenizer has a chat template and plain where it has none.
+
+    Raises:
+        BadInputError: a chat template is needed and there is none, or it refuses the messages, or the
+            prompt gives no token; names the sample.
+    """
+    prompt = sample.prompt
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    if isinstance(prompt, str) and (template == "plain" or (template == "auto" and not has_template)):
+        ids = tokenizer(prompt).input_ids
+    else:
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        if not has_template:
+            raise BadInputError(
+                f"{sample.where}: the prompt is a chat, and this model's tokenizer has no chat template; "
+                "give the prompt as text (and --template plain), or use a model with a chat template"
+            )
+        try:
+            ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        except Exception as error:  # templates raise what they like; it is passed on with the sample's name
+            raise BadInputError(f"{sample.where}: the chat template refuses the prompt: {error}") from error
+    if not ids:
+        raise BadInputError(f"{sample.where}: the prompt gives no token")
+    return list(ids)
+
+
+def encode_response(sample: Sample, tokenizer: Any) -> list[int]:
+    """Token ids of the given response, without special tokens around it.
+
+    Raises:
+        BadInputError: fewer than two tokens; names the sample.
+    """
+    ids = tokenizer(sample.response, add_special_tokens=False).input_ids
+    if len(ids) < 2:
+        raise BadInputError(
+            f"{sample.where}: the response {sample.response!r} has {len(ids)} token(s); a response needs at "
+            "least two for its tokens to be compared: leave the sample out"
+        )
+    return list(ids)
+
+
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """The text of each token by itself, special tokens included."""
+    known = {token: tokenizer.decode([token], skip_special_tokens=False) for token in set(ids)}
+    return [known[token] for token in ids]

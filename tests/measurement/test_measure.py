@@ -1,0 +1,285 @@
+"""`measure` from Python: the rows, the statistics, stopping and going on, and samples it cannot use."""
+
+import json
+
+import polars as pl
+import pytest
+import torch
+from scipy.stats import pearsonr, spearmanr
+
+from corrpo import Fingerprint, logit_gradient_norms, measure
+from corrpo.errors import BadInputError, NonFiniteError, OutputFolderError
+from corrpo.fingerprint import STATISTICS
+from corrpo.measurement.summary import subsampling_error
+from corrpo.measurement.tokens import stratified_positions
+
+SAMPLES = [
+    {"id": "dog", "prompt": "The dog ", "response": "walked to the river. The end"},
+    {"id": "cat", "prompt": "A cat ", "response": "found the key near a bridge."},
+    {"id": "sum", "prompt": "1 + 1 = ", "response": "2, or so they say", "answer": 2},
+]
+QUICK = {"template": "plain", "resamples": 100, "permutations": 100}
+
+
+def test_every_number_of_a_row_is_what_a_user_computes(lab_model, lab_tokenizer):
+    fingerprint = measure(lab_model, lab_tokenizer, SAMPLES, **QUICK)
+    row = fingerprint.tokens.filter(sample="cat", position=5).row(0, named=True)
+    prompt, response = (lab_tokenizer(SAMPLES[1][key]).input_ids for key in ("prompt", "response"))
+    ids = torch.tensor(prompt + response)
+    place = len(prompt) + 5
+    logits = lab_model(ids[None]).logits[0, place - 1].double()
+    p = logits.softmax(-1)
+    norms = logit_gradient_norms(lab_model, ids, [place], estimator="reference")[0]
+    assert row["token_id"] == ids[place]
+    assert row["token"] == SAMPLES[1]["response"][5]
+    assert row["entropy_bits"] == pytest.approx(-(p * p.log2()).sum().item(), rel=1e-4)
+    assert row["logprob"] == pytest.approx(p[ids[place]].log().item(), rel=1e-4)
+    assert row["target_logit"] == pytest.approx(logits[ids[place]].item(), rel=1e-4)
+    torch.testing.assert_close(torch.tensor(row["norms"]), norms.detach(), rtol=1e-3, atol=0)
+    assert row["strength"] == pytest.approx(norms.mean().item(), rel=1e-3)
+
+
+def test_the_headline_is_the_correlation_of_the_columns(lab_model, lab_tokenizer):
+    fingerprint = measure(lab_model, lab_tokenizer, SAMPLES, **QUICK)
+    tokens = fingerprint.tokens
+    assert tokens.height == sum(len(sample["response"]) for sample in SAMPLES)
+    entropy, strength = tokens["entropy_bits"], tokens["strength"]
+    assert fingerprint.spearman.value == pytest.approx(spearmanr(entropy, strength).statistic)
+    assert fingerprint.pearson.value == pytest.approx(pearsonr(entropy, strength).statistic)
+    unique = tokens.group_by("token_id").agg(pl.col("entropy_bits", "strength").mean())
+    by_token = spearmanr(unique["entropy_bits"], unique["strength"]).statistic
+    assert fingerprint.spearman_by_token.value == pytest.approx(by_token)
+    assert fingerprint.spearman_by_token.n_tokens == unique.height
+    assert fingerprint.spearman.low < fingerprint.spearman.value < fingerprint.spearman.high
+    assert set(fingerprint.statistics) == set(STATISTICS)
+
+
+def test_generated_responses_stop_at_the_end_token_and_repeat_with_the_seed(lab_model, lab_tokenizer):
+    asked = [{"prompt": [{"role": "user", "content": "What is 20 + 56?"}]} for _ in range(3)]
+    options = {"max_new_tokens": 40, "resamples": 0, "permutations": 0}
+    first = measure(lab_model, lab_tokenizer, asked, **options)
+    again = measure(lab_model, lab_tokenizer, asked, **options)
+    other = measure(lab_model, lab_tokenizer, asked, seed=1, **options)
+    assert first.tokens.equals(again.tokens)
+    assert not first.tokens["token_id"].equals(other.tokens["token_id"])
+    finished = first.responses.filter(pl.col("finished"))
+    for name in finished["id"]:
+        ids = first.tokens.filter(sample=name)["token_id"].to_list()
+        assert ids[-1] == lab_tokenizer.eos_token_id
+        assert lab_tokenizer.eos_token_id not in ids[:-1]
+
+
+def test_greedy_generation_ignores_the_checkpoints_own_sampling_settings(lab_model, lab_tokenizer):
+    asked = [{"prompt": "The dog "}]
+    options = {**QUICK, "temperature": 0.0, "max_new_tokens": 12}
+    plain = measure(lab_model, lab_tokenizer, asked, **options)
+    lab_model.generation_config.repetition_penalty = 5.0
+    lab_model.generation_config.top_k = 1
+    assert measure(lab_model, lab_tokenizer, asked, **options).responses.equals(plain.responses)
+    sampled = [measure(lab_model, lab_tokenizer, asked, **QUICK, max_new_tokens=12, seed=s) for s in range(3)]
+    assert len({fingerprint.responses["response"][0] for fingerprint in sampled}) > 1
+
+
+def test_subsampling_is_stratified_seeded_and_reported(lab_model, lab_tokenizer):
+    fingerprint = measure(lab_model, lab_tokenizer, SAMPLES, max_tokens=6, **QUICK)
+    tokens = fingerprint.tokens
+    assert tokens["entropy_bits"].null_count() == 0
+    measured = tokens.filter(pl.col("strength").is_not_null())
+    assert measured.group_by("sample").len()["len"].to_list() == [6, 6, 6]
+    assert measured["norms"].null_count() == 0
+    thirds = measured.filter(sample="dog")["position"] // (28 / 3)
+    assert thirds.cast(pl.Int32).to_list() == [0, 0, 1, 1, 2, 2]
+    whole = measure(lab_model, lab_tokenizer, SAMPLES, **QUICK)
+    joined = measured.join(whole.tokens, on=["sample", "position"])
+    assert joined["strength"].to_list() == pytest.approx(joined["strength_right"].to_list(), rel=1e-5)
+    report = fingerprint.samples["subsampling"]
+    assert report["measured"] == 18
+    assert 0 < report["standard_error"] < 0.4
+    assert whole.samples["subsampling"] is None
+
+
+def test_the_standard_error_of_subsampling_is_that_of_a_simulation():
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x, y = rng.multivariate_normal([0, 0], [[1, -0.5], [-0.5, 1]], size=400).T
+    rho = spearmanr(x, y).statistic
+    draws = [rng.choice(400, 80, replace=False) for _ in range(2000)]
+    spread = np.std([spearmanr(x[d], y[d]).statistic for d in draws])
+    assert subsampling_error(rho, 80, 400)["standard_error"] == pytest.approx(spread, rel=0.15)
+
+
+@pytest.mark.parametrize(("n", "most"), [(7, 3), (100, 99), (5, 5), (4, 9), (1000, 2)])
+def test_stratified_positions_are_distinct_and_one_in_each_stretch(n, most):
+    positions = stratified_positions(n, most, 3, "sample")
+    assert len(positions) == min(n, most)
+    assert (positions[1:] > positions[:-1]).all()
+    assert 0 <= positions[0] <= positions[-1] < n
+    assert stratified_positions(n, most, 3, "sample").tolist() == positions.tolist()
+
+
+def test_save_and_load(lab_model, lab_tokenizer, tmp_path):
+    fingerprint = measure(lab_model, lab_tokenizer, SAMPLES, untrained=True, **QUICK)
+    fingerprint.save(tmp_path / "f")
+    loaded = Fingerprint.load(tmp_path / "f")
+    assert loaded.statistics == fingerprint.statistics
+    assert loaded.untrained == fingerprint.untrained
+    assert loaded.tokens.equals(fingerprint.tokens)
+    assert loaded.responses.equals(fingerprint.responses)
+    assert loaded.untrained_tokens.equals(fingerprint.untrained_tokens)
+    assert (loaded.model, loaded.samples, loaded.settings) == (
+        fingerprint.model,
+        fingerprint.samples,
+        fingerprint.settings,
+    )
+    with pytest.raises(BadInputError, match=r"holds no fingerprint\.json"):
+        Fingerprint.load(tmp_path)
+    stored = json.loads((tmp_path / "f" / "fingerprint.json").read_text())
+    (tmp_path / "f" / "fingerprint.json").write_text(json.dumps(stored | {"schema_version": 9}))
+    with pytest.raises(BadInputError, match="schema version 9"):
+        Fingerprint.load(tmp_path / "f")
+
+
+def test_the_untrained_control_reads_the_same_tokens_with_other_weights(lab_model, lab_tokenizer):
+    fingerprint = measure(lab_model, lab_tokenizer, SAMPLES, untrained=True, **QUICK)
+    control = fingerprint.untrained_tokens
+    assert control["token_id"].equals(fingerprint.tokens["token_id"])
+    assert control["entropy_bits"].mean() > 0.95 * torch.tensor(float(lab_model.config.vocab_size)).log2()
+    assert set(fingerprint.untrained) == set(STATISTICS)
+
+
+def test_saved_responses_are_a_samples_file(lab_model, lab_tokenizer, tmp_path):
+    asked = [{"prompt": [{"role": "user", "content": "What is 20 + 56?"}], "answer": "76"}]
+    options = {"max_new_tokens": 20, "resamples": 0, "permutations": 0}
+    first = measure(lab_model, lab_tokenizer, asked, output=tmp_path / "a", **options)
+    again = measure(lab_model, lab_tokenizer, tmp_path / "a" / "responses.jsonl", **options)
+    n = again.tokens.height
+    assert again.tokens["token_id"].to_list() == first.tokens["token_id"].to_list()[:n]
+    assert again.responses["answer"][0] == "76"
+
+
+class Stop(KeyboardInterrupt):
+    pass
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 2])
+def test_a_stopped_measurement_goes_on_and_measures_nothing_twice(
+    lab_model, lab_tokenizer, tmp_path, monkeypatch, stop_after
+):
+    from corrpo.measurement import pipeline as module
+
+    whole = measure(lab_model, lab_tokenizer, SAMPLES, **QUICK)
+    seen = []
+    real = module.measure_response
+
+    def stopping(*arguments):
+        if len(seen) == stop_after and "stopped" not in seen:
+            seen.append("stopped")
+            raise Stop
+        seen.append(arguments[4])
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "measure_response", stopping)
+    with pytest.raises(Stop):
+        measure(lab_model, lab_tokenizer, SAMPLES, output=tmp_path / "out", **QUICK)
+    with pytest.raises(BadInputError, match="is unfinished"):
+        Fingerprint.load(tmp_path / "out")
+    resumed = measure(lab_model, lab_tokenizer, SAMPLES, output=tmp_path / "out", **QUICK)
+    assert [name for name in seen if name != "stopped"] == ["dog", "cat", "sum"]
+    assert resumed.tokens.equals(whole.tokens)
+    assert resumed.statistics == whole.statistics
+    seen.clear()
+    seen.append("stopped")
+    finished = measure(lab_model, lab_tokenizer, SAMPLES, output=tmp_path / "out", **QUICK)
+    assert seen == ["stopped"]
+    assert finished.statistics == whole.statistics
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "fingerprint.json",
+        "responses.jsonl",
+        "settings.json",
+        "tokens.parquet",
+    ]
+
+
+def test_a_folder_of_other_settings_or_other_files_is_refused(lab_model, lab_tokenizer, tmp_path):
+    measure(lab_model, lab_tokenizer, SAMPLES, output=tmp_path / "out", **QUICK)
+    with pytest.raises(OutputFolderError, match=r"settings.norm was 'nuclear', now 'frobenius'"):
+        measure(lab_model, lab_tokenizer, SAMPLES, output=tmp_path / "out", norm="frobenius", **QUICK)
+    with pytest.raises(OutputFolderError, match=r"samples\.digest was"):
+        measure(lab_model, lab_tokenizer, SAMPLES[:2], output=tmp_path / "out", **QUICK)
+    with torch.no_grad():
+        lab_model.model.layers[0].mlp.up_proj.weight.mul_(1.01)
+    with pytest.raises(OutputFolderError, match=r"model\.digest was"):
+        measure(lab_model, lab_tokenizer, SAMPLES, output=tmp_path / "out", **QUICK)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    with pytest.raises(OutputFolderError, match=r"not of this run \(thesis\.tex\)"):
+        measure(lab_model, lab_tokenizer, SAMPLES, output=tmp_path / "mine", **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("sample", "words"),
+    [
+        ({"prompt": "a", "response": "b"}, "sample 1: the response 'b' has 1 token"),
+        ({"prompt": "a", "response": "b" * 400}, "sample 1: .*does not fit into the model's context of 256"),
+        ({"prompt": "a" * 400}, "sample 1: the prompt of 400 tokens does not fit"),
+    ],
+)
+def test_a_sample_that_cannot_be_measured_is_named_before_anything_is_computed(
+    lab_model, lab_tokenizer, tmp_path, sample, words
+):
+    with pytest.raises(BadInputError, match=words):
+        measure(lab_model, lab_tokenizer, [SAMPLES[0], sample], output=tmp_path / "out", **QUICK)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_generated_response_of_one_token_is_left_out_and_listed(lab_model, lab_tokenizer, monkeypatch):
+    from corrpo.generation import Generation
+    from corrpo.measurement import pipeline as module
+
+    written = [Generation([lab_tokenizer.eos_token_id], True), Generation([40, 41, 42], False)]
+    monkeypatch.setattr(module, "generate", lambda *_, **__: written)
+    fingerprint = measure(lab_model, lab_tokenizer, [{"prompt": "a"}, {"prompt": "b"}], **QUICK)
+    assert fingerprint.samples["skipped"] == [{"sample": "0", "reason": "the model wrote a single token"}]
+    assert fingerprint.tokens["sample"].unique().to_list() == ["1"]
+    monkeypatch.setattr(module, "generate", lambda *_, **__: written[:1])
+    nothing = measure(lab_model, lab_tokenizer, [{"prompt": "a"}], **QUICK)
+    assert nothing.spearman.value is None
+    assert nothing.spearman.reason == "no response of two tokens or more"
+
+
+def test_nan_logits_name_the_sample_and_keep_what_is_done(lab_model, lab_tokenizer, tmp_path):
+    token = lab_tokenizer("@").input_ids[0]
+    with torch.no_grad():
+        lab_model.get_input_embeddings().weight[token] = float("nan")
+        lab_model.lm_head.weight = torch.nn.Parameter(lab_model.lm_head.weight.nan_to_num().clone())
+    bad = {"id": "bad", "prompt": "a", "response": "walked @ home"}
+    with pytest.raises(NonFiniteError, match="sample 'bad': the logits of response token [0-9]+ are NaN"):
+        measure(lab_model, lab_tokenizer, [*SAMPLES, bad], output=tmp_path / "out", **QUICK)
+    assert len(list((tmp_path / "out" / "parts").glob("tokens-*"))) == 3
+
+
+def test_constant_entropy_gives_null_with_a_reason(lab_model, lab_tokenizer):
+    with torch.no_grad():
+        for parameter in lab_model.lm_head.parameters():
+            parameter.zero_()
+    fingerprint = measure(lab_model, lab_tokenizer, SAMPLES, estimator="own", **QUICK)
+    assert fingerprint.spearman.value is None
+    assert "constant" in fingerprint.spearman.reason
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"temprature": 1}, "no option 'temprature'.*temperature"),
+        ({"temperature": -1.0}, r"temperature=-1\.0"),
+        ({"top_p": 0.0}, r"top_p=0\.0"),
+        ({"max_new_tokens": 0}, "max_new_tokens=0"),
+        ({"max_tokens": 1}, "max_tokens=1"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"seed": -1}, "seed=-1"),
+    ],
+)
+def test_a_bad_option_is_named(lab_model, lab_tokenizer, options, words):
+    with pytest.raises(BadInputError, match=words):
+        measure(lab_model, lab_tokenizer, SAMPLES, **options)
