@@ -67,6 +67,15 @@ def test_a_missing_file_and_a_folder(tmp_path):
             load_samples(path)
 
 
+def assert_read_or_refused_by_name(path):
+    try:
+        return load_samples(path)
+    except BadInputError as refused:
+        message = str(refused)
+    assert str(path) in message
+    return None
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
@@ -80,11 +89,8 @@ FIELDS = st.dictionaries(st.sampled_from(["prompt", "response", "answer", "id", 
 def test_whatever_json_is_given_is_read_or_refused_by_name(tmp_path_factory, records):
     path = tmp_path_factory.mktemp("fuzz") / "s.jsonl"
     path.write_text("\n".join(json.dumps(record) for record in records))
-    try:
-        samples = load_samples(path)
-    except BadInputError as error:
-        assert str(path) in str(error)
-    else:
+    samples = assert_read_or_refused_by_name(path)
+    if samples is not None:
         assert len(samples) == len(records)
         assert len({sample.id for sample in samples}) == len(samples)
         assert all(sample.prompt for sample in samples)
@@ -95,10 +101,7 @@ def test_whatever_json_is_given_is_read_or_refused_by_name(tmp_path_factory, rec
 def test_whatever_bytes_are_given_are_read_or_refused_by_name(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("fuzz") / "s.jsonl"
     path.write_bytes(content)
-    try:
-        load_samples(path)
-    except BadInputError as error:
-        assert str(path) in str(error)
+    assert_read_or_refused_by_name(path)
 
 
 def test_the_digest_is_of_what_was_asked():

@@ -92,7 +92,8 @@ def subsampling_error(rho: float | None, measured: int, written: int) -> dict[st
     Returns:
         measured, written, and standard_error: that of Spearman's rho over the tokens drawn about the rho
         over all n tokens written, (1 - rho^2) sqrt((1 + rho^2 / 2) / (m - 3) (1 - m / n)): Bonett and
-        Wright (2000), brought back from Fisher's z, with the finite-population factor. The reported interval, which resamples samples, contains it.
+        Wright (2000), brought back from Fisher's z, with the finite-population factor. The reported
+        interval, which resamples samples, contains it.
     """
     if measured == written:
         return None

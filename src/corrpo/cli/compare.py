@@ -1,0 +1,90 @@
+"""`corrpo compare`: fingerprints of model types side by side, as tables, figures and a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from corrpo.comparison import Comparison, Labelled
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare fingerprints: `corrpo compare base=DIR1 reasoning=DIR2 safety=DIR3 --output DIR`.
+
+    Prints the correlations with their intervals, and the differences between types on the same samples.
+    """
+
+    labels: Annotated[Positional[tuple[str, ...]], arg(metavar="LABEL=DIR ...")]
+    """LABEL=DIR, one or more. LABEL is a model type such as base, safety or reasoning, or FAMILY/TYPE such
+    as qwen2/base: each family has its own panel, and differences are taken within it. DIR is a folder that
+    `corrpo measure` wrote, or a folder of such folders, one per sample set. A label may be given several
+    times."""
+    output: Path | None = None
+    """Folder for comparison.json, comparison.html and the figures as SVG; made if missing. Files of an
+    earlier comparison are replaced. Without it, the tables are printed and nothing is written."""
+    method: Literal["spearman", "pearson", "partial_spearman"] = "spearman"
+    """Coefficient of the differences; partial_spearman holds the position in the response constant."""
+    resamples: int = 1000
+    """How often the shared samples are resampled for the interval of a difference; 0 for no interval."""
+    seed: int = 0
+    """Seed of the resampling."""
+
+
+def run(config: Compare) -> None:
+    """Load, compare, print, and write what was asked for.
+
+    Raises:
+        BadInputError: a malformed label, a folder without fingerprints, fingerprints that were measured
+            differently.
+        OutputFolderError: the output folder cannot be written to.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from corrpo.comparison import compare_fingerprints, load_labelled
+    from corrpo.report.tables import print_comparison
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=100)
+    messages = Console(stderr=True)
+    labelled = load_labelled(config.labels)
+    comparison = compare_fingerprints(
+        labelled,
+        method=config.method,
+        resamples=config.resamples,
+        seed=config.seed,
+        progress=lambda pairs: track(pairs, "comparing types", console=messages, transient=True),
+    )
+    print_comparison(comparison, console)
+    if config.output is not None:
+        for path in write(comparison, labelled, config.output):
+            print(path)
+
+
+def write(comparison: Comparison, labelled: Sequence[Labelled], folder: Path) -> list[Path]:
+    """Write comparison.json, the figures and comparison.html into `folder`; returns their paths.
+
+    Raises:
+        OutputFolderError: the folder cannot be written to.
+    """
+    from corrpo.report import write_comparison_report
+    from corrpo.report.plates import comparison_figures
+    from corrpo.store import write_json, write_text
+
+    fingerprints = [each.fingerprint for each in labelled]
+    drawn = comparison_figures(comparison, fingerprints)
+    types, scatters = drawn
+    figures = [(folder / f"{name}.svg", svg) for name, svg in [types, *(each[1:] for each in scatters)]]
+    write_json(folder / "comparison.json", comparison.as_dict())
+    for path, svg in figures:
+        write_text(path, svg)
+    write_comparison_report(comparison, fingerprints, folder / "comparison.html", drawn)
+    return [folder / "comparison.json", *(path for path, _ in figures), folder / "comparison.html"]

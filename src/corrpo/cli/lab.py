@@ -1,0 +1,33 @@
+"""`corrpo lab build`: train the tiny models of the lab and write its sample sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from corrpo.lab import FAMILIES
+
+
+@dataclass(frozen=True)
+class LabBuild:
+    """Settings of `corrpo lab build`."""
+
+    output: Path
+    """Folder for checkpoints, sample sets and the record of the build; an unfinished build goes on."""
+    seed: int = 0
+    """Seed of the data and the initial weights, 0 or more."""
+    family: tuple[str, ...] = FAMILIES
+    """Model families to train: qwen2, llama."""
+
+
+def build(output: Path, seed: int = 0, families: tuple[str, ...] = FAMILIES) -> list[Path]:
+    """Train the checkpoints that `output` lacks; returns the folders of all of `families`."""
+    from corrpo.lab.build import build as build_lab
+
+    return build_lab(output, seed=seed, families=families)
+
+
+def run(settings: LabBuild) -> None:
+    """Build, then say where the checkpoints are."""
+    for folder in build(settings.output, settings.seed, settings.family):
+        print(folder)

@@ -1,0 +1,93 @@
+"""`corrpo VERB ...`: finds the verb's file, reads its options, runs it, and prints errors plainly.
+
+A verb is a module of this folder with a frozen dataclass of options and `run(options)`. Only the module of
+the verb that was asked for is imported.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from corrpo.errors import CorrpoError
+
+VERBS = {
+    "demo": ("Demo", "measure the six tiny models of the lab, and show what corrpo reports"),
+    "measure": ("Measure", "measure the Entropy-Gradient Inversion of a model on samples"),
+    "compare": ("Compare", "compare measured models over sample sets, with intervals of the differences"),
+    "lab build": ("LabBuild", "train the lab's tiny models again from a seed"),
+}
+
+HELP = """\
+corrpo {version}: look inside a reasoning model: token entropy against the strength of the logit's gradient.
+
+  corrpo VERB [options]        corrpo VERB --help shows the options of a verb
+
+Verbs
+{verbs}
+
+A first measurement
+  corrpo demo
+  corrpo measure Qwen/Qwen2.5-0.5B-Instruct --samples prompts.jsonl --output out/qwen --max-tokens 64
+
+  A line of prompts.jsonl is {{"prompt": "What is 17 + 25?"}}, with a "response" to measure if you have one;
+  without it the model writes one. out/qwen then holds report.html to read, fingerprint.json with every
+  correlation, interval and setting, and tokens.parquet with a row per token. Ctrl-C keeps what is done, and
+  the same command goes on from there.
+
+What is reported
+  rho, the Spearman correlation over tokens of entropy (bits) and gradient strength (mean nuclear norm of the
+  gradients of the written token's logit with respect to the Q, K, V and O projections); its interval, which
+  resamples whole samples; a permutation p within samples; rho with position held constant; Pearson's r; both
+  again by unique token. Negative rho is what the literature calls inversion. The sign is reported as it is.
+"""
+
+
+def help_text() -> str:
+    """The page that `corrpo --help` prints."""
+    verbs = "\n".join(f"  {verb:<12} {line}" for verb, (_, line) in VERBS.items())
+    return HELP.format(version=version("corrpo"), verbs=verbs)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 0; 1 after an error of corrpo, printed without a traceback; 2 for a command line
+        that cannot be read; 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if words[0] == "--version":
+        print(f"corrpo {version('corrpo')}")
+        return 0
+    verb = next((verb for verb in VERBS if words[: len(verb.split())] == verb.split()), None)
+    if verb is None:
+        print(f"corrpo: there is no verb {words[0]!r}; there are {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        _run(verb, words[len(verb.split()) :])
+    except CorrpoError as error:
+        print(f"corrpo {verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            f"\ncorrpo {verb}: stopped; what is done is kept, and the same command goes on.", file=sys.stderr
+        )
+        return 130
+    return 0
+
+
+def _run(verb: str, words: list[str]) -> None:
+    import tyro
+
+    module = import_module(f"corrpo.cli.{verb.split(maxsplit=1)[0]}")
+    options = tyro.cli(
+        getattr(module, VERBS[verb][0]),
+        prog=f"corrpo {verb}",
+        args=words,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    module.run(options)

@@ -1,0 +1,66 @@
+"""`corrpo measure MODEL --samples FILE --output DIR`."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from corrpo.measurement import MeasureOptions, measure
+from corrpo.models import load_model
+from corrpo.report import write_measure_report
+from corrpo.samples import load_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure(MeasureOptions):
+    """Measure the correlation of token entropy and gradient strength over a model's responses.
+
+    Writes OUTPUT/report.html, fingerprint.json, tokens.parquet and responses.jsonl. Ctrl-C keeps what is
+    done; the same command goes on from there.
+    """
+
+    model: tyro.conf.Positional[str]
+    """A local folder or a name on the hub."""
+    samples: Path
+    """JSONL, a line each: {"prompt": text or chat messages, "response": optional, "answer": optional,
+    "id": optional}."""
+    output: Path
+    """Folder of the results, new or of the same measurement."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+    dtype: str = "auto"
+    """Weights as saved (auto), or float32, bfloat16, float16, float64."""
+    device: str = "auto"
+    """A GPU if there is one (auto), or cpu, cuda:1, ..."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model."""
+
+
+def run(options: Measure) -> None:
+    """Load, measure, write the report, and print the headline."""
+    load_samples(options.samples)  # a bad line is told before a large model is loaded
+    model, tokenizer = load_model(
+        options.model,
+        revision=options.revision,
+        dtype=options.dtype,
+        device=options.device,
+        trust_remote_code=options.trust_remote_code,
+    )
+    fingerprint = measure(
+        model,
+        tokenizer,
+        options.samples,
+        output=options.output,
+        name=options.model,
+        revision=options.revision,
+        progress=True,
+        **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},
+    )
+    write_measure_report(fingerprint, options.output / "report.html")
+    console = Console()
+    console.print(f"Spearman           {fingerprint.spearman}", highlight=False)
+    console.print(f"position held      {fingerprint.position_partial}", highlight=False)
+    console.print(f"by unique token    {fingerprint.spearman_by_token}", highlight=False)
+    console.print(f"Pearson            {fingerprint.pearson}", highlight=False)
+    console.print(f"report             {options.output / 'report.html'}", highlight=False, soft_wrap=True)

@@ -1,0 +1,5 @@
+"""Reports: figures as SVG, and HTML files that need nothing but themselves."""
+
+from corrpo.report.html import write_comparison_report, write_measure_report
+
+__all__ = ["write_comparison_report", "write_measure_report"]

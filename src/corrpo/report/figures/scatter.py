@@ -1,0 +1,174 @@
+"""Figure 1: token entropy against gradient strength, one small panel per fingerprint."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from corrpo.report.figures.scales import scale_entropy, scale_strength
+from corrpo.report.figures.style import INK, MUTED, figure_style, hide, label, svg_of
+from corrpo.report.text import count, with_interval
+from corrpo.statistics import Correlation
+
+MAX_POINTS = 2000
+"""Points drawn per panel; the running median is over all tokens."""
+TOKENS_PER_BIN = 25
+MAX_BINS = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One panel.
+
+    Attributes:
+        title: what was measured.
+        entropy: float [n], bits.
+        strength: float [n].
+        correlation: written in the corner.
+        colour: of points and line.
+    """
+
+    title: str
+    entropy: NDArray[np.float64]
+    strength: NDArray[np.float64]
+    correlation: Correlation
+    colour: str
+
+
+def scatter_svg(
+    name: str,
+    grid: Sequence[Sequence[Panel | None]],
+    *,
+    strength_label: str,
+    row_titles: Sequence[str] = (),
+    shared: bool = True,
+    seed: int = 0,
+) -> str:
+    """The figure as an SVG document.
+
+    Args:
+        name: of the figure, the beginning of its ids.
+        grid: rows of panels, all of one length; None leaves a place empty.
+        strength_label: of the y axis.
+        row_titles: one per row, or none.
+        shared: all panels have the same axes; else each has its own.
+        seed: of the choice of `MAX_POINTS` points in panels that have more.
+    """
+    rows, columns = len(grid), max(map(len, grid))
+    wide = 3.3 if columns == 1 else 2.75
+    with figure_style(name):
+        figure = Figure(figsize=(wide * columns + 0.35, (wide * 0.72) * rows + 0.35), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05, wspace=0.03, hspace=0.04)  # pyright: ignore
+        axes = figure.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False)
+        _scale(axes, grid, shared)
+        for row, panels in zip(axes, grid, strict=True):
+            for place, panel in zip(row, panels, strict=True):
+                _draw(place, panel, np.random.default_rng(seed)) if panel else hide(place)
+        if shared:
+            _label_outside(axes, grid)
+        _name_rows(axes, row_titles)
+        figure.supylabel(strength_label, fontsize=7.5, multialignment="center")
+        return svg_of(figure, name)
+
+
+def _draw(axes: Axes, panel: Panel, rng: np.random.Generator) -> None:
+    total = len(panel.entropy)
+    shown = np.sort(rng.choice(total, MAX_POINTS, replace=False)) if total > MAX_POINTS else np.arange(total)
+    axes.scatter(
+        panel.entropy[shown],
+        panel.strength[shown],
+        s=5,
+        color=panel.colour,
+        alpha=float(np.clip(60 / max(len(shown), 1) ** 0.75, 0.22, 0.6)),
+        linewidths=0,
+        rasterized=True,
+    )
+    middle, low, median, high = running_quartiles(panel.entropy, panel.strength)
+    if len(middle) > 1:
+        axes.fill_between(middle, low, high, color=panel.colour, alpha=0.18, linewidth=0)
+        axes.plot(middle, median, color="white", linewidth=2.8, solid_capstyle="round")
+        axes.plot(middle, median, color=INK, linewidth=1.3, solid_capstyle="round")
+    _head(axes, panel, len(shown))
+
+
+def _head(axes: Axes, panel: Panel, shown: int) -> None:
+    """Above a panel: title on the left, rho and number of tokens on the right."""
+    total, rho = len(panel.entropy), with_interval(panel.correlation)
+    tokens = f"{count(total)} tokens" if shown == total else f"{count(shown)} of {count(total)} tokens"
+    if panel.correlation.value is None:
+        rho += " (not defined)"
+    lines = (
+        (0, 11, label(panel.title, 16), {"ha": "left", "fontsize": 8, "fontweight": "bold"}),
+        (1, 11, f"ρ = {rho}", {"ha": "right", "fontsize": 7.5}),
+        (1, 3, tokens, {"ha": "right", "fontsize": 6.2, "color": MUTED}),
+    )
+    for x, above, text, look in lines:
+        axes.annotate(text, (x, 1), (0, above), "axes fraction", "offset points", va="bottom", **look)
+
+
+def running_quartiles(
+    entropy: NDArray[np.float64], strength: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Quartiles of strength along entropy, in bins of like numbers of tokens.
+
+    Tokens of the same entropy stay in one bin.
+
+    Args:
+        entropy: float [n].
+        strength: float [n].
+
+    Returns:
+        Median entropy, and lower quartile, median and upper quartile of strength: float [bins] each, empty
+        for fewer than two bins' worth of tokens.
+
+    >>> running_quartiles(np.arange(100.0), np.arange(100.0))[2].tolist()
+    [12.0, 37.0, 62.0, 87.0]
+    """
+    bins = min(MAX_BINS, len(entropy) // TOKENS_PER_BIN)
+    if bins < 2:
+        return (np.empty(0),) * 4
+    edges = np.unique(np.quantile(entropy, np.linspace(0, 1, bins + 1)[1:-1]))
+    index = np.searchsorted(edges, entropy, side="left")
+    members = [index == i for i in range(len(edges) + 1)]
+    members = [mask for mask in members if mask.sum() >= 5]
+    middle = [np.median(entropy[mask]) for mask in members]
+    quartiles = [np.quantile(strength[mask], [0.25, 0.5, 0.75]) for mask in members]
+    return (np.array(middle), *np.array(quartiles).reshape(-1, 3).T)
+
+
+def _scale(axes: np.ndarray, grid: Sequence[Sequence[Panel | None]], shared: bool) -> None:
+    """Scales and their labels: of the figure if shared, else of each panel."""
+    everything = [panel for row in grid for panel in row if panel]
+    for (i, j), place in np.ndenumerate(axes):
+        panels = everything if shared else [panel for panel in (grid[i][j],) if panel]
+        scale_strength(place, [panel.strength for panel in panels])
+        entropy_label = scale_entropy(place, [panel.entropy for panel in panels])
+        if not shared:
+            place.set_xlabel(entropy_label)
+        elif (i, j) == (0, 0):
+            place.figure.supxlabel(entropy_label, fontsize=7.5)
+
+
+def _label_outside(axes: np.ndarray, grid: Sequence[Sequence[Panel | None]]) -> None:
+    """Tick labels at the left of each row and at the foot of each column, past empty places."""
+    filled = np.array([[panel is not None for panel in row] for row in grid])
+    for (i, j), place in np.ndenumerate(axes):
+        place.tick_params(labelleft=not filled[i, :j].any(), labelbottom=not filled[i + 1 :, j].any())
+
+
+def _name_rows(axes: np.ndarray, titles: Sequence[str]) -> None:
+    for place, title in zip(axes[:, -1], titles, strict=False):
+        place.annotate(
+            label(title, 32),
+            (1, 0.5),
+            (7, 0),
+            "axes fraction",
+            "offset points",
+            rotation=270,
+            va="center",
+            ha="left",
+            color=MUTED,
+        )

@@ -1,0 +1,122 @@
+"""One look for every figure: palette, type sizes, and SVG that is the same bytes for the same numbers."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from corrpo.report.text import shortened, visible
+
+TYPE_COLOURS = {"base": "#004488", "safety": "#DDAA33", "reasoning": "#BB5566"}
+"""Blue, yellow, red of Tol's high-contrast scheme: told apart by the colour-blind, and in grey print."""
+OTHER_COLOURS = ("#117733", "#66CCEE", "#882255", "#999933", "#AA4499", "#44AA99")
+OTHER = "#4D4D4D"
+MARKERS = {"base": "o", "safety": "s", "reasoning": "^"}
+OTHER_MARKERS = ("D", "v", "P", "X", "<", ">")
+INK = "#222222"
+MUTED = "#6B6B6B"
+RULE = "#BBBBBB"
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 7.5,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "figure.dpi": 72,
+}
+
+
+@contextmanager
+def figure_style(name: str) -> Iterator[None]:
+    """The look of the package while a figure called `name` is built and written."""
+    style: dict[Any, Any] = {**_STYLE, "svg.hashsalt": f"corrpo {name}"}
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        yield
+
+
+def svg_of(figure: Figure, name: str) -> str:
+    """A figure as an SVG document: text as text, no dates, and ids that begin with `name`."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=nothing, dpi=220)
+    return _with_own_ids(buffer.getvalue(), re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-"))
+
+
+def _with_own_ids(svg: str, prefix: str) -> str:
+    """Ids made unique to a figure, so that several can stand in one page."""
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
+    return re.sub(r'xlink:href="#', f'xlink:href="#{prefix}-', svg)
+
+
+def inline(svg: str) -> str:
+    """An SVG document as the element alone, to stand inside HTML."""
+    return svg[svg.index("<svg") :].strip()
+
+
+def type_colours(types: Sequence[str]) -> dict[str, str]:
+    """A colour for each model type; base, safety and reasoning always have the same."""
+    others = iter(OTHER_COLOURS)
+    return {name: TYPE_COLOURS.get(name) or next(others, OTHER) for name in dict.fromkeys(types)}
+
+
+def type_markers(types: Sequence[str]) -> dict[str, str]:
+    """A marker for each model type; base, safety and reasoning always have the same."""
+    others = iter(OTHER_MARKERS)
+    return {name: MARKERS.get(name) or next(others, "o") for name in dict.fromkeys(types)}
+
+
+def label(text: str, limit: int = 24) -> str:
+    """A name as it can stand in a figure."""
+    return visible(shortened(text, limit))
+
+
+def power_of_ten(value: float, _position: int | None = None) -> str:
+    """Tick label of a logarithmic axis, as text.
+
+    >>> power_of_ten(1000.0), power_of_ten(0.1), power_of_ten(1e-5)
+    ('1,000', '0.1', '10⁻⁵')
+    """
+    if value == 0 or 1e-3 <= value < 1e4:
+        return f"{value:,.10g}"
+    exponent = f"{value:e}".split("e")
+    power = str(int(exponent[1])).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    factor = float(exponent[0])
+    return f"10{power}" if factor == 1 else f"{factor:g}·10{power}"
+
+
+def hide(axes: Axes) -> None:
+    """Leave a place of a grid empty."""
+    axes.set_axis_off()

@@ -1,0 +1,122 @@
+"""What the numbers of a report support, in words that follow from the settings and the results."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from corrpo.fingerprint import Fingerprint
+from corrpo.statistics import Correlation
+
+EXACTNESS = {
+    "reference": (
+        "reference",
+        "Estimator reference: one backward pass per token and the singular values of every gradient. "
+        "It is the judge of the other estimators.",
+    ),
+    "exact": (
+        "exact",
+        "Estimator exact: the gradients of all measured layers, equal to one backward pass per token "
+        "up to floating-point rounding.",
+    ),
+    "last": (
+        "last layer only",
+        "Estimator last: exact for the last attention layer, and says nothing about the layers below it.",
+    ),
+    "own": (
+        "own-position approximation",
+        "Estimator own: an approximation. It keeps only the part of each gradient that arises at the "
+        "token's own position; only q and o of the last layer are exact. Its agreement with the exact "
+        "estimator differs between models and projections and is not measured here.",
+    ),
+}
+
+
+def estimator_label(settings: Mapping[str, Any]) -> str:
+    """A few words that go wherever a number of this estimator is shown."""
+    name = str(settings.get("estimator"))
+    return EXACTNESS.get(name, (name, ""))[0]
+
+
+def estimator_note(settings: Mapping[str, Any]) -> str:
+    """One or two sentences on what the estimator covers."""
+    name = str(settings.get("estimator"))
+    return EXACTNESS.get(name, ("", f"Estimator {name}: this version of corrpo does not know it."))[1]
+
+
+def strength_label(settings: Mapping[str, Any]) -> str:
+    """Axis label of gradient strength."""
+    norm, target = settings.get("norm"), settings.get("target")
+    return f"gradient strength\n({norm} norm of d {target}; {estimator_label(settings)})"
+
+
+def sign(correlation: Correlation) -> str:
+    """The sign of a correlation as the interval supports it, as a sentence.
+
+    >>> sign(Correlation(-0.42, -0.51, -0.33, 0.001, 1234, 64))
+    'It is negative: its interval lies below 0.'
+    """
+    if correlation.value is None:
+        return f"It is not defined: {correlation.reason}."
+    if correlation.low is None or correlation.high is None:
+        return f"Its precision is not known: {correlation.reason}."
+    if correlation.high < 0:
+        return "It is negative: its interval lies below 0."
+    if correlation.low > 0:
+        return "It is positive: its interval lies above 0."
+    return "Its sign is undecided: its interval contains 0."
+
+
+def interval_name(settings: Mapping[str, Any]) -> str:
+    """What to call an interval: with its confidence where the settings tell it.
+
+    >>> interval_name({"confidence": 0.95})
+    '95 % interval'
+    """
+    confidence = settings.get("confidence")
+    return f"{100 * confidence:g} % interval" if isinstance(confidence, float) else "interval"
+
+
+def subsampling_note(fingerprint: Fingerprint) -> str | None:
+    """How many tokens were measured, if not all."""
+    measured = fingerprint.samples.get("measured_tokens")
+    total = fingerprint.samples.get("response_tokens")
+    if measured is None or total is None or measured == total:
+        return None
+    error = (fingerprint.samples.get("subsampling") or {}).get("standard_error")
+    cost = (
+        ""
+        if error is None
+        else f" This adds a standard error of {error:.3f} to rho, which the interval contains."
+    )
+    return f"{measured:,} of {total:,} response tokens were measured, chosen at random.{cost}"
+
+
+def support_notes(settings: Mapping[str, Any], *, untrained: bool) -> list[str]:
+    """What these numbers do and do not support; one paragraph per item."""
+    lines = [
+        "Association, not cause. A correlation of token entropy with gradient strength describes the "
+        "responses at hand. It does not show that either one produces the other, or that changing one "
+        "would change how well a model reasons.",
+        "The sign is reported as it was found. Models, samples and stages of training have shown either "
+        "sign; one fingerprint confirms or refutes no general claim.",
+        "Tokens of one sample are not independent, so intervals resample whole samples, and p comes from "
+        "permuting strength within each sample. Values of p are not adjusted for the number of "
+        "comparisons shown.",
+        "Both quantities drift along a response. The position-partial rho holds the position constant: "
+        "where it is much closer to 0 than rho, position explains much of the correlation.",
+        estimator_note(settings),
+    ]
+    if settings.get("target") == "logprob":
+        lines.append(
+            "Target logprob: the gradient of a log-probability goes to 0 as the probability goes to 1, so a "
+            "positive correlation with entropy is nearly built in. The raw logit has no such factor."
+        )
+    if untrained:
+        lines.append(
+            "Untrained control: random weights of the same architecture on the same samples. What they show "
+            "comes from the architecture and the text, not from training."
+        )
+    else:
+        lines.append(
+            "No untrained control was measured: what the architecture alone contributes is not known here."
+        )
+    return lines

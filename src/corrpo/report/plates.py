@@ -1,0 +1,91 @@
+"""The figures of fingerprints and comparisons: which data go into which panel."""
+
+import re
+from collections.abc import Sequence
+
+from corrpo.comparison import Comparison, measured_tokens
+from corrpo.fingerprint import Fingerprint
+from corrpo.report import notes
+from corrpo.report.figures import Panel, TypeValue, scatter_svg, types_svg
+from corrpo.report.figures.style import OTHER, TYPE_COLOURS, type_colours
+from corrpo.statistics import Correlation
+
+TYPES_FIGURE = "types"
+SCATTER_FIGURE = "scatter"
+Figures = tuple[tuple[str, str], list[tuple[str, str, str]]]
+"""(name, SVG) of figure 2, and (family, name, SVG) of figure 1 for each family."""
+
+
+def measure_figure(fingerprint: Fingerprint) -> str:
+    """Figure 1 of one fingerprint as an SVG document, beside its untrained control if there is one."""
+    panels = [_panel("trained" if fingerprint.untrained else "", fingerprint, TYPE_COLOURS["base"])]
+    if fingerprint.untrained is not None and fingerprint.untrained_tokens is not None:
+        panels.append(_panel("untrained", fingerprint, OTHER, untrained=True))
+    label = notes.strength_label(fingerprint.settings)
+    return scatter_svg(SCATTER_FIGURE, [panels], strength_label=label, shared=False)
+
+
+def comparison_figures(comparison: Comparison, fingerprints: Sequence[Fingerprint]) -> Figures:
+    """Figures of a comparison as SVG documents.
+
+    Args:
+        comparison: the numbers.
+        fingerprints: those of `comparison.rows`, in their order.
+
+    Returns:
+        (name, SVG) of figure 2, and (family, name, SVG) of figure 1 for each family.
+    """
+    estimator = notes.estimator_label(comparison.measurement)
+    label = f"Spearman ρ of token entropy and\ngradient strength ({estimator})"
+    values = [
+        TypeValue(r.family, r.type, r.sample_set, r.spearman, (r.untrained or {}).get("spearman"))
+        for r in comparison.rows
+    ]
+    families = list(dict.fromkeys(row.family for row in comparison.rows))
+    names = _file_names(families)
+    scatters = [
+        (family, name, _family_scatter(name, family, comparison, fingerprints))
+        for family, name in zip(families, names, strict=True)
+    ]
+    return (TYPES_FIGURE, types_svg(TYPES_FIGURE, values, value_label=label)), scatters
+
+
+def _file_names(families: Sequence[str]) -> list[str]:
+    """A distinct file name, without suffix, for each family."""
+    names: list[str] = []
+    for family in families:
+        safe = re.sub(r"[^A-Za-z0-9.]+", "-", family).strip("-.")
+        name = f"{SCATTER_FIGURE}-{safe}"[:60] if safe else SCATTER_FIGURE
+        names.append(name if name not in names else f"{name}-{len(names) + 1}")
+    return names
+
+
+def _family_scatter(
+    name: str, family: str, comparison: Comparison, fingerprints: Sequence[Fingerprint]
+) -> str:
+    rows = list(zip(comparison.rows, fingerprints, strict=True))
+    types = list(dict.fromkeys(row.type for row, _ in rows if row.family == family))
+    sets = list(dict.fromkeys(row.sample_set for row, _ in rows if row.family == family))
+    colours = type_colours([row.type for row in comparison.rows])
+    panels = {
+        (row.sample_set, row.type): _panel(row.type, fingerprint, colours[row.type])
+        for row, fingerprint in rows
+        if row.family == family
+    }
+    grid = [[panels.get((sample_set, kind)) for kind in types] for sample_set in sets]
+    label = notes.strength_label(comparison.measurement)
+    return scatter_svg(name, grid, strength_label=label, row_titles=[f"samples: {each}" for each in sets])
+
+
+def _panel(title: str, fingerprint: Fingerprint, colour: str, *, untrained: bool = False) -> Panel:
+    tokens, correlation = measured_tokens(fingerprint), fingerprint.spearman
+    if untrained and fingerprint.untrained is not None and fingerprint.untrained_tokens is not None:
+        tokens = fingerprint.untrained_tokens.filter(fingerprint.untrained_tokens["strength"].is_not_null())
+        correlation: Correlation = fingerprint.untrained["spearman"]
+    return Panel(
+        title,
+        tokens["entropy_bits"].to_numpy(),
+        tokens["strength"].to_numpy(),
+        correlation,
+        colour,
+    )

@@ -1,0 +1,87 @@
+"""Tables of a comparison for the terminal, at most 100 columns wide for names of ordinary length."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from corrpo.comparison import Comparison
+from corrpo.report.notes import estimator_label
+from corrpo.report.text import count, decimal, p_value, visible, with_interval
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print the correlations, the differences, and why any of them is missing."""
+    console.print(_correlations(comparison))
+    if comparison.differences:
+        console.print(_differences(comparison))
+    for line in [*_reasons(comparison), *(f"Note: {note}" for note in comparison.notes)]:
+        console.print(Text(visible(line)), style="dim")
+
+
+def _table(title: str, text_columns: list[str], number_columns: list[str]) -> Table:
+    table = Table(
+        title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold"
+    )
+    for name in text_columns:
+        table.add_column(name, overflow="fold")
+    for name in number_columns:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    return table
+
+
+def _correlations(comparison: Comparison) -> Table:
+    measured = estimator_label(comparison.measurement)
+    table = _table(
+        f"Entropy and gradient strength ({measured})",
+        ["model", "samples"],
+        ["rho [interval]", "p", "partial", "r", "by token", "tokens", "samples"],
+    )
+    for i, row in enumerate(comparison.rows):
+        if i and row.family != comparison.rows[i - 1].family:
+            table.add_section()
+        table.add_row(
+            Text(visible(row.label)),
+            Text(visible(row.sample_set)),
+            Text(with_interval(row.spearman)),
+            p_value(row.spearman.p),
+            decimal(row.position_partial.value),
+            decimal(row.pearson.value),
+            decimal(row.spearman_by_token.value),
+            count(row.n_tokens),
+            count(row.n_samples),
+        )
+    return table
+
+
+def _differences(comparison: Comparison) -> Table:
+    table = _table(
+        f"Differences on the same samples ({comparison.paired['method']})",
+        ["family", "samples", "difference"],
+        ["value [interval]", "p", "samples", "left out"],
+    )
+    for each in comparison.differences:
+        table.add_row(
+            Text(visible(each.family)),
+            Text(visible(each.sample_set)),
+            Text(f"{visible(each.b)} − {visible(each.a)}"),
+            Text(with_interval(each.difference)),
+            p_value(each.difference.p),
+            count(each.difference.n_samples),
+            count(each.difference.n_dropped),
+        )
+    return table
+
+
+def _reasons(comparison: Comparison) -> list[str]:
+    of_rows = [
+        f"{row.label} on {row.sample_set}: {row.spearman.reason}"
+        for row in comparison.rows
+        if row.spearman.reason
+    ]
+    of_pairs = [
+        f"{each.b} − {each.a} on {each.sample_set}: {each.difference.reason}"
+        for each in comparison.differences
+        if each.difference.reason
+    ]
+    return of_rows + of_pairs

@@ -1,0 +1,112 @@
+"""Numbers and strings as a reader meets them; no string can break or disguise the page it stands on."""
+
+import json
+import unicodedata
+from typing import Any
+
+from corrpo.statistics import Correlation, Difference
+
+DASH = "—"
+"""Stands for a number that does not exist; never 0."""
+
+
+def visible(text: str) -> str:
+    r"""`text` with every character that does not show, or reorders others, written as its escape.
+
+    These are controls, formats (among them the bidirectional ones), lone surrogates, private and unassigned
+    code points, and line separators. The result is valid in UTF-8, HTML and XML.
+
+    >>> print(visible("a\x00b\u202ec\ud800"))
+    a\x00b\u202ec\ud800
+    """
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char)[0] == "C" or unicodedata.category(char) in ("Zl", "Zp")
+        else char
+        for char in text
+    )
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """At most `limit` characters of `text`, an ellipsis among them.
+
+    >>> shortened("abcdef", 4)
+    'abc…'
+    """
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def token_text(token: str, limit: int = 40) -> str:
+    r"""A token with its spaces marked and what is invisible escaped.
+
+    >>> print(token_text(" the\n"))
+    ␣the\n
+    """
+    return visible(shortened(token, limit)).replace(" ", "␣")
+
+
+def decimal(value: float | None, digits: int = 2) -> str:
+    """A number with a true minus sign, or a dash.
+
+    >>> decimal(-0.421), decimal(None), decimal(-0.001)
+    ('−0.42', '—', '0.00')
+    """
+    if value is None:
+        return DASH
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number to `digits` significant digits, or a dash.
+
+    >>> significant(0.0012345), significant(1234.5)
+    ('0.00123', '1,234')
+    """
+    if value is None:
+        return DASH
+    text = f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
+    return text.replace("-", "−")
+
+
+def p_value(value: float | None) -> str:
+    """A p-value to one digit below 0.1, two decimals above.
+
+    >>> p_value(0.00099), p_value(0.21), p_value(3e-9)
+    ('0.001', '0.21', '<0.0001')
+    """
+    if value is None:
+        return DASH
+    if value < 0.0001:
+        return "<0.0001"
+    return f"{value:.1g}" if value < 0.095 else f"{value:.2f}"
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands separated, or a dash."""
+    return DASH if value is None else f"{value:,}"
+
+
+def interval(result: Correlation | Difference) -> str:
+    """`[low, high]`, or nothing where there is no interval.
+
+    >>> interval(Correlation(-0.42, -0.51, -0.33, 0.001, 1234, 64))
+    '[−0.51, −0.33]'
+    """
+    if result.low is None or result.high is None:
+        return ""
+    return f"[{decimal(result.low)}, {decimal(result.high)}]"
+
+
+def with_interval(result: Correlation | Difference) -> str:
+    """The value and its interval, or a dash.
+
+    >>> with_interval(Correlation(-0.42, -0.51, -0.33, 0.001, 1234, 64))
+    '−0.42 [−0.51, −0.33]'
+    """
+    return f"{decimal(result.value)} {interval(result)}".rstrip()
+
+
+def plain(value: Any) -> str:
+    """A setting in one line: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
