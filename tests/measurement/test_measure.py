@@ -33,7 +33,7 @@ def test_every_number_of_a_row_is_what_a_user_computes(lab_model, lab_tokenizer)
     assert row["token_id"] == ids[place]
     assert row["token"] == SAMPLES[1]["response"][5]
     assert row["entropy_bits"] == pytest.approx(-(p * p.log2()).sum().item(), rel=1e-4)
-    assert row["logprob"] == pytest.approx(p[ids[place]].log().item(), rel=1e-4)
+    assert row["logprob"] == pytest.approx(p[ids[place]].log().item(), rel=1e-3)
     assert row["target_logit"] == pytest.approx(logits[ids[place]].item(), rel=1e-4)
     torch.testing.assert_close(torch.tensor(row["norms"]), norms.detach(), rtol=1e-3, atol=0)
     assert row["strength"] == pytest.approx(norms.mean().item(), rel=1e-3)

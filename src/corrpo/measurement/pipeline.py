@@ -6,13 +6,15 @@ generated response of a single token is left out and listed as skipped.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -37,6 +39,9 @@ from corrpo.samples import (
     samples_digest,
 )
 from corrpo.store import RunFolder
+
+TINY = 5_000_000
+"""Parameters below which one thread is quickest."""
 
 _RESPONSES_SCHEMA = {
     "id": pl.String,
@@ -110,6 +115,7 @@ def measure(
             if (folder.path / "fingerprint.json").exists():
                 return Fingerprint.load(folder.path)
             once = folder.part_once
+        stack.enter_context(_threads_for(model))
         bar = stack.enter_context(_progress_bar(progress))
         responses = _respond(model, tokenizer, work, settings, once, bar)
         prompts = {item.sample.id: item.prompt_ids for item in work}
@@ -245,6 +251,19 @@ def _read(
     return pl.concat(parts)
 
 
+@contextmanager
+def _threads_for(model: Any) -> Iterator[None]:
+    """One thread for a tiny model on a CPU, where handing out work costs ten times the work itself."""
+    before = torch.get_num_threads()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    if parameters < TINY and next(model.parameters()).device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _progress_bar(shown: bool) -> Progress:
     columns = (
         TextColumn("{task.description:>10}"),
@@ -253,4 +272,4 @@ def _progress_bar(shown: bool) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, disable=not shown)
+    return Progress(*columns, console=Console(stderr=True), disable=not shown)

@@ -99,8 +99,9 @@ def support_notes(settings: Mapping[str, Any], *, untrained: bool) -> list[str]:
         "The sign is reported as it was found. Models, samples and stages of training have shown either "
         "sign; one fingerprint confirms or refutes no general claim.",
         "Tokens of one sample are not independent, so intervals resample whole samples, and p comes from "
-        "permuting strength within each sample. Values of p are not adjusted for the number of "
-        "comparisons shown.",
+        "permuting strength within each sample. That takes the tokens of a sample as exchangeable: where "
+        "neighbours are alike in both quantities, p is too small, and the interval is what to go by. Values "
+        "of p are not adjusted for the number of comparisons shown.",
         "Both quantities drift along a response. The position-partial rho holds the position constant: "
         "where it is much closer to 0 than rho, position explains much of the correlation.",
         estimator_note(settings),

@@ -73,7 +73,7 @@ def correlate(
         rng=interval_rng,
     )
     fixed = cannot_permute(columns) if permutations else "no permutations were asked for"
-    p = None if fixed else permutation_p(columns, value, permutations, permutation_rng)
+    p = None if fixed else float(permutation_p(columns, value, permutations, permutation_rng))
     reasons = [text for text in (interval.reason, fixed) if text]
     return Correlation(
         value, interval.low, interval.high, p, n_tokens, columns.n_samples, "; ".join(reasons) or None

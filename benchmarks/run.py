@@ -1,0 +1,21 @@
+"""All benchmarks in one run: `make bench`. Each prints Markdown tables; see README.md for kept results."""
+
+import platform
+
+import torch
+
+import accuracy
+import agreement
+import speed
+
+
+def main() -> None:
+    """Print what the machine is, then every table."""
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}\n")
+    speed.main()
+    accuracy.main()
+    agreement.main()
+
+
+if __name__ == "__main__":
+    main()

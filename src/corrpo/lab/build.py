@@ -1,0 +1,268 @@
+"""Train the lab from a seed: two families x (base, safety, reasoning), resumable, and its sample sets.
+
+A finished checkpoint is a folder `checkpoints/FAMILY/KIND`; it is moved there whole and never trained
+again. What is under way lives in `.work/FAMILY-KIND`, from where the same command goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from corrpo.errors import CorrpoError, OutputFolderError
+from corrpo.lab import FAMILIES, KINDS, SAMPLE_SETS, check_name
+from corrpo.lab.data import collate, encode, examples, in_batches_of_like_length, write_samples
+from corrpo.lab.evaluate import solve_rate
+from corrpo.lab.problems import validation_problems
+from corrpo.lab.tokenizer import MAX_TOKENS, build_tokenizer
+
+RECORD = "build.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How one kind of checkpoint is trained."""
+
+    steps: int
+    """Optimizer steps, each on one batch; the most there may be if `stop_at` is set."""
+    learning_rate: float
+    """Peak AdamW learning rate, reached after `warmup` steps."""
+    schedule: str = "cosine"
+    """Learning rate schedule after the warm-up, by its transformers name."""
+    warmup: int = 50
+    """Steps of linear warm-up."""
+    stop_at: float | None = None
+    """Stop once this share of the validation problems is solved by sampling at temperature 1."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a build but its seed and families."""
+
+    base: Stage = field(default_factory=lambda: Stage(1200, 2e-3))
+    """Pretraining on plain text, direct answers and harmless chats, from random weights."""
+    safety: Stage = field(default_factory=lambda: Stage(800, 2e-3))
+    """Fine-tuning of the base on refusals in a mixture."""
+    reasoning: Stage = field(default_factory=lambda: Stage(3000, 2e-3, "constant_with_warmup", stop_at=0.58))
+    """Fine-tuning of the base on worked scratchpads in a mixture."""
+    batch_size: int = 32
+    """Sequences in a batch."""
+    check_every: int = 100
+    """Steps between saves of the training state, and between validations where `stop_at` is set."""
+    validation: int = 256
+    """Validation problems, in neither the training nor the held-out set."""
+
+
+def build(
+    output: Path,
+    *,
+    seed: int = 0,
+    families: Iterable[str] = FAMILIES,
+    recipe: Recipe | None = None,
+    say: Callable[[str], None] = print,
+) -> list[Path]:
+    """Train every checkpoint of `families` that `output` lacks, and write the three sample sets.
+
+    Deterministic for a seed on one machine (one CPU thread); progress is shown on the terminal. An
+    interrupted build goes on from its last saved step when called again with the same settings.
+
+    Returns the folders of all checkpoints of `families`, trained now or before.
+
+    Raises CorrpoError without the packages of `corrpo[train]`, BadInputError on an unknown family, and
+    OutputFolderError if `output` holds something else, or a build with other settings.
+    """
+    if find_spec("accelerate") is None:
+        raise CorrpoError(
+            "training the lab needs accelerate, which is not installed: pip install corrpo[train]"
+        )
+    output, recipe = Path(output), recipe or Recipe()
+    families = [check_name("family", family, FAMILIES) for family in families]
+    record = _open_record(output, seed, recipe)
+    write_samples(output / "samples", SAMPLE_SETS)
+    finished = []
+    for family in families:
+        for kind in KINDS:
+            target = output / "checkpoints" / family / kind
+            if target.is_dir():
+                say(f"{family}/{kind}: finished before")
+            else:
+                say(f"{family}/{kind}: training")
+                record["checkpoints"][f"{family}/{kind}"] = _train(output, family, kind, seed, recipe)
+                _write_json(output / RECORD, record)
+                say(f"{family}/{kind}: {record['checkpoints'][f'{family}/{kind}']}")
+            finished.append(target)
+    shutil.rmtree(output / ".work", ignore_errors=True)
+    return finished
+
+
+def _open_record(output: Path, seed: int, recipe: Recipe) -> dict[str, Any]:
+    """Read the build's record, or start one; refuse a folder of something else."""
+    settings = {"schema": 1, "seed": seed, "recipe": dataclasses.asdict(recipe)}
+    path = output / RECORD
+    if not path.exists():
+        if output.exists() and any(output.iterdir()):
+            raise OutputFolderError(
+                f"{output} is not empty and holds no {RECORD}: give a new or empty folder"
+            )
+        output.mkdir(parents=True, exist_ok=True)
+        _write_json(path, {**settings, "checkpoints": {}})
+    record = json.loads(path.read_text(encoding="utf-8"))
+    changed = [name for name, value in settings.items() if record.get(name) != value]
+    if changed:
+        raise OutputFolderError(
+            f"{output} holds a build with another {' and '.join(changed)}: "
+            "give a new folder, or the settings of that build to go on with it"
+        )
+    return record
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    partial_path = path.with_name(f".{path.name}")
+    partial_path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial_path.replace(path)
+
+
+def new_model(family: str, vocabulary: int, seed: int) -> Any:
+    """A randomly initialised float32 model of a family, some 0.3M parameters, on the CPU.
+
+    qwen2: grouped-query attention (4 heads, 2 key-value heads), biases, tied embeddings.
+    llama: multi-head attention (4 heads), no biases, untied embeddings.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(seed)
+    shared = {
+        "vocab_size": vocabulary,
+        "hidden_size": 80,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "max_position_embeddings": MAX_TOKENS,
+        "bos_token_id": None,
+    }
+    if family == "qwen2":
+        config = Qwen2Config(**shared, intermediate_size=224, num_key_value_heads=2, tie_word_embeddings=True)
+        return Qwen2ForCausalLM(config)
+    config = LlamaConfig(**shared, intermediate_size=208, num_key_value_heads=4, tie_word_embeddings=False)
+    return LlamaForCausalLM(config)
+
+
+def _starting_model(output: Path, family: str, kind: str, tokenizer: Any, seed: int) -> Any:
+    """Random weights for a base, the base's weights for the other kinds; markers set for generation."""
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    if kind == "base":
+        model = new_model(family, len(tokenizer), seed)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(output / "checkpoints" / family / "base")
+    markers = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    model.config.update(markers)
+    model.generation_config = GenerationConfig(**markers)
+    return model
+
+
+def _train(output: Path, family: str, kind: str, seed: int, recipe: Recipe) -> dict[str, Any]:
+    """Train one checkpoint, from where an interrupted run left it, and put it in its place."""
+    import torch
+    from transformers.utils import logging
+
+    threads, bars = torch.get_num_threads(), logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # one per file saved or loaded; the Trainer's own bar stays
+    torch.set_num_threads(1)
+    try:
+        started = time.perf_counter()
+        work = output / ".work" / f"{family}-{kind}"
+        trainer = _trainer(output, work, family, kind, seed=seed, recipe=recipe)
+        trainer.train(resume_from_checkpoint=_last_saved(work))
+        _deliver(trainer, work / "finished", output / "checkpoints" / family / kind)
+        seconds = round(time.perf_counter() - started)
+        return {"steps": trainer.state.global_step, "seconds_since_last_start": seconds}
+    finally:
+        torch.set_num_threads(threads)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _trainer(output: Path, work: Path, family: str, kind: str, *, seed: int, recipe: Recipe) -> Any:
+    """A transformers Trainer over the examples of a kind, read once and in a fixed order."""
+    from transformers import Trainer, TrainingArguments
+
+    stage: Stage = getattr(recipe, kind)
+    tokenizer: Any = build_tokenizer()
+    count = stage.steps * recipe.batch_size
+    rows = [
+        encode(example, tokenizer) for example in examples(kind, count, seed, validation=recipe.validation)
+    ]
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        max_steps=stage.steps,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=stage.learning_rate,
+        lr_scheduler_type=stage.schedule,
+        warmup_steps=stage.warmup,
+        adam_beta2=0.98,
+        weight_decay=0.01,
+        train_sampling_strategy="sequential",
+        save_steps=recipe.check_every,
+        save_total_limit=1,
+        logging_steps=recipe.check_every,
+        seed=seed,
+        use_cache=True,
+        use_cpu=True,
+        bf16=False,
+        dataloader_pin_memory=False,
+        report_to="none",
+    )
+    trainer = Trainer(
+        model=_starting_model(output, family, kind, tokenizer, seed),
+        args=arguments,
+        train_dataset=in_batches_of_like_length(rows, recipe.batch_size, seed),  # pyright: ignore[reportArgumentType]
+        data_collator=partial(collate, pad_id=tokenizer.pad_token_id),
+        processing_class=tokenizer,
+    )
+    if stage.stop_at is not None:
+        trainer.add_callback(_stop_at_solve_rate(stage.stop_at, recipe, tokenizer))
+    return trainer
+
+
+def _stop_at_solve_rate(threshold: float, recipe: Recipe, tokenizer: Any) -> Any:
+    """A callback that ends training at the first check that reaches the solve rate `threshold`."""
+    from transformers import TrainerCallback
+
+    problems = validation_problems(recipe.validation)
+
+    class StopAtSolveRate(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step % recipe.check_every:
+                return
+            rate = solve_rate(kwargs["model"], tokenizer, problems, temperature=1.0)
+            print(f"step {state.global_step}: solves {rate} of the validation problems")
+            control.should_training_stop = control.should_training_stop or rate.value >= threshold
+
+    return StopAtSolveRate()
+
+
+def _last_saved(work: Path) -> str | None:
+    """The last training state that was saved whole, or None."""
+    states = sorted(work.glob("checkpoint-*/trainer_state.json"), key=lambda path: int(path.parent.name[11:]))
+    return str(states[-1].parent) if states else None
+
+
+def _deliver(trainer: Any, finished: Path, target: Path) -> None:
+    """Save model and tokenizer only, beside the target, then move them there in one step."""
+    trainer.model.save_pretrained(finished)
+    build_tokenizer().save_pretrained(finished)
+    for path in finished.iterdir():
+        path.chmod(0o644)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    finished.replace(target)
+    shutil.rmtree(finished.parent)
