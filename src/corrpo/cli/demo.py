@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from corrpo.cli import compare
-from corrpo.lab.demo import measure_lab
+from corrpo.lab.demo import MODELS, measure_lab
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,11 @@ class Demo:
 
 def run(options: Demo) -> None:
     """Measure, compare, print the tables and the path of the report."""
-    console = Console()
-    labels = measure_lab(options.output, console)
+    print(f"Measuring the lab's {len(MODELS)} models on three sample sets (a few minutes)", flush=True)
+    labels = []
+    for label, lines in measure_lab(options.output):
+        labels.append(label)
+        print(*lines, sep="\n", flush=True)
+    print()
     compare.run(compare.Compare(labels=tuple(labels), output=options.output / "comparison"))
-    console.print(f"\nThe report: {options.output / 'comparison' / 'comparison.html'}", soft_wrap=True)
+    print(f"\nThe report: {options.output / 'comparison' / 'comparison.html'}")

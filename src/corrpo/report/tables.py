@@ -34,8 +34,8 @@ def _correlations(comparison: Comparison) -> Table:
     measured = estimator_label(comparison.measurement)
     table = _table(
         f"Entropy and gradient strength ({measured})",
-        ["model", "samples"],
-        ["rho [interval]", "p", "partial", "r", "by token", "tokens", "samples"],
+        ["model", "sample set"],
+        ["rho [interval]", "p", "partial", "r", "by token", "tokens", "n"],
     )
     for i, row in enumerate(comparison.rows):
         if i and row.family != comparison.rows[i - 1].family:
@@ -57,8 +57,8 @@ def _correlations(comparison: Comparison) -> Table:
 def _differences(comparison: Comparison) -> Table:
     table = _table(
         f"Differences on the same samples ({comparison.paired['method']})",
-        ["family", "samples", "difference"],
-        ["value [interval]", "p", "samples", "left out"],
+        ["family", "sample set", "difference"],
+        ["value [interval]", "p", "n", "left out"],
     )
     for each in comparison.differences:
         table.add_row(
