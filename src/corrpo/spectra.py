@@ -11,6 +11,7 @@ digits, and values under about 1e-8 of the largest are lost, which moves a sum o
 r * 1e-8 of the largest. Half of float32's digits would not do.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -23,6 +24,7 @@ Norm = Literal["nuclear", "frobenius", "spectral", "l1"]
 NORMS: tuple[str, ...] = get_args(Norm)
 
 _L1_BLOCK_ELEMENTS = 1 << 22
+_PREFIX_BLOCK = 8
 
 
 def check_norm(norm: str) -> None:
@@ -79,6 +81,34 @@ def product_norm(
     gram = small @ small.mT if small.shape[-2] <= small.shape[-1] else small.mT @ small
     eigenvalues = torch.linalg.eigvalsh(gram).clamp_min(0.0)
     return eigenvalues[..., -1].sqrt() if norm == "spectral" else eigenvalues.sqrt().sum(-1)
+
+
+def second_factor(inputs: Float[Tensor, "t d_in"], norm: str) -> Float[Tensor, "t r"]:
+    """What `prefix_norms` takes for the inputs A: A itself for l1, whose entries count, else `row_factor`."""
+    return inputs if norm == "l1" else row_factor(inputs)
+
+
+def prefix_norms(
+    delta: Float[Tensor, "n t d_out"], factor: Float[Tensor, "s r"], prefixes: Sequence[int], norm: str
+) -> Float[Tensor, " n"]:
+    """`product_norm` of gradients that reach back over prefixes of one sequence.
+
+    A few gradients of neighbouring prefixes are taken at a time, cut to the longest of them, because the
+    eigenvalues of a t x t matrix cost t^3.
+
+    Args:
+        delta: row s of delta_i is zero for s >= prefixes[i].
+        factor: `second_factor` of the inputs, of at least t rows.
+        prefixes: n lengths, ascending.
+        norm: as in `product_norm`.
+    """
+    norms = []
+    for start in range(0, len(prefixes), _PREFIX_BLOCK):
+        block = slice(start, start + _PREFIX_BLOCK)
+        prefix = prefixes[block][-1]
+        columns = factor.shape[1] if norm == "l1" else min(prefix, factor.shape[1])
+        norms.append(product_norm(delta[block, :prefix], factor[:prefix, :columns], norm))
+    return torch.cat(norms)
 
 
 def _l1(delta: Tensor, inputs: Tensor) -> Tensor:

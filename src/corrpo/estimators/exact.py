@@ -13,7 +13,7 @@ from torch import Tensor
 
 from corrpo.errors import UnsupportedModelError
 from corrpo.estimators.query import Query, attention_backend, observed, target_scores
-from corrpo.spectra import product_norm, row_factor
+from corrpo.spectra import prefix_norms, second_factor
 
 MEMORY_BUDGET = 2 << 30
 MAX_TARGETS_PER_PASS = 16
@@ -44,24 +44,23 @@ def _measure_group(
 ) -> None:
     """Write the norms of the targets in `group`, all predicted within the first `prefix` tokens."""
     record, deltas = vector_jacobian_products(query, query.positions[group], prefix)
-    for slot, ((inputs, _), delta) in enumerate(zip(record, deltas, strict=True)):
+    prefixes = query.positions[group].tolist()
+    for slot, delta in enumerate(deltas):
         layer, kind = divmod(slot, len(query.projections))
-        if query.norm == "l1":
-            factor = inputs[0].detach()
-        else:
-            if slot not in factors:
-                factors[slot] = _factor_once(record, factors, slot)
-            factor = factors[slot][:prefix, : min(prefix, inputs.shape[-1])]
-        result[group, layer, kind] = product_norm(delta[:, 0], factor, query.norm)
+        if slot not in factors:
+            factors[slot] = _factor_once(record, factors, slot, query.norm)
+        result[group, layer, kind] = prefix_norms(delta[:, 0], factors[slot], prefixes, query.norm)
 
 
-def _factor_once(record: list[tuple[Tensor, Tensor]], factors: dict[int, Tensor], slot: int) -> Tensor:
-    """The row factor of a projection's input; Q, K and V of a layer read one tensor and share it."""
+def _factor_once(
+    record: list[tuple[Tensor, Tensor]], factors: dict[int, Tensor], slot: int, norm: str
+) -> Tensor:
+    """The second factor of a projection's input; Q, K and V of a layer read one tensor and share it."""
     inputs = record[slot][0]
     for other in range(slot):
         if record[other][0] is inputs and other in factors:
             return factors[other]
-    return row_factor(inputs[0].detach())
+    return second_factor(inputs[0].detach(), norm)
 
 
 def vector_jacobian_products(

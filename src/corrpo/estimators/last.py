@@ -20,7 +20,7 @@ from corrpo.errors import UnsupportedModelError
 from corrpo.estimators.attention import BACKEND, AttentionCall, recorded_calls
 from corrpo.estimators.query import Query, attention_backend, observed, target_scores
 from corrpo.projections import PROJECTIONS
-from corrpo.spectra import product_norm, rank_one_norm, row_factor
+from corrpo.spectra import prefix_norms, product_norm, rank_one_norm, second_factor
 
 _GROUP_ELEMENTS = 1 << 25
 
@@ -104,11 +104,10 @@ def _key_norms(
 ) -> Tensor:
     """Norms [n] of the gradients of K, from the derivatives at k_proj's output over each target's prefix."""
     kv_heads, width = call.key.shape[1], output.shape[-1]
-    factor = inputs[0].detach() if query.norm == "l1" else row_factor(inputs[0].detach())
+    factor = second_factor(inputs[0].detach(), query.norm)
     norms = []
     for group in _groups(query, output.shape[1] * (width + call.query.shape[1])):
         rows = query.rows[group]
-        prefix = int(rows[-1]) + 1
         alpha, slope = call.weights(rows)
         g_rows, out_rows, q_rows = (_at_rows(x, rows, kv_heads) for x in (g, attended, call.query))
         centred = torch.matmul(g_rows, call.value[0, :, None].mT) - (g_rows * out_rows).sum(-1, keepdim=True)
@@ -117,6 +116,5 @@ def _key_norms(
         (delta,) = torch.autograd.grad(
             call.key, output, at_keys[:, None], is_grads_batched=True, retain_graph=True
         )
-        cut = factor[:prefix] if query.norm == "l1" else factor[:prefix, : min(prefix, factor.shape[1])]
-        norms.append(product_norm(delta[:, 0, :prefix], cut, query.norm))
+        norms.append(prefix_norms(delta[:, 0], factor, query.positions[group].tolist(), query.norm))
     return torch.cat(norms)
