@@ -19,7 +19,7 @@ venv: $(STAMP)  ## a .venv with everything pinned by constraints.txt
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch hatchling editables
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	touch $(STAMP)
 
 demo: $(STAMP)  ## measure the lab: two families, three model types, three sample sets; a table and a report

@@ -14,7 +14,13 @@ class BadInputError(CorrpoError, ValueError):
 
 
 class NonFiniteError(CorrpoError):
-    """A model produced NaN or infinite values where numbers were needed."""
+    """A model produced NaN or infinite values where numbers were needed.
+
+    Attributes:
+        row: the number of the prompt in a batch that was being answered, if known.
+    """
+
+    row: int | None = None
 
 
 class OutputFolderError(CorrpoError):

@@ -9,7 +9,7 @@ import polars as pl
 
 from corrpo.errors import BadInputError
 from corrpo.statistics import Correlation
-from corrpo.store import read_json, write_json, write_parquet, write_text
+from corrpo.store import read_json, read_parquet, write_json, write_parquet, write_text
 
 SCHEMA_VERSION = 1
 STATISTICS = ("spearman", "pearson", "spearman_by_token", "pearson_by_token", "position_partial")
@@ -73,7 +73,7 @@ class Fingerprint:
     def save(self, folder: Path | str) -> None:
         """Write tokens.parquet, responses.jsonl, fingerprint.json (last) and any untrained.parquet.
 
-        responses.jsonl is itself a samples file, with responses given.
+        responses.jsonl is itself a samples file, with responses given (leave out those of a single token).
 
         Raises:
             OutputFolderError: the disk is full or the folder cannot be written to.
@@ -126,10 +126,10 @@ class Fingerprint:
             settings=summary["settings"],
             versions=summary["versions"],
             statistics=_correlations(summary["statistics"]),
-            tokens=pl.read_parquet(folder / "tokens.parquet"),
+            tokens=read_parquet(folder / "tokens.parquet"),
             responses=pl.DataFrame(responses, infer_schema_length=None),
             untrained=None if untrained is None else _correlations(untrained),
-            untrained_tokens=None if untrained is None else pl.read_parquet(folder / "untrained.parquet"),
+            untrained_tokens=None if untrained is None else read_parquet(folder / "untrained.parquet"),
         )
 
 

@@ -39,6 +39,10 @@ def load_model(
         raise BadInputError(f"dtype {dtype!r} is unknown; expected one of {', '.join(_DTYPES)}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise BadInputError(f"device {device!r} is unknown: {_first_line(error)}") from error
     _check_folder(name)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
@@ -69,6 +73,11 @@ def _check_folder(name: str) -> None:
     """Raise on a local folder that is empty or holds no model, or a path that does not exist."""
     path = Path(name)
     if path.is_dir():
+        if not (path / "config.json").is_file() and (path / "adapter_config.json").is_file():
+            raise BadInputError(
+                f"{name} holds a LoRA adapter; merge it into its base model first (peft's merge_and_unload), "
+                "or load it with peft and call corrpo.measure"
+            )
         if not (path / "config.json").is_file():
             holds = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
             raise BadInputError(f"{name} holds no config.json (it holds {holds}); expected a saved model")

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, NonFiniteError
 
 Norm = Literal["nuclear", "frobenius", "spectral", "l1"]
 NORMS: tuple[str, ...] = get_args(Norm)
@@ -31,6 +31,11 @@ def check_norm(norm: str) -> None:
     """Raise `BadInputError` unless `norm` is one of `NORMS`."""
     if norm not in NORMS:
         raise BadInputError(f"norm {norm!r} is unknown; expected one of {', '.join(NORMS)}")
+
+
+def _check_finite(gradient: Tensor) -> None:
+    if not torch.isfinite(gradient).all():
+        raise NonFiniteError("a gradient holds NaN or infinite values; try a wider dtype (float32)")
 
 
 def row_factor(inputs: Float[Tensor, "*batch t d_in"]) -> Float[Tensor, "*batch t r"]:
@@ -62,6 +67,7 @@ def product_norm(
 
     Raises:
         BadInputError: an unknown norm.
+        NonFiniteError: a factor holds NaN or infinite values.
 
     >>> delta, inputs = torch.eye(3)[None], torch.diag(torch.tensor([3.0, 4.0, 0.0]))
     >>> [product_norm(delta, inputs, norm).item() for norm in NORMS]
@@ -70,6 +76,7 @@ def product_norm(
     check_norm(norm)
     dtype = torch.promote_types(delta.dtype, torch.float32)
     delta, inputs = delta.to(dtype), inputs.to(dtype)
+    _check_finite(delta)
     if norm == "l1":
         return _l1(delta, inputs)
     if inputs.shape[-2] < inputs.shape[-1]:
@@ -145,6 +152,7 @@ def matrix_norm(matrix: Float[Tensor, "d_out d_in"], norm: str = "nuclear") -> F
     """
     check_norm(norm)
     matrix = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
+    _check_finite(matrix)
     if norm == "l1":
         return matrix.abs().sum()
     if norm == "frobenius":

@@ -7,6 +7,7 @@ refuses it and names what differs.
 
 import errno
 import fcntl
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -66,8 +67,22 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_parquet(path: Path, table: pl.DataFrame) -> None:
     """Write a Parquet file whole."""
+    content = io.BytesIO()
+    table.write_parquet(content)
     with whole_file(path) as temporary:
-        table.write_parquet(temporary)
+        temporary.write_bytes(content.getbuffer())
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """Read a Parquet file.
+
+    Raises:
+        BadInputError: the file is missing or is no Parquet; names it.
+    """
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BadInputError(f"cannot read {path}: {error}; remove it and measure again") from error
 
 
 def read_json(path: Path) -> Any:
@@ -115,9 +130,10 @@ class RunFolder:
                 raise OutputFolderError(
                     f"{self.path}: another process is writing there; wait for it, or give another --output"
                 ) from None
+            except OSError as error:
+                raise _cannot_write(self.path / LOCK, error) from error
             self._check_settings()
             yield self
-            (self.path / LOCK).unlink(missing_ok=True)
 
     def _check_settings(self) -> None:
         known = self.path / SETTINGS
@@ -145,7 +161,7 @@ class RunFolder:
         """The table of a part: read if it was finished before, else made and written whole."""
         path = self.part(name, ".parquet")
         if path.exists():
-            return pl.read_parquet(path)
+            return read_parquet(path)
         table = make()
         write_parquet(path, table)
         return table

@@ -68,18 +68,24 @@ def logit_gradient_norms(
         UnsupportedModelError: the estimator does not fit the model; the message names those that do.
         NonFiniteError: a logit or a norm is NaN or infinite.
     """
-    found = find_attention_layers(model)
-    _check_choices(estimator, norm, target, projections)
-    ids, wanted = _without_padding(input_ids, torch.as_tensor(positions, dtype=torch.long), attention_mask)
-    chosen = _layers_for(estimator, found, layers)
+    check_choices(estimator, norm, target, projections)
+    chosen = layers_for(model, estimator, layers)
+    ids, wanted = _without_padding(input_ids, _whole(positions), attention_mask)
+    _check_vocabulary(model, ids)
     distinct, order = torch.unique(wanted, sorted=True, return_inverse=True)
     device = next(model.parameters()).device
-    query = Query(model, ids[None].to(device), distinct.to(device), chosen, tuple(projections), norm, target)
-    if not len(wanted):
-        result = query.empty_result()
-    else:
-        with left_as_found(model):
-            result = ESTIMATORS[estimator](query)[order.to(device)]
+    with left_as_found(model):
+        query = Query(
+            model,
+            ids[None].to(device).clone(),
+            distinct.to(device).clone(),
+            chosen,
+            tuple(projections),
+            norm,
+            target,
+        )
+        result = ESTIMATORS[estimator](query) if len(wanted) else query.empty_result()
+        result = result[order.to(device)]
     if not torch.isfinite(result).all():
         bad = int((~torch.isfinite(result)).flatten(1).any(1).nonzero()[0])
         raise NonFiniteError(
@@ -90,7 +96,8 @@ def logit_gradient_norms(
     return result if wide else result.float()
 
 
-def _check_choices(estimator: str, norm: str, target: str, projections: Sequence[str]) -> None:
+def check_choices(estimator: str, norm: str, target: str, projections: Sequence[str]) -> None:
+    """Raise `BadInputError` on a name that `logit_gradient_norms` does not know."""
     check_norm(norm)
     if estimator not in ESTIMATORS:
         raise BadInputError(f"estimator {estimator!r} is unknown; expected one of {', '.join(ESTIMATORS)}")
@@ -103,9 +110,14 @@ def _check_choices(estimator: str, norm: str, target: str, projections: Sequence
         )
 
 
-def _layers_for(
-    estimator: str, found: list[AttentionLayer], layers: Sequence[int] | None
-) -> list[AttentionLayer]:
+def layers_for(model: nn.Module, estimator: str, layers: Sequence[int] | None) -> list[AttentionLayer]:
+    """The attention layers that an estimator measures.
+
+    Raises:
+        BadInputError: an index outside the model, or a layer that the estimator does not cover.
+        UnsupportedModelError: see `find_attention_layers`.
+    """
+    found = find_attention_layers(model)
     if estimator != "last":
         return select_layers(found, layers)
     if layers is not None and select_layers(found, layers) != found[-1:]:
@@ -114,6 +126,21 @@ def _layers_for(
             f"({len(found) - 1}); use 'exact', 'own' or 'reference' for others"
         )
     return found[-1:]
+
+
+def _whole(positions: Tensor | Sequence[int]) -> Tensor:
+    tensor = torch.as_tensor(positions)
+    if tensor.numel() and (tensor.is_floating_point() or tensor.dim() != 1):
+        raise BadInputError(
+            f"positions={positions!r}: expected a list of whole numbers, LongTensor [targets]"
+        )
+    return tensor.long()
+
+
+def _check_vocabulary(model: nn.Module, ids: Tensor) -> None:
+    size = model.get_input_embeddings().num_embeddings  # pyright: ignore
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size:
+        raise BadInputError(f"input_ids holds token {int(ids.max())}; the model knows 0 to {size - 1}")
 
 
 def _without_padding(
@@ -132,6 +159,8 @@ def _without_padding(
             f"attention_mask has shape {tuple(kept.shape)}, input_ids {tuple(input_ids.shape)}"
         )
     kept = kept.bool()
+    if (kept[1:] & ~kept[:-1]).sum() + kept[:1].sum() > 1:
+        raise BadInputError("attention_mask has padding between tokens; expected it on the left or the right")
     shifted = kept.long().cumsum(0) - 1
     positions = positions.to(input_ids.device)
     inside = (positions >= 1) & (positions < length)

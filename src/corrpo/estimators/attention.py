@@ -154,6 +154,11 @@ def own_position_attention(
             f"{type(module).__name__} uses {what}, which the estimators 'own' and 'last' do not model; "
             "use 'exact' or 'reference'"
         )
+    if query.shape[2] > 1 and (attention_mask is None or attention_mask.shape[1] != 1):
+        raise UnsupportedModelError(
+            f"{type(module).__name__} does not mask its attention through transformers' masking functions, "
+            "which the estimators 'own' and 'last' need; use 'exact' or 'reference'"
+        )
     scaling = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
     output: Tensor = OwnPositionAttention.apply(query, key, value, attention_mask, scaling, softcap)  # pyright: ignore
     calls = _calls.get()

@@ -18,7 +18,13 @@ from torch import Tensor
 
 from corrpo.errors import UnsupportedModelError
 from corrpo.estimators.attention import BACKEND, AttentionCall, recorded_calls
-from corrpo.estimators.query import Query, attention_backend, observed, target_scores
+from corrpo.estimators.query import (
+    Query,
+    attention_backend,
+    check_positionwise,
+    observed,
+    target_scores,
+)
 from corrpo.projections import PROJECTIONS
 from corrpo.spectra import prefix_norms, product_norm, rank_one_norm, second_factor
 
@@ -39,25 +45,16 @@ def last(query: Query) -> Tensor:
     io = dict(zip(PROJECTIONS, record, strict=True))
     wanted = [io["q"][1], io["o"][1], attended]
     delta_q, delta_o, g = torch.autograd.grad(scores.sum(), wanted, retain_graph=True)
-    _check_positionwise(query, delta_o)
+    check_positionwise(query, scores, io["o"][1], delta_o, "last")
+    query = replace(query, positions=query.positions.to(delta_o.device))
     columns = {
         "q": lambda: rank_one_norm(delta_q[0, query.rows], io["q"][0][0, query.rows], query.norm),
         "o": lambda: rank_one_norm(delta_o[0, query.rows], io["o"][0][0, query.rows], query.norm),
         "v": lambda: _value_norms(query, call, g, *io["v"]),
         "k": lambda: _key_norms(query, call, g, attended, *io["k"]),
     }
-    return torch.stack([columns[kind]() for kind in query.projections], dim=-1)[:, None].detach()
-
-
-def _check_positionwise(query: Query, delta_o: Tensor) -> None:
-    """Positions that predict no target must get no gradient, or something after the layer mixes positions."""
-    others = delta_o[0].clone()
-    others[query.rows] = 0
-    if others.any():
-        raise UnsupportedModelError(
-            f"estimator 'last' needs everything after {query.layers[0].name} to act on each position alone, "
-            f"which {type(query.model).__name__} does not do; use 'exact' or 'reference'"
-        )
+    norms = torch.stack([columns[kind]() for kind in query.projections], dim=-1)
+    return norms[:, None].detach()
 
 
 def _groups(query: Query, elements_per_target: int) -> list[slice]:

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from corrpo.estimators.attention import BACKEND
-from corrpo.estimators.query import Query, attention_backend, observed, target_scores
+from corrpo.estimators.query import (
+    Query,
+    attention_backend,
+    check_positionwise,
+    observed,
+    target_scores,
+)
 from corrpo.spectra import rank_one_norm
 
 
@@ -18,9 +24,12 @@ def own(query: Query) -> Tensor:
     prefix = int(query.positions[-1])
     with attention_backend(query.model, BACKEND, "own", "'reference'"), observed(query) as record:
         scores = target_scores(query, query.positions, prefix)
-    deltas = torch.autograd.grad(scores.sum(), [output for _, output in record])
-    norms = [
-        rank_one_norm(delta[0, query.rows], inputs[0, query.rows], query.norm)
-        for (inputs, _), delta in zip(record, deltas, strict=True)
-    ]
-    return torch.stack(norms, dim=-1).reshape(query.empty_result().shape).detach()
+    outputs = [output for _, output in record]
+    deltas = torch.autograd.grad(scores.sum(), outputs, retain_graph=True)
+    check_positionwise(query, scores, outputs[0], deltas[0], "own")
+    result = query.empty_result()
+    for slot, ((inputs, _), delta) in enumerate(zip(record, deltas, strict=True)):
+        layer, kind = divmod(slot, len(query.projections))
+        rows = query.rows.to(delta.device)
+        result[:, layer, kind] = rank_one_norm(delta[0, rows], inputs[0, rows].detach(), query.norm)
+    return result

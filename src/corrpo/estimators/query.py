@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from corrpo.errors import NonFiniteError, UnsupportedModelError
+from corrpo.eval_mode import eval_mode
 from corrpo.projections import AttentionLayer
 
 
@@ -90,18 +91,20 @@ def target_columns_only(model: nn.Module, tokens: Tensor | None) -> Iterator[boo
     """Let a plain linear head compute, at kept position i, the logit of `tokens[i]` alone.
 
     The head is the largest matrix of many models and its gradient is dense; only one column of it is
-    differentiated. What the model does to its logits afterwards (soft-capping, scaling) acts on each
-    alone and is kept. Yields False, and changes nothing, where the head is not a plain linear module or
-    `tokens` is None.
+    differentiated. What the model does to its logits afterwards (soft-capping, scaling) is kept, and must act
+    on each logit alone, as in every architecture of transformers that we know. Yields False, and changes
+    nothing, where the head is not a plain linear module or `tokens` is None.
     """
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None  # pyright: ignore
     if tokens is None or type(head) is not nn.Linear or "forward" in head.__dict__:
         yield False
         return
 
+    columns_of = tokens.to(head.weight.device)
+
     def columns(hidden: Tensor) -> Tensor:
-        picked = (hidden * head.weight[tokens].to(hidden.device)).sum(-1, keepdim=True)
-        return picked if head.bias is None else picked + head.bias[tokens, None]
+        picked = (hidden * head.weight[columns_of].to(hidden.device)).sum(-1, keepdim=True)
+        return picked if head.bias is None else picked + head.bias[columns_of, None]
 
     head.forward = columns  # pyright: ignore
     try:
@@ -142,19 +145,44 @@ def observed(query: Query) -> Iterator[list[tuple[Tensor, Tensor]]]:
 @contextmanager
 def left_as_found(model: nn.Module) -> Iterator[None]:
     """Eval mode and no weight requiring grad inside; each module's mode and each flag restored after."""
-    modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    model.eval()
-    try:
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)
-        with torch.enable_grad():
+    with eval_mode(model), torch.inference_mode(False), torch.enable_grad():
+        try:
+            for parameter, _ in flags:
+                parameter.requires_grad_(False)
             yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, requires_grad in flags:
-            parameter.requires_grad_(requires_grad)
+        finally:
+            for parameter, requires_grad in flags:
+                parameter.requires_grad_(requires_grad)
+
+
+def check_positionwise(query: Query, scores: Tensor, output: Tensor, delta: Tensor, name: str) -> None:
+    """Refuse a model in which a target's derivative at `output` is not at its own position alone.
+
+    Looks at the positions that predict no target; if every position predicts one, differentiates one target
+    by itself.
+
+    Args:
+        query: the targets.
+        scores: [n], whose graph is kept.
+        output: [1, T, d], the observed output.
+        delta: [1, T, d], the derivative of the sum of scores there.
+        name: the estimator, for the message.
+
+    Raises:
+        UnsupportedModelError: something besides attention mixes positions.
+    """
+    rows = query.rows.to(delta.device)
+    if len(rows) == delta.shape[1] and len(rows) > 1:
+        rows = rows[len(rows) // 2 :][:1]
+        (delta,) = torch.autograd.grad(scores[len(query.rows) // 2], output, retain_graph=True)
+    others = torch.ones(delta.shape[1], dtype=torch.bool, device=delta.device)
+    others[rows] = False
+    if delta[0, others].any():
+        raise UnsupportedModelError(
+            f"estimator {name!r} needs a model in which attention alone mixes positions, and something else "
+            f"in {type(query.model).__name__} does too; use 'exact' or 'reference'"
+        )
 
 
 @contextmanager

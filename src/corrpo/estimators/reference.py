@@ -25,7 +25,7 @@ def reference(query: Query) -> Tensor:
         logits = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
     for i, (row, token) in enumerate(zip(query.rows, query.tokens, strict=True)):
         gradients = torch.autograd.grad(logits[row, token], weights, retain_graph=True)
-        norms = torch.stack([matrix_norm(gradient, query.norm).double() for gradient in gradients])
+        norms = torch.tensor([matrix_norm(gradient, query.norm).item() for gradient in gradients])
         result[i] = norms.reshape(result.shape[1:])
     return result
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
+from corrpo.eval_mode import eval_mode
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,25 @@ class Generation:
 
     ids: list[int]
     finished: bool
+
+    def within(self, most: int) -> "Generation":
+        """The first `most` tokens; unfinished if that cuts it."""
+        return self if len(self.ids) <= most else Generation(self.ids[:most], finished=False)
+
+
+class _Finite(LogitsProcessor):
+    """Stops at the first row of logits that holds NaN or +inf, before a token is drawn from it."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        bad = (torch.isnan(scores) | torch.isposinf(scores)).any(-1)
+        if bad.any():
+            error = NonFiniteError(
+                "the model gives NaN or infinite logits while generating; check the weights, and try a wider "
+                "dtype (float32)"
+            )
+            error.row = int(bad.nonzero()[0])
+            raise error
+        return scores
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:
@@ -53,45 +73,46 @@ def generate(
 
     Raises:
         BadInputError: temperature, top-p or max_new_tokens out of range.
-        NonFiniteError: the model gives probabilities that are NaN or infinite.
+        NonFiniteError: the model gives logits that are NaN or +inf; its `row` is the prompt's number.
         CorrpoError: out of GPU memory; says what to lower.
     """
     check_sampling(temperature, top_p, max_new_tokens)
     ends = end_tokens(model, tokenizer)
     pad = tokenizer.pad_token_id
-    pad = (ends[0] if ends else 0) if pad is None else pad
+    if pad is None or pad >= model.get_input_embeddings().num_embeddings:
+        pad = ends[0] if ends else 0  # never read: the mask hides it
     width = max(len(prompt) for prompt in prompts)
     device = next(model.parameters()).device
     ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-    sampled = {"do_sample": True, "temperature": temperature, "top_p": top_p} if temperature else {}
+    drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
     config = GenerationConfig(
         max_new_tokens=max_new_tokens,
         eos_token_id=ends or None,
         pad_token_id=pad,
-        repetition_penalty=1.0,
-        **{"do_sample": False, "top_k": 0, **sampled},
+        **(drawn if temperature else {"do_sample": False}),
     )
-    training = model.training
-    model.eval()
+    own_config, model.generation_config = model.generation_config, GenerationConfig()
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
+        with (
+            eval_mode(model),
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        ):
             torch.manual_seed(seed)
-            output = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+            output = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=config,
+                logits_processor=LogitsProcessorList([_Finite()]),
+            )
     except torch.cuda.OutOfMemoryError as error:
         raise CorrpoError(
             f"out of GPU memory generating {len(prompts)} responses at once; lower --batch-size or "
             "--max-new-tokens"
         ) from error
-    except RuntimeError as error:
-        if "probability tensor" not in str(error):
-            raise
-        raise NonFiniteError(
-            "the model gives NaN or infinite probabilities while generating; check the weights, and try a "
-            "wider dtype (float32)"
-        ) from error
     finally:
-        model.train(training)
+        model.generation_config = own_config
     return [_cut(row, ends) for row in output[:, width:].tolist()]
 
 

@@ -1,13 +1,14 @@
 """Everything that decides a measurement, with its defaults: one frozen dataclass for Python and the CLI."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from corrpo.errors import BadInputError
-from corrpo.estimators.api import Estimator, Target
+from corrpo.estimators.api import Estimator, Target, check_choices
 from corrpo.generation.sampling import check_sampling
 from corrpo.samples import Template
 from corrpo.spectra import Norm
+from corrpo.statistics.correlate import check_settings
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class MeasureOptions:
     """Permutations within samples behind each p-value."""
 
     def __post_init__(self) -> None:
+        check_choices(self.estimator, self.norm, self.target, self.projections)
+        check_settings(self.confidence, resamples=self.resamples, permutations=self.permutations)
+        if self.template not in get_args(Template):
+            raise BadInputError(
+                f"template {self.template!r} is unknown; expected one of {', '.join(get_args(Template))}"
+            )
         check_sampling(self.temperature, self.top_p, self.max_new_tokens)
         if self.max_tokens is not None and self.max_tokens < 2:
             raise BadInputError(f"max_tokens={self.max_tokens}: expected 2 or more, or none for all tokens")

@@ -5,9 +5,10 @@ model wrote; responses are read at temperature 1 over the full vocabulary howeve
 generated response of a single token is left out and listed as skipped.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, NonFiniteError
+from corrpo.estimators import logit_gradient_norms
+from corrpo.estimators.api import layers_for
+from corrpo.eval_mode import eval_mode
 from corrpo.fingerprint import Fingerprint
 from corrpo.generation import generate
 from corrpo.measurement.options import MeasureOptions
-from corrpo.measurement.summary import summarise
+from corrpo.measurement.summary import summarise, versions
 from corrpo.measurement.tokens import TOKENS_SCHEMA, measure_response
 from corrpo.models import describe_model, untrained_model
 from corrpo.samples import (
@@ -107,15 +111,19 @@ def measure(
         "digest": samples_digest(given),
     }
     identity = {"model": described, "samples": sample_set, "settings": settings.as_dict()}
+    _try_estimator(model, settings)
     with ExitStack() as stack:
         once: Callable[[str, Callable[[], pl.DataFrame]], pl.DataFrame] = lambda _name, make: make()  # noqa: E731
         folder = None
         if output is not None:
-            folder = stack.enter_context(RunFolder(Path(output), identity).claimed())
+            claim = identity | {"versions": versions(), "prompts_digest": _digest(work)}
+            folder = stack.enter_context(RunFolder(Path(output), claim).claimed())
             if (folder.path / "fingerprint.json").exists():
+                folder.drop_parts()
                 return Fingerprint.load(folder.path)
             once = folder.part_once
         stack.enter_context(_threads_for(model))
+        stack.enter_context(eval_mode(model))
         bar = stack.enter_context(_progress_bar(progress))
         responses = _respond(model, tokenizer, work, settings, once, bar)
         prompts = {item.sample.id: item.prompt_ids for item in work}
@@ -129,6 +137,27 @@ def measure(
             fingerprint.save(folder.path)
             folder.drop_parts()
     return fingerprint
+
+
+def _try_estimator(model: Any, settings: MeasureOptions) -> None:
+    """Meet an estimator that does not fit, or a layer that is not there, before anything is generated."""
+    layers_for(model, settings.estimator, settings.layers)
+    with suppress(NonFiniteError):  # told later, with the sample's name
+        logit_gradient_norms(
+            model,
+            torch.zeros(4, dtype=torch.long),
+            [3],
+            estimator=settings.estimator,
+            norm=settings.norm,
+            target=settings.target,
+            projections=settings.projections,
+            layers=settings.layers,
+        )
+
+
+def _digest(work: list[_Work]) -> str:
+    """SHA-256 of all token ids, so that another tokenizer or chat template shows."""
+    return hashlib.sha256(json.dumps([[w.prompt_ids, w.response_ids] for w in work]).encode()).hexdigest()
 
 
 def _options(options: dict[str, Any]) -> MeasureOptions:
@@ -186,21 +215,21 @@ def _respond_batch(
     asked = [item for item in batch if item.response_ids is None]
     written = iter(())
     if asked:
-        context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        room = settings.max_new_tokens
-        if context is not None:
-            room = min(room, context - max(len(item.prompt_ids) for item in asked))
-        written = iter(
-            generate(
+        room = [_room(model, item, settings) for item in asked]
+        try:
+            answers = generate(
                 model,
                 tokenizer,
                 [item.prompt_ids for item in asked],
-                max_new_tokens=room,
+                max_new_tokens=max(room),
                 temperature=settings.temperature,
                 top_p=settings.top_p,
                 seed=settings.seed * 1_000_003 + number,
             )
-        )
+        except NonFiniteError as error:
+            place = "" if error.row is None else f"sample {asked[error.row].sample.id!r}: "
+            raise NonFiniteError(f"{place}{error}") from error
+        written = (answer.within(most) for answer, most in zip(answers, room, strict=True))
     rows = []
     for item in batch:
         generation = next(written) if item.response_ids is None else None
@@ -224,6 +253,13 @@ def _respond_batch(
             }
         )
     return pl.DataFrame(rows, schema=_RESPONSES_SCHEMA)
+
+
+def _room(model: Any, item: _Work, settings: MeasureOptions) -> int:
+    """How many tokens a response may have: the option, or what the context leaves."""
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    left = settings.max_new_tokens if context is None else context - len(item.prompt_ids)
+    return min(settings.max_new_tokens, left)
 
 
 def _read(

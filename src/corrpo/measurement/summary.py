@@ -52,14 +52,19 @@ def summarise(
         model=identity["model"],
         samples=samples,
         settings=identity["settings"],
-        versions={name: version(name) for name in ("corrpo", "torch", "transformers")}
-        | {"python": platform.python_version()},
+        versions=versions(),
         statistics=statistics,
         tokens=tokens,
         responses=responses.drop("response_ids"),
         untrained=None if control is None else correlations(control, settings),
         untrained_tokens=control,
     )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    libraries = {name: version(name) for name in ("corrpo", "torch", "transformers")}
+    return libraries | {"python": platform.python_version()}
 
 
 def correlations(tokens: pl.DataFrame, settings: MeasureOptions) -> dict[str, Correlation]:

@@ -7,7 +7,7 @@ import polars as pl
 import torch
 
 from corrpo.entropy import token_entropy, token_logprob
-from corrpo.errors import NonFiniteError
+from corrpo.errors import CorrpoError, NonFiniteError
 from corrpo.estimators import logit_gradient_norms
 from corrpo.measurement.options import MeasureOptions
 from corrpo.samples import token_texts
@@ -65,6 +65,11 @@ def measure_response(
         )
     except NonFiniteError as error:
         raise NonFiniteError(f"sample {sample!r}: {error}") from error
+    except torch.cuda.OutOfMemoryError as error:
+        raise CorrpoError(
+            f"sample {sample!r}: out of GPU memory on {len(ids)} tokens; what was measured before is kept. "
+            "Use estimator 'last' or 'own', or fewer layers: 'exact' keeps heads x length^2 numbers a layer"
+        ) from error
     by_token: list[list[list[float]] | None] = [None] * n
     strength: list[float | None] = [None] * n
     for place, token_norms in zip(chosen.tolist(), norms.double().cpu(), strict=True):
@@ -89,6 +94,9 @@ def measure_response(
 def stratified_positions(n: int, most: int | None, seed: int, sample: str) -> np.ndarray:
     """At most `most` of the positions 0..n-1, ascending: one drawn from each of `most` equal stretches.
 
+    The stretches begin at a random position and go round the end, so that every position is as likely to
+    be drawn as any other.
+
     Decided by `seed` and the sample's id alone, so that another model is measured at the same places.
 
     >>> stratified_positions(3, None, 0, "a").tolist()
@@ -99,6 +107,5 @@ def stratified_positions(n: int, most: int | None, seed: int, sample: str) -> np
     if most is None or n <= most:
         return np.arange(n)
     rng = np.random.default_rng([seed, *sample.encode()])
-    edges = np.linspace(0, n, most + 1)
-    low, high = np.ceil(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int)
-    return rng.integers(low, high)
+    edges = np.arange(most + 1) * n // most
+    return np.sort((rng.integers(edges[:-1], edges[1:]) + rng.integers(n)) % n)

@@ -52,7 +52,7 @@ def load_samples(path: Path | str) -> list[Sample]:
                 records.append((where, json.loads(text)))
         except UnicodeDecodeError as error:
             raise BadInputError(f"{where} is not UTF-8 text: {error}") from error
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise BadInputError(f"{where} is not valid JSON: {error}") from error
     if not records:
         raise BadInputError(f'{path} holds no samples; expected lines like {{"prompt": "1 + 1 ="}}')
