@@ -64,7 +64,7 @@ def speeds(vocabulary: int) -> None:
 
 
 def memory_and_growth() -> None:
-    """Peak memory and time against length, for 48 targets spread over the last three quarters of the tokens."""
+    """Peak memory and time against length, for 48 targets over the last three quarters of the tokens."""
     model = benchmark_model()
     rows = []
     for length in (64, 128, 256, 512):
