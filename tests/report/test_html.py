@@ -145,6 +145,14 @@ def test_a_subsampled_measurement_says_so():
     )
 
 
+def test_a_comparison_tells_subsampling_in_one_paragraph(tmp_path):
+    each = labelled("base", tmp_path)
+    each.fingerprint.samples.update(measured_tokens=50, subsampling={"standard_error": 0.0321})
+    comparison = compare_fingerprints([each], resamples=0)
+    text = Page(comparison_page(comparison, [each.fingerprint])).text
+    assert "base on reasoning 50 of 100 (standard error 0.032)" in text
+
+
 def test_an_undefined_correlation_is_a_dash_and_a_reason_never_zero(tmp_path):
     each = labelled("base", tmp_path, constant=True)
     page = Page(measure_page(each.fingerprint))

@@ -133,12 +133,17 @@ def _check_same(comparison: Comparison, fingerprints: Sequence[Fingerprint]) -> 
         )
 
 
-def _subsampled(comparison: Comparison, fingerprints: Sequence[Fingerprint]) -> list[tuple[str, str]]:
-    found = [
-        (f"{row.label} on {row.sample_set}", notes.subsampling_note(fingerprint))
-        for row, fingerprint in zip(comparison.rows, fingerprints, strict=True)
-    ]
-    return [(name, note) for name, note in found if note]
+def _subsampled(comparison: Comparison, fingerprints: Sequence[Fingerprint]) -> list[str]:
+    """For each fingerprint of which not all tokens were measured: how many were, and what that costs."""
+    found = []
+    for row, fingerprint in zip(comparison.rows, fingerprints, strict=True):
+        if notes.subsampling_note(fingerprint):
+            samples = fingerprint.samples
+            error = (samples.get("subsampling") or {}).get("standard_error")
+            cost = "" if error is None else f" (standard error {error:.3f})"
+            counts = f"{samples['measured_tokens']:,} of {samples['response_tokens']:,}"
+            found.append(f"{row.label} on {row.sample_set} {counts}{cost}")
+    return found
 
 
 def _undefined(comparison: Comparison) -> list[tuple[str, str, str]]:
