@@ -92,7 +92,7 @@ def vector_jacobian_products(
 def targets_per_pass(query: Query, prefix: int) -> int:
     """How many targets are differentiated at once: as many as `MEMORY_BUDGET` holds, at most 16.
 
-    Beyond 16 the matrix products are large enough, and only memory grows (benchmarks/README.md).
+    Beyond 16 the matrix products are large enough, and only memory grows.
     """
     config = query.model.config.get_text_config()  # type: ignore[union-attr]
     width = sum(
