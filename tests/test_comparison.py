@@ -190,7 +190,8 @@ def test_what_else_differs_is_noted(tmp_path):
     assert "dtype differs: 'float32' in base on reasoning; 'bfloat16' in reasoning on reasoning" in notes
     assert "setting temperature differs" in notes
     assert "base and reasoning on reasoning are the same model" in notes
-    assert compare_fingerprints([a], resamples=0).notes == ()
+    (few,) = compare_fingerprints([a], resamples=0).notes
+    assert few.startswith("fewer than 10 samples, so do not rely on the intervals: base on reasoning")
 
 
 def test_rows_hold_what_the_fingerprints_hold_and_json_takes_them(tmp_path):

@@ -16,6 +16,7 @@ import polars as pl
 from corrpo.errors import BadInputError
 from corrpo.fingerprint import STATISTICS, Fingerprint
 from corrpo.statistics import Correlation, Difference, TokenSeries, compare
+from corrpo.statistics.interval import FEW_SAMPLES
 
 SCHEMA_VERSION = 1
 COMPARED = ("estimator", "norm", "target", "projections", "layers")
@@ -305,8 +306,15 @@ def _check_comparable(labelled: Sequence[Labelled]) -> None:
 
 
 def _notes(labelled: Sequence[Labelled]) -> list[str]:
-    """What differs beyond the label and could explain a difference, in words."""
+    """What differs beyond the label and could explain a difference, and where samples are few, in words."""
     lines = []
+    few = [
+        f"{each.label} on {each.sample_set}"
+        for each in labelled
+        if each.fingerprint.spearman.low is not None and each.fingerprint.spearman.n_samples < FEW_SAMPLES
+    ]
+    if few:
+        lines.append(f"fewer than {FEW_SAMPLES} samples, so do not rely on the intervals: {_some(few)}")
     facts = [_facts(each.fingerprint) for each in labelled]
     for name in dict.fromkeys(name for each in facts for name in each):
         by_value: dict[str, list[str]] = {}

@@ -72,6 +72,8 @@ def test_measure_writes_what_the_contract_says_and_repeats_itself(samples, tmp_p
     assert {"tokens.parquet", "fingerprint.json", "report.html", "responses.jsonl"} <= names
     fingerprint = Fingerprint.load(tmp_path / "out")
     assert str(fingerprint.spearman) in printed
+    assert "rests on 3 samples" in printed
+    assert "rests on 3 samples" in (tmp_path / "out" / "report.html").read_text()
     assert fingerprint.samples["given"] == 3
     summary = json.loads((tmp_path / "out" / "fingerprint.json").read_text())
     assert summary["schema_version"] == 1

@@ -9,6 +9,7 @@ from rich.console import Console
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.models import load_model
 from corrpo.report import write_measure_report
+from corrpo.report.notes import few_samples
 from corrpo.samples import load_samples
 
 
@@ -63,4 +64,6 @@ def run(options: Measure) -> None:
     console.print(f"position held      {fingerprint.position_partial}", highlight=False)
     console.print(f"by unique token    {fingerprint.spearman_by_token}", highlight=False)
     console.print(f"Pearson            {fingerprint.pearson}", highlight=False)
+    if warning := few_samples(fingerprint.spearman):
+        console.print(warning, highlight=False)
     console.print(f"report             {options.output / 'report.html'}", highlight=False, soft_wrap=True)

@@ -65,6 +65,7 @@ def measure_page(fingerprint: Fingerprint) -> str:
         headline=fingerprint.spearman,
         sign=notes.sign(fingerprint.spearman),
         statistics=[(STATISTIC_NAMES[name], name, fingerprint.statistics[name]) for name in STATISTICS],
+        few_samples=notes.few_samples(fingerprint.spearman),
         subsampling=notes.subsampling_note(fingerprint),
         estimator=notes.estimator_label(fingerprint.settings),
         figure=Markup(inline(measure_figure(fingerprint))),

@@ -5,6 +5,7 @@ from typing import Any
 
 from corrpo.fingerprint import Fingerprint
 from corrpo.statistics import Correlation
+from corrpo.statistics.interval import FEW_SAMPLES
 
 EXACTNESS = {
     "reference": (
@@ -63,6 +64,20 @@ def sign(correlation: Correlation) -> str:
     if correlation.low > 0:
         return "It is positive: its interval lies above 0."
     return "Its sign is undecided: its interval contains 0."
+
+
+def few_samples(correlation: Correlation) -> str | None:
+    """A warning where the interval rests on fewer samples than its coverage was studied for.
+
+    >>> few_samples(Correlation(-0.42, -0.51, -0.33, 0.001, 123, 3))
+    'The interval rests on 3 samples; its coverage was studied from 10 on, so do not rely on it.'
+    """
+    if correlation.low is None or correlation.n_samples >= FEW_SAMPLES:
+        return None
+    return (
+        f"The interval rests on {correlation.n_samples} samples; its coverage was studied from {FEW_SAMPLES} "
+        "on, so do not rely on it."
+    )
 
 
 def interval_name(settings: Mapping[str, Any]) -> str:

@@ -43,6 +43,9 @@ from corrpo.statistics.weighted import Statistic
 MAX_UNDEFINED = 0.05
 """Largest part of the resamples that may have no coefficient; above it there is no interval."""
 
+FEW_SAMPLES = 10
+"""Samples below which coverage was not studied; with 2 or 3 an interval can be far too narrow."""
+
 SAME = "every resample gives the same value: the samples repeat one another"
 
 _TINY = 1e-12
