@@ -153,13 +153,9 @@ class RunFolder:
                 "settings to go on with it, or give another --output"
             )
 
-    def part(self, name: str, suffix: str) -> Path:
-        """The path of one part."""
-        return self.path / PARTS / f"{name}{suffix}"
-
     def part_once(self, name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         """The table of a part: read if it was finished before, else made and written whole."""
-        path = self.part(name, ".parquet")
+        path = self.path / PARTS / f"{name}.parquet"
         if path.exists():
             return read_parquet(path)
         table = make()

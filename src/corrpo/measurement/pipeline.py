@@ -172,7 +172,7 @@ def _encode(sample: Sample, model: Any, tokenizer: Any, settings: MeasureOptions
     """Token ids of one sample, with all that can be checked before anything is computed."""
     prompt_ids = encode_prompt(sample, tokenizer, settings.template)
     response_ids = None if sample.response is None else encode_response(sample, tokenizer)
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    context = _context(model)
     least = len(prompt_ids) + (2 if response_ids is None else len(response_ids))
     if context is not None and least > context:
         what = "" if response_ids is None else f" and its response of {len(response_ids)}"
@@ -188,6 +188,11 @@ def _encode(sample: Sample, model: Any, tokenizer: Any, settings: MeasureOptions
             "the model's own tokenizer?"
         )
     return _Work(sample, prompt_ids, response_ids)
+
+
+def _context(model: Any) -> int | None:
+    """The most tokens that the model reads, if its config tells."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 def _respond(
@@ -232,14 +237,12 @@ def _respond_batch(
         written = (answer.within(most) for answer, most in zip(answers, room, strict=True))
     rows = []
     for item in batch:
-        generation = next(written) if item.response_ids is None else None
-        ids = item.response_ids if generation is None else generation.ids
-        assert ids is not None
-        finished = True if generation is None else generation.finished
-        text = item.sample.response
-        if text is None:
-            shown = ids[:-1] if finished else ids
-            text = tokenizer.decode(shown, skip_special_tokens=False)
+        if item.response_ids is not None:
+            ids, finished, text = item.response_ids, True, item.sample.response
+        else:
+            generation = next(written)
+            ids, finished = generation.ids, generation.finished
+            text = tokenizer.decode(ids[:-1] if finished else ids, skip_special_tokens=False)
         rows.append(
             {
                 "id": item.sample.id,
@@ -257,7 +260,7 @@ def _respond_batch(
 
 def _room(model: Any, item: _Work, settings: MeasureOptions) -> int:
     """How many tokens a response may have: the option, or what the context leaves."""
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    context = _context(model)
     left = settings.max_new_tokens if context is None else context - len(item.prompt_ids)
     return min(settings.max_new_tokens, left)
 
