@@ -20,14 +20,9 @@ class LabBuild:
     """Model families to train: qwen2, llama."""
 
 
-def build(output: Path, seed: int = 0, families: tuple[str, ...] = FAMILIES) -> list[Path]:
-    """Train the checkpoints that `output` lacks; returns the folders of all of `families`."""
-    from corrpo.lab.build import build as build_lab
-
-    return build_lab(output, seed=seed, families=families)
-
-
 def run(settings: LabBuild) -> None:
     """Build, then say where the checkpoints are."""
-    for folder in build(settings.output, settings.seed, settings.family):
+    from corrpo.lab.build import build
+
+    for folder in build(settings.output, seed=settings.seed, families=settings.family):
         print(folder)
