@@ -9,7 +9,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 from jaxtyping import install_import_hook
 
-install_import_hook("corrpo", "beartype.beartype")
+install_import_hook("corrpo", "shape_checks.checked")
 
 import pytest
 import torch

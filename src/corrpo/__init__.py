@@ -4,7 +4,8 @@
 >>> corrpo.token_entropy(torch.zeros(4)).item()
 2.0
 
-Names are imported when they are first used, so that `import corrpo` is quick.
+Names are imported when they are first used, so that `import corrpo` is quick. Those that train need the
+packages of `corrpo[train]`.
 """
 
 from importlib import import_module
@@ -18,11 +19,19 @@ if TYPE_CHECKING:
     from corrpo.fingerprint import Fingerprint
     from corrpo.measurement import MeasureOptions, measure
     from corrpo.models import load_model
+    from corrpo.training.callback import FingerprintCallback
+    from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
+    from corrpo.training.trainer import CorRPOTrainer, CorRRLOOTrainer
 
 __version__ = version("corrpo")
 __all__ = [
+    "CorRPOConfig",
+    "CorRPOTrainer",
+    "CorRRLOOConfig",
+    "CorRRLOOTrainer",
     "CorrpoError",
     "Fingerprint",
+    "FingerprintCallback",
     "MeasureOptions",
     "load_model",
     "logit_gradient_norms",
@@ -31,8 +40,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CorRPOConfig": "corrpo.training.config",
+    "CorRPOTrainer": "corrpo.training.trainer",
+    "CorRRLOOConfig": "corrpo.training.config",
+    "CorRRLOOTrainer": "corrpo.training.trainer",
     "CorrpoError": "corrpo.errors",
     "Fingerprint": "corrpo.fingerprint",
+    "FingerprintCallback": "corrpo.training.callback",
     "MeasureOptions": "corrpo.measurement",
     "load_model": "corrpo.models",
     "logit_gradient_norms": "corrpo.estimators",

@@ -1,7 +1,7 @@
 """`corrpo VERB ...`: finds the verb's file, reads its options, runs it, and prints errors plainly.
 
-A verb is a module of this folder with a frozen dataclass of options and `run(options)`. Only the module of
-the verb that was asked for is imported.
+A verb is a module of this folder with a frozen dataclass of options and `run(options)`, or with a
+`main(words)` that reads its own command line. Only the module of the verb that was asked for is imported.
 """
 
 import sys
@@ -15,6 +15,7 @@ VERBS = {
     "demo": ("Demo", "measure the six tiny models of the lab, and show what corrpo reports"),
     "measure": ("Measure", "measure the Entropy-Gradient Inversion of a model on samples"),
     "compare": ("Compare", "compare measured models over sample sets, with intervals of the differences"),
+    "train": ("main", "train by SFT, GRPO, CorR-PO or RLOO, from a recipe"),
     "lab build": ("LabBuild", "train the lab's tiny models again from a seed"),
 }
 
@@ -34,6 +35,9 @@ A first measurement
   without it the model writes one. out/qwen then holds report.html to read, fingerprint.json with every
   correlation, interval and setting, and tokens.parquet with a row per token. Ctrl-C keeps what is done, and
   the same command goes on from there.
+
+Training
+  corrpo train corrpo --config recipes/lab/corrpo.yaml     (corrpo train --help tells the stages)
 
 What is reported
   rho, the Spearman correlation over tokens of entropy (bits) and gradient strength (mean nuclear norm of the
@@ -72,10 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CorrpoError as error:
         print(f"corrpo {verb}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(
-            f"\ncorrpo {verb}: stopped; what is done is kept, and the same command goes on.", file=sys.stderr
-        )
+    except KeyboardInterrupt as stopped:
+        told = str(stopped) or "stopped; what is done is kept, and the same command goes on."
+        print(f"\ncorrpo {verb}: {told}", file=sys.stderr)
         return 130
     return 0
 
@@ -84,10 +87,18 @@ def _run(verb: str, words: list[str]) -> None:
     import tyro
 
     module = import_module(f"corrpo.cli.{verb.split(maxsplit=1)[0]}")
+    entry = getattr(module, VERBS[verb][0])
+    if not isinstance(entry, type):
+        entry(words)
+        return
     options = tyro.cli(
-        getattr(module, VERBS[verb][0]),
+        entry,
         prog=f"corrpo {verb}",
         args=words,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     module.run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

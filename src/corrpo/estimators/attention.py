@@ -4,17 +4,17 @@ Position t of the output is sum_s alpha_ts v_s. By causality only the term s = t
 carries a dependence of token t on itself; all other keys and values are constants (METHOD 5). With g_t
 the derivative at the output of t, and per head
 
-    e_ts = alpha_ts (g_t . v_s - g_t . out_t)      times the soft-capping's own derivative,
+    e_ts = alpha_ts (g_t . v_s - g_t . out_t)      times the soft-capping's own derivative: autograd's,
 
 the backward is dq_t = scale sum_s e_ts k_s (whole, as q_t belongs to t), dk_t = scale e_tt q_t and
 dv_t = alpha_tt g_t. Rows of queries are taken a block at a time, so that memory grows with the length and
-not with its square.
+not with its square; alpha is made again in the backward, but kept where it is small.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ from corrpo.errors import UnsupportedModelError
 
 BACKEND = "corrpo_own_position"
 _BLOCK_ELEMENTS = 1 << 24
+_KEPT_ELEMENTS = 1 << 22
+_LEAST_ROWS = 32
 _HARMLESS = {
     "sliding_window",  # already in the mask
     "position_ids",
@@ -42,9 +44,9 @@ _HARMLESS = {
 
 @dataclass(frozen=True)
 class AttentionCall:
-    """What one attention layer was given: queries [1, H, T, d], keys and values [1, H_kv, T, d], and how.
+    """What one attention layer was given: queries [B, H, T, d], keys and values [B, H_kv, T, d], and how.
 
-    `mask` is additive, [1, 1, T, T].
+    `mask` is additive, [B or 1, 1, T, T].
     """
 
     query: Tensor
@@ -54,30 +56,58 @@ class AttentionCall:
     scaling: float
     softcap: float | None
 
-    def weights(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Attention weights alpha of some query rows, and d(score)/d(q.k scale) from soft-capping.
+    def until(self, stop: int) -> "AttentionCall":
+        """The same call with the keys and values of the first `stop` positions alone."""
+        mask = None if self.mask is None else self.mask[..., :stop]
+        return replace(self, key=self.key[:, :, :stop], value=self.value[:, :, :stop], mask=mask)
 
-        Returns:
-            Two tensors [H_kv, H / H_kv, rows, T] in float32 or better; the second is 1 without soft-capping.
-        """
-        groups = self.query.shape[1] // self.key.shape[1]
-        query = self.query[0].unflatten(0, (-1, groups))[:, :, rows]
-        dtype = torch.promote_types(query.dtype, torch.float32)
-        scores = torch.matmul(query, self.key[0, :, None].mT).to(dtype) * self.scaling
-        slope = torch.ones((), dtype=dtype, device=scores.device)
+    def scores(self, rows: Tensor | slice) -> Tensor:
+        """Scaled q.k of some query rows, [B, H_kv, H / H_kv, rows, keys] in float32 or better."""
+        query = grouped(self.query * self.scaling, self.key.shape[1])[:, :, :, rows]
+        scores = _per_kv_head(query, self.key.mT)
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+    def attend(self, scores: Tensor, rows: Tensor | slice) -> Tensor:
+        """Attention weights alpha of `scores(rows)`: soft-capped, masked, softmaxed."""
         if self.softcap is not None:
-            capped = torch.tanh(scores / self.softcap)
-            scores, slope = capped * self.softcap, 1 - capped * capped
+            scores = torch.tanh(scores / self.softcap) * self.softcap
         if self.mask is not None:
-            scores = scores + self.mask[0, :, rows, : self.key.shape[2]].to(dtype)
-        return torch.softmax(scores, dim=-1), slope
+            scores = scores + self.mask[:, :, None, rows, : self.key.shape[2]].to(scores.dtype)
+        return torch.softmax(scores, dim=-1)
+
+    def weights(self, rows: slice | Tensor) -> tuple[Tensor, Tensor]:
+        """Attention weights alpha of some rows, and the scores that they are differentiable in."""
+        with torch.enable_grad():
+            scores = self.scores(rows).detach().requires_grad_(True)
+            return self.attend(scores, rows), scores
+
+    def at_scores(self, alpha: Tensor, scores: Tensor, g: Tensor) -> Tensor:
+        """The derivative e at the scores, for one of g [B, H_kv, H / H_kv, rows, d] at the outputs."""
+        at_weights = _per_kv_head(g, self.value.mT).to(alpha.dtype)
+        return torch.autograd.grad(alpha, scores, at_weights, retain_graph=True)[0]
 
 
-def _row_blocks(call: AttentionCall) -> Iterator[slice]:
-    heads, length = call.query.shape[1], call.query.shape[2]
-    step = max(1, _BLOCK_ELEMENTS // max(1, heads * length))
+def grouped(tensor: Tensor, kv_heads: int) -> Tensor:
+    """[B, H, T, d] as [B, H_kv, H / H_kv, T, d]: the heads that share a key-value head together."""
+    return tensor.unflatten(1, (kv_heads, -1))
+
+
+def _per_kv_head(rows: Tensor, matrix: Tensor) -> Tensor:
+    """[B, H_kv, groups, rows, x] times [B, H_kv, x, y], as one product per key-value head."""
+    return torch.matmul(rows.flatten(2, 3), matrix).unflatten(2, rows.shape[2:4])
+
+
+def _row_blocks(call: AttentionCall) -> Iterator[tuple[slice, AttentionCall]]:
+    """Blocks of query rows, and the call with the keys that they can see.
+
+    Four blocks or more spare most of the half of q.k that causality hides.
+    """
+    batch, heads, length = call.query.shape[:3]
+    fitting = _BLOCK_ELEMENTS // max(1, batch * heads * length)
+    step = max(1, min(fitting, max(_LEAST_ROWS, -(-length // 4))))
     for start in range(0, length, step):
-        yield slice(start, min(start + step, length))
+        stop = min(start + step, length)
+        yield slice(start, stop), call.until(stop)
 
 
 class OwnPositionAttention(torch.autograd.Function):
@@ -85,34 +115,37 @@ class OwnPositionAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask, scaling, softcap) -> Tensor:
-        """Attention output [1, H, T, d]."""
+        """Attention output [B, H, T, d]."""
         call = AttentionCall(query, key, value, mask, scaling, softcap)
-        rows = [
-            torch.matmul(call.weights(b)[0].to(value.dtype), value[0, :, None]) for b in _row_blocks(call)
-        ]
-        output = torch.cat(rows, dim=2).flatten(0, 1)[None]
-        ctx.save_for_backward(query, key, value, mask, output)
+        ctx.kept = [] if query.shape[:3].numel() * query.shape[2] <= _KEPT_ELEMENTS else None
+        rows = []
+        for block, seen in _row_blocks(call):
+            alpha, scores = seen.weights(block)
+            rows.append(_per_kv_head(alpha.detach().to(value.dtype), seen.value))
+            if ctx.kept is not None:
+                ctx.kept.append((alpha, scores))
+        output = torch.cat(rows, dim=3).flatten(1, 2)
+        ctx.save_for_backward(query, key, value, mask)
         ctx.scaling, ctx.softcap = scaling, softcap
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """dq, dk, dv of the derivative at the output [1, H, T, d], own position alone."""
-        query, key, value, mask, output = ctx.saved_tensors
+        """dq, dk, dv of the derivative at the output [B, H, T, d], own position alone."""
+        query, key, value, mask = ctx.saved_tensors
         call = AttentionCall(query, key, value, mask, ctx.scaling, ctx.softcap)
-        grouped = (key.shape[1], -1)
-        q, g, out = (x[0].unflatten(0, grouped) for x in (query, gradients[0], output))
-        dq, dk, dv = torch.zeros_like(q), torch.zeros_like(key[0]), torch.zeros_like(value[0])
-        for block in _row_blocks(call):
-            alpha, slope = call.weights(block)
-            shared = (g[:, :, block] * out[:, :, block]).sum(-1, keepdim=True)
-            e = alpha * (torch.matmul(g[:, :, block], value[0, :, None].mT) - shared) * slope * ctx.scaling
-            dq[:, :, block] = torch.matmul(e.to(q.dtype), key[0, :, None])
-            own = torch.arange(block.start, block.stop, device=q.device)
-            index = own[None, None, :, None].expand(*e.shape[:2], -1, 1)
-            dk[:, block] = (e.gather(-1, index) * q[:, :, block]).sum(1).to(dk.dtype)
-            dv[:, block] = (alpha.gather(-1, index) * g[:, :, block]).sum(1).to(dv.dtype)
-        return dq.flatten(0, 1)[None], dk[None], dv[None], None, None, None
+        q, g = (grouped(x, key.shape[1]) for x in (query, gradients[0]))
+        dq, dk, dv = torch.zeros_like(q), torch.zeros_like(key), torch.zeros_like(value)
+        for number, (block, seen) in enumerate(_row_blocks(call)):
+            alpha, scores = seen.weights(block) if ctx.kept is None else ctx.kept[number]
+            e = seen.at_scores(alpha, scores, g[:, :, :, block])
+            dq[:, :, :, block] = _per_kv_head(e.to(q.dtype), seen.key) * ctx.scaling
+            own_e, own_alpha = (
+                x.diagonal(block.start, dim1=-2, dim2=-1)[..., None].to(q.dtype) for x in (e, alpha.detach())
+            )
+            dk[:, :, block] = (own_e * q[:, :, :, block]).sum(2) * ctx.scaling
+            dv[:, :, block] = (own_alpha * g[:, :, :, block]).sum(2)
+        return dq.flatten(1, 2), dk, dv, None, None, None
 
 
 _Calls = dict[nn.Module, tuple[AttentionCall, Tensor]]
@@ -121,7 +154,7 @@ _calls: ContextVar[_Calls | None] = ContextVar("corrpo_attention_calls", default
 
 @contextmanager
 def recorded_calls() -> Iterator[_Calls]:
-    """Collect what every attention module was given, and gave [1, H, T, d], while `BACKEND` is in place."""
+    """Collect what every attention module was given, and gave [B, H, T, d], while `BACKEND` is in place."""
     calls: _Calls = {}
     token = _calls.set(calls)
     try:
@@ -141,7 +174,7 @@ def own_position_attention(
     softcap: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """An attention function of transformers' AttentionInterface (one sequence, no cache, eval mode).
+    """An attention function of transformers' AttentionInterface (no cache, eval mode, padding on the right).
 
     Raises:
         UnsupportedModelError: the model passes something that changes its attention and is not known here

@@ -72,7 +72,7 @@ def vector_jacobian_products(
         The (input [1, prefix, d_in], output [1, prefix, d_out]) of every projection, and for each the
         derivatives [m, 1, prefix, d_out].
     """
-    with observed(query) as record:
+    with observed(query.layers, query.projections) as record:
         scores = target_scores(query, positions, prefix)
     one_each = torch.eye(len(positions), dtype=scores.dtype, device=scores.device)
     try:

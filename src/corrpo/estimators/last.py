@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from corrpo.errors import UnsupportedModelError
-from corrpo.estimators.attention import BACKEND, AttentionCall, recorded_calls
+from corrpo.estimators.attention import BACKEND, AttentionCall, grouped, recorded_calls
 from corrpo.estimators.query import (
     Query,
     attention_backend,
@@ -38,7 +38,7 @@ def last(query: Query) -> Tensor:
     with (
         attention_backend(query.model, BACKEND, "last", "'exact' or 'reference'"),
         recorded_calls() as calls,
-        observed(whole) as record,
+        observed(whole.layers, whole.projections) as record,
     ):
         scores = target_scores(query, query.positions, prefix)
     call, attended = calls[query.layers[0].attention]
@@ -51,7 +51,7 @@ def last(query: Query) -> Tensor:
         "q": lambda: rank_one_norm(delta_q[0, query.rows], io["q"][0][0, query.rows], query.norm),
         "o": lambda: rank_one_norm(delta_o[0, query.rows], io["o"][0][0, query.rows], query.norm),
         "v": lambda: _value_norms(query, call, g, *io["v"]),
-        "k": lambda: _key_norms(query, call, g, attended, *io["k"]),
+        "k": lambda: _key_norms(query, call, g, *io["k"]),
     }
     norms = torch.stack([columns[kind]() for kind in query.projections], dim=-1)
     return norms[:, None].detach()
@@ -66,7 +66,7 @@ def _groups(query: Query, elements_per_target: int) -> list[slice]:
 
 def _at_rows(tensor: Tensor, rows: Tensor, kv_heads: int) -> Tensor:
     """Rows of [1, H, T, d] as [H_kv, H / H_kv, rows, d]."""
-    return tensor[0].unflatten(0, (kv_heads, -1))[:, :, rows]
+    return grouped(tensor, kv_heads)[0, :, :, rows]
 
 
 def _value_norms(query: Query, call: AttentionCall, g: Tensor, inputs: Tensor, output: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def _value_norms(query: Query, call: AttentionCall, g: Tensor, inputs: Tensor, o
     norms = []
     for group in _groups(query, heads * (width + inputs.shape[-1])):
         rows = query.rows[group]
-        alpha, _ = call.weights(rows)
+        alpha = call.attend(call.scores(rows), rows)[0]
         c = torch.matmul(alpha.to(inputs.dtype), inputs[0])  # [H_kv, groups, m, d_in]
         g_rows = _at_rows(g, rows, kv_heads)
         placed = g_rows.new_zeros(*g_rows.shape[:3], kv_heads, g_rows.shape[-1])
@@ -96,19 +96,16 @@ def _by_target(tensor: Tensor) -> Tensor:
     return tensor.flatten(0, 1).transpose(0, 1)
 
 
-def _key_norms(
-    query: Query, call: AttentionCall, g: Tensor, attended: Tensor, inputs: Tensor, output: Tensor
-) -> Tensor:
+def _key_norms(query: Query, call: AttentionCall, g: Tensor, inputs: Tensor, output: Tensor) -> Tensor:
     """Norms [n] of the gradients of K, from the derivatives at k_proj's output over each target's prefix."""
     kv_heads, width = call.key.shape[1], output.shape[-1]
     factor = second_factor(inputs[0].detach(), query.norm)
     norms = []
     for group in _groups(query, output.shape[1] * (width + call.query.shape[1])):
         rows = query.rows[group]
-        alpha, slope = call.weights(rows)
-        g_rows, out_rows, q_rows = (_at_rows(x, rows, kv_heads) for x in (g, attended, call.query))
-        centred = torch.matmul(g_rows, call.value[0, :, None].mT) - (g_rows * out_rows).sum(-1, keepdim=True)
-        beta = (alpha * centred * slope * call.scaling).to(q_rows.dtype)
+        g_rows, q_rows = (_at_rows(x, rows, kv_heads) for x in (g, call.query))
+        beta = call.at_scores(*call.weights(rows), g_rows[None])
+        beta = (beta[0] * call.scaling).to(q_rows.dtype)
         at_keys = torch.einsum("jgms,jgmd->mjsd", beta, q_rows)
         (delta,) = torch.autograd.grad(
             call.key, output, at_keys[:, None], is_grads_batched=True, retain_graph=True

@@ -22,7 +22,10 @@ from corrpo.spectra import rank_one_norm
 def own(query: Query) -> Tensor:
     """Norms [n, layers, projections] (float64) of the own-position part of each gradient."""
     prefix = int(query.positions[-1])
-    with attention_backend(query.model, BACKEND, "own", "'reference'"), observed(query) as record:
+    with (
+        attention_backend(query.model, BACKEND, "own", "'reference'"),
+        observed(query.layers, query.projections) as record,
+    ):
         scores = target_scores(query, query.positions, prefix)
     outputs = [output for _, output in record]
     deltas = torch.autograd.grad(scores.sum(), outputs, retain_graph=True)

@@ -1,6 +1,6 @@
 """What an estimator is asked, and the model made ready to answer and left as it was found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -114,13 +114,15 @@ def target_columns_only(model: nn.Module, tokens: Tensor | None) -> Iterator[boo
 
 
 @contextmanager
-def observed(query: Query) -> Iterator[list[tuple[Tensor, Tensor]]]:
+def observed(
+    layers: Sequence[AttentionLayer], projections: Sequence[str]
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Record (input, output) of every measured projection, layers outside, projections inside.
 
     An output that carries no graph is made a leaf that requires grad, so the graph starts at the first
     measured projection and no weight needs a gradient. Filled when the forward pass has run.
     """
-    record: list[tuple[Tensor, Tensor]] = [None] * (len(query.layers) * len(query.projections))  # type: ignore
+    record: list[tuple[Tensor, Tensor]] = [None] * (len(layers) * len(projections))  # type: ignore
     handles = []
 
     def hook(slot: int):
@@ -132,9 +134,9 @@ def observed(query: Query) -> Iterator[list[tuple[Tensor, Tensor]]]:
         return keep
 
     try:
-        for i, layer in enumerate(query.layers):
-            for j, kind in enumerate(query.projections):
-                slot = i * len(query.projections) + j
+        for i, layer in enumerate(layers):
+            for j, kind in enumerate(projections):
+                slot = i * len(projections) + j
                 handles.append(layer.projections[kind].register_forward_hook(hook(slot)))
         yield record
     finally:

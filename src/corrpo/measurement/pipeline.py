@@ -102,16 +102,16 @@ def measure(
         UnsupportedModelError: the estimator does not fit the model.
         OutputFolderError: see `RunFolder`.
     """
-    settings = _options(options)
+    settings = checked_options(options)
     given = as_samples(samples)
-    work = [_encode(sample, model, tokenizer, settings) for sample in given]
+    work = [encode_sample(sample, model, tokenizer, settings) for sample in given]
     described = describe_model(model, name, revision)
     sample_set = {
         "name": Path(samples).stem if isinstance(samples, Path | str) else "samples",
         "digest": samples_digest(given),
     }
     identity = {"model": described, "samples": sample_set, "settings": settings.as_dict()}
-    _try_estimator(model, settings)
+    try_estimator(model, settings)
     with ExitStack() as stack:
         once: Callable[[str, Callable[[], pl.DataFrame]], pl.DataFrame] = lambda _name, make: make()  # noqa: E731
         folder = None
@@ -122,7 +122,7 @@ def measure(
                 folder.drop_parts()
                 return Fingerprint.load(folder.path)
             once = folder.part_once
-        stack.enter_context(_threads_for(model))
+        stack.enter_context(threads_for(model))
         stack.enter_context(eval_mode(model))
         bar = stack.enter_context(_progress_bar(progress))
         responses = _respond(model, tokenizer, work, settings, once, bar)
@@ -139,8 +139,13 @@ def measure(
     return fingerprint
 
 
-def _try_estimator(model: Any, settings: MeasureOptions) -> None:
-    """Meet an estimator that does not fit, or a layer that is not there, before anything is generated."""
+def try_estimator(model: Any, settings: MeasureOptions) -> None:
+    """Meet an estimator that does not fit, or a layer that is not there, before anything is generated.
+
+    Raises:
+        UnsupportedModelError: the estimator does not fit the model.
+        BadInputError: a layer that the model does not have.
+    """
     layers_for(model, settings.estimator, settings.layers)
     with suppress(NonFiniteError):  # told later, with the sample's name
         logit_gradient_norms(
@@ -160,7 +165,12 @@ def _digest(work: list[_Work]) -> str:
     return hashlib.sha256(json.dumps([[w.prompt_ids, w.response_ids] for w in work]).encode()).hexdigest()
 
 
-def _options(options: dict[str, Any]) -> MeasureOptions:
+def checked_options(options: dict[str, Any]) -> MeasureOptions:
+    """The options of a measurement by name.
+
+    Raises:
+        BadInputError: an option that there is not, or a value out of its range.
+    """
     known = MeasureOptions.__dataclass_fields__
     unknown = sorted(set(options) - set(known))
     if unknown:
@@ -168,8 +178,12 @@ def _options(options: dict[str, Any]) -> MeasureOptions:
     return MeasureOptions(**options)
 
 
-def _encode(sample: Sample, model: Any, tokenizer: Any, settings: MeasureOptions) -> _Work:
-    """Token ids of one sample, with all that can be checked before anything is computed."""
+def encode_sample(sample: Sample, model: Any, tokenizer: Any, settings: MeasureOptions) -> _Work:
+    """Token ids of one sample, with all that can be checked before anything is computed.
+
+    Raises:
+        BadInputError: a sample that does not fit the model or its tokenizer; names the sample.
+    """
     prompt_ids = encode_prompt(sample, tokenizer, settings.template)
     response_ids = None if sample.response is None else encode_response(sample, tokenizer)
     context = _context(model)
@@ -291,7 +305,7 @@ def _read(
 
 
 @contextmanager
-def _threads_for(model: Any) -> Iterator[None]:
+def threads_for(model: Any) -> Iterator[None]:
     """One thread for a tiny model on a CPU, where handing out work costs ten times the work itself."""
     before = torch.get_num_threads()
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,163 @@
+"""`corrpo train STAGE --config recipe.yaml [--any_field value ...] [--resume]`.
+
+The flags are the fields of the recipe, read by TRL's parser, so that this verb has its own `main`.
+"""
+
+import logging
+import os
+import textwrap
+import warnings
+from collections.abc import Sequence
+from dataclasses import fields
+from importlib.util import find_spec
+from typing import Any
+
+from corrpo.errors import BadInputError, CorrpoError
+
+STAGES = {
+    "sft": "supervised fine-tuning on reasoning traces (TRL's SFTTrainer)",
+    "grpo": "group policy optimization on task rewards (TRL's GRPOTrainer)",
+    "corrpo": "GRPO with the inversion in the reward (CorR-PO)",
+    "rloo": "REINFORCE leave-one-out with the inversion in the reward (weight 0: TRL's RLOO)",
+}
+NEEDED = ("trl", "datasets", "accelerate", "peft")
+
+HELP = """\
+corrpo train STAGE --config RECIPE.yaml [--any_field value ...] [--resume]
+
+Stages
+{stages}
+
+A base model goes through sft and then one of the others, or through one of the others alone (pure RL).
+
+An example, minutes on two CPU cores, from the repository of corrpo
+  corrpo train corrpo --config recipes/lab/corrpo.yaml --output_dir out/corrpo
+  corrpo train corrpo --config recipes/lab/corrpo.yaml --output_dir out/corrpo --max_steps 200 --resume
+  corrpo measure out/corrpo/final --samples prompts.jsonl --output out/measured
+
+A recipe is a YAML file of fields; each is a flag too, and a flag stands over the file. OUTPUT_DIR gets
+recipe.json (every setting and version), a checkpoint-STEP every save_steps, and final: each checkpoint holds
+config, weights and tokenizer, and corrpo measure reads it. With LoRA, final is merged and checkpoints are
+adapters. Ctrl-C keeps what was saved; the same command with --resume goes on from the last whole checkpoint.
+
+Several processes: torchrun --nproc_per_node 2 -m corrpo.cli.main train STAGE --config RECIPE.yaml (also on
+CPUs), or accelerate launch --config_file recipes/accelerate/fsdp2.yaml -m corrpo.cli.main train ... on GPUs.
+
+corrpo train STAGE --help lists the fields of a stage.
+"""
+
+USUAL = {
+    "all": (
+        "learning_rate max_steps num_train_epochs per_device_train_batch_size gradient_accumulation_steps "
+        "logging_steps save_steps save_total_limit eval_strategy eval_steps seed gradient_checkpointing bf16"
+    ),
+    "sft": "max_length packing assistant_only_loss chat_template_path eos_token dataset_text_field",
+    "rl": "num_generations max_completion_length temperature beta reward_weights use_vllm vllm_mode",
+}
+DOCUMENTATION = "https://huggingface.co/docs/trl"
+
+
+def main(words: Sequence[str]) -> None:
+    """Read the stage and its recipe, train, and print the folder of the final model.
+
+    Args:
+        words: what follows `corrpo train`.
+
+    Raises:
+        CorrpoError: the packages of corrpo[train] are missing.
+        BadInputError, OutputFolderError, UnsupportedModelError: see `corrpo.training.stages.train`.
+        SystemExit: 0 after a page of help.
+    """
+    if not words or words[0] in ("-h", "--help"):
+        stages = "\n".join(f"  {name:<8}{line}" for name, line in STAGES.items())
+        print(HELP.format(stages=stages))
+        raise SystemExit(0)
+    stage, flags = words[0], words[1:]
+    if stage not in STAGES:
+        raise BadInputError(f"there is no stage {stage!r}; expected one of {', '.join(STAGES)}")
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise CorrpoError(f"training needs {', '.join(missing)}: pip install 'corrpo[train]'")
+    _quiet()
+    from corrpo.training.recipe import parse_recipe
+    from corrpo.training.stages import config_class, train
+
+    if "-h" in flags or "--help" in flags:
+        print(_stage_help(stage, config_class(stage)))
+        raise SystemExit(0)
+    recipe, config = parse_recipe(config_class(stage), flags)
+    final = train(stage, recipe, config)
+    if config.process_index == 0:
+        print(final)
+    _leave_process_group()
+
+
+def _quiet() -> None:
+    """Keep the libraries' own remarks and bars from drowning the run's one line; errors still show."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|trl|transformers|peft)\b")
+    import datasets
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    logging.getLogger("trl").setLevel(logging.ERROR)
+
+
+def _leave_process_group() -> None:
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _stage_help(stage: str, config_class: type) -> str:
+    """The fields of a stage: corrpo's own in full, then the usual ones of TRL's by name."""
+    from corrpo.training.recipe import RecipeArguments
+
+    inherited = {item.name for base in RecipeArguments.__mro__[1:] for item in _fields_of(base)}
+    own = [item for item in fields(RecipeArguments) if item.init and item.name not in inherited]
+    inversion = [item for item in fields(config_class) if item.name.startswith("inversion_")]
+    model = [item for item in fields(RecipeArguments) if item.name in inherited and item.init]
+    usual = f"{USUAL['all']} {USUAL['sft' if stage == 'sft' else 'rl']}"
+    trainer = stage if stage in ("sft", "rloo") else "grpo"
+    parts = [
+        f"corrpo train {stage}: {STAGES[stage]}",
+        f"corrpo train {stage} --config RECIPE.yaml [--any_field value ...]",
+        "Where model and data come from\n" + "\n".join(map(_described, own)),
+        "Where the run goes\n  --output_dir\n      Folder of checkpoints and the final model. Needed.",
+    ]
+    if inversion:
+        parts.append("The inversion in the reward\n" + "\n".join(map(_described, inversion)))
+    parts += [
+        "Model and LoRA (TRL's ModelConfig)\n" + _names(item.name for item in model),
+        f"Usual ones of TRL's {len(fields(config_class))} fields\n" + _names(usual.split()),
+        "Other defaults than TRL's\n"
+        "  report_to none (give trackio or wandb); ddp_find_unused_parameters false;\n"
+        "  without CUDA: use_cpu true and bf16 false",
+        f"All of TRL's fields: {DOCUMENTATION}/{trainer}_trainer",
+    ]
+    return "\n\n".join(parts)
+
+
+def _fields_of(kind: type) -> Any:
+    return getattr(kind, "__dataclass_fields__", {}).values()
+
+
+def _described(item: Any) -> str:
+    default = (
+        ""
+        if not isinstance(item.default, str | int | float) or item.default is False
+        else f" Default: {item.default}."
+    )
+    if "Default:" in item.metadata.get("help", ""):
+        default = ""
+    text = f"{item.metadata.get('help', '')}{default}"
+    return f"  --{item.name}\n" + textwrap.fill(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+
+
+def _names(names: Any) -> str:
+    return textwrap.fill(" ".join(names), 100, initial_indent="  ", subsequent_indent="  ")

@@ -1,0 +1,11 @@
+"""Rewards of CorR-PO as functions: the inversion reward with its controls, accuracy, format.
+
+The inversion reward is `rollout_correlation` (a rho per rollout) followed by `inversion_reward` (a reward
+per rollout); both are pure functions of tensors and need neither a model nor a trainer. The rewards that
+need a verifier are in modules of their own, imported when they are used.
+"""
+
+from corrpo.rewards.correlation import rollout_correlation
+from corrpo.rewards.inversion import inversion_reward
+
+__all__ = ["inversion_reward", "rollout_correlation"]

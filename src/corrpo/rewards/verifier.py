@@ -1,0 +1,178 @@
+"""Mathematical equality with a time limit, from any thread: math-verify in processes that can be killed.
+
+math-verify's own time-out is a signal, which scores nothing off the main thread, and no signal ends one
+operation on huge integers. So the work is done in a few small processes (`verifier_worker`). They are started
+when they are first needed, as fresh interpreters that import neither torch nor the caller's main module, live
+on from call to call, are killed and replaced when they pass the limit, and end with their owner: a worker
+whose connection closes goes home.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from multiprocessing.connection import Pipe
+from pathlib import Path
+from typing import NamedTuple
+
+from corrpo.errors import BadInputError, CorrpoError
+
+TIME_LIMIT = 5.0
+"""Seconds that one comparison may take."""
+START_LIMIT = 120.0
+"""Seconds that a process may take to start, on a machine that is busy."""
+
+_WORKER = Path(__file__).with_name("verifier_worker.py")
+
+
+class Question(NamedTuple):
+    """Something to ask of math-verify."""
+
+    gold: str
+    """The right answer, in plain notation or LaTeX."""
+    prediction: str | None = None
+    """The answer given, or a whole response; None asks whether the gold is mathematics at all."""
+    tagged: bool = True
+    """Whether `prediction` is the answer alone."""
+
+
+class Reply(NamedTuple):
+    """What became of a question."""
+
+    verdict: str
+    """right, wrong, unparsed (the prediction is not mathematics), timeout or error; for a question about the
+    gold alone readable, unreadable, timeout or error."""
+    detail: str
+    """What went wrong, for error."""
+
+
+class MathVerifier:
+    """A few processes that compare mathematical answers; safe to share between threads.
+
+    After a fork the child starts processes of its own.
+    """
+
+    def __init__(self, time_limit: float = TIME_LIMIT, workers: int = 2):
+        """Start nothing yet.
+
+        Args:
+            time_limit: seconds that one question may take, from when a process has it.
+            workers: processes at most.
+
+        Raises:
+            BadInputError: a limit that is not positive and finite, or no workers.
+        """
+        if not 0 < time_limit < float("inf"):
+            raise BadInputError(f"time_limit={time_limit}: expected a positive number of seconds")
+        if workers < 1:
+            raise BadInputError(f"workers={workers}: expected 1 or more")
+        self.time_limit = time_limit
+        self.workers = workers
+        self._open_slots()
+
+    def _open_slots(self) -> None:
+        """A place for each process, all empty."""
+        self._owner = os.getpid()
+        self._slots: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        for _ in range(self.workers):
+            self._slots.put(None)
+        self._at_exit = weakref.finalize(self, _stop_idle, self._slots)
+
+    def ask(self, questions: Sequence[Question]) -> list[Reply]:
+        """The replies to `questions`, in order; at most the time limit for each.
+
+        Raises:
+            CorrpoError: math-verify is not installed, or its process does not start.
+        """
+        if os.getpid() != self._owner:
+            self._at_exit.detach()
+            self._open_slots()
+        if len(questions) <= 1 or self.workers == 1:
+            return [self._ask(question) for question in questions]
+        with ThreadPoolExecutor(min(self.workers, len(questions))) as threads:
+            return list(threads.map(self._ask, questions))
+
+    def _ask(self, question: Question) -> Reply:
+        slots = self._slots
+        worker = slots.get()
+        try:
+            if worker is None or not worker.is_running():
+                worker = _Worker()
+            return worker.ask(question, self.time_limit)
+        finally:
+            slots.put(worker if worker is not None and worker.is_running() else None)
+
+
+def _stop_idle(slots: "queue.LifoQueue[_Worker | None]") -> None:
+    while not slots.empty():
+        worker = slots.get_nowait()
+        if worker is not None:
+            worker.stop()
+
+
+class _Worker:
+    """One process and the connection to it."""
+
+    def __init__(self) -> None:
+        if find_spec("math_verify") is None:
+            raise CorrpoError(
+                "the mathematical accuracy reward needs math-verify, which is not installed: "
+                "pip install corrpo[train]"
+            )
+        self.connection, theirs = Pipe()
+        number = theirs.fileno()
+        # -P: the folder of the script holds modules of ours, which must not stand in for others
+        command = [sys.executable, "-P", str(_WORKER), str(number)]
+        try:
+            self.process = subprocess.Popen(
+                command, pass_fds=[number], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            )
+        finally:
+            theirs.close()
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        problem = f"it did not start within {START_LIMIT:g} s"
+        try:
+            if self.connection.poll(START_LIMIT):
+                self.connection.recv_bytes()
+                return
+        except (EOFError, OSError):
+            problem = f"it ended with status {self.process.wait()}; its own message is on stderr"
+        except BaseException:
+            self.stop()
+            raise
+        self.stop()
+        raise CorrpoError(
+            f"the process of the math verifier is not usable: {problem}. Try it by hand: "
+            f'{sys.executable} -c "import math_verify"'
+        )
+
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def ask(self, question: Question, limit: float) -> Reply:
+        """The reply; a process that gives none in time, or ends, or is interrupted, is stopped."""
+        request = json.dumps({**question._asdict(), "limit": limit}).encode()
+        try:
+            self.connection.send_bytes(request)
+            if self.connection.poll(limit):
+                return Reply(*json.loads(self.connection.recv_bytes()))
+        except (EOFError, OSError):
+            self.stop()
+            return Reply("error", f"its process ended with status {self.process.returncode}")
+        except BaseException:
+            self.stop()
+            raise
+        self.stop()
+        return Reply("timeout", "")
+
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.kill()
+        self.process.wait()

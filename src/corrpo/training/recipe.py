@@ -1,0 +1,265 @@
+"""Recipes: the settings of a training stage, from a YAML file with command-line flags on top.
+
+A recipe holds fields of `RecipeArguments` (where model, data and rewards come from) and every field of the
+stage's own TRL config. TRL's parser does the parsing; what is added here is that each mistake is told with
+the file and the key, and defaults that let a recipe run without a GPU.
+"""
+
+import argparse
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+import torch
+import yaml
+from trl.scripts.utils import TrlParser
+from trl.trainer.model_config import ModelConfig
+
+from corrpo.errors import BadInputError
+from corrpo.lab import checkpoint
+from corrpo.training.values import converted, described
+
+LAB = "lab:"
+
+
+@dataclass(kw_only=True)
+class RecipeArguments(ModelConfig):
+    """What a recipe says beside the stage's TRL config; TRL's own model and LoRA fields are inherited.
+
+    Attributes:
+        model_name_or_path: where `from_pretrained` finds the model, made from `model`.
+
+    Raises:
+        BadInputError: an unknown model of the lab, or a count below 1.
+
+    >>> RecipeArguments(model="lab:qwen2/base", dataset="lab:sums").model_name_or_path.split("/")[-2:]
+    ['qwen2', 'base']
+    """
+
+    model_name_or_path: str | None = field(default=None, init=False)
+    model: str = field(
+        metadata={"help": "A local folder, a name on the hub, or lab:FAMILY/KIND (lab:qwen2/reasoning)."}
+    )
+    dataset: str = field(
+        metadata={
+            "help": "A .jsonl, .json or .parquet file, a folder (of save_to_disk, or of such files), a name "
+            "on the hub, or lab:sums. Nothing is downloaded for a local path."
+        }
+    )
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a hub dataset."})
+    dataset_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of a hub dataset."}
+    )
+    train_split: str = field(default="train", metadata={"help": "Split that is trained on."})
+    max_samples: int | None = field(
+        default=None, metadata={"help": "Train on the first so many rows. Default: all."}
+    )
+    eval_dataset: str | None = field(
+        default=None,
+        metadata={"help": "Like dataset, for evaluation while training; goes with eval_strategy: steps."},
+    )
+    eval_split: str | None = field(
+        default=None,
+        metadata={
+            "help": "Split of eval_dataset, or of dataset if eval_dataset is not given. Default: test; train "
+            "for a single file."
+        },
+    )
+    max_eval_samples: int | None = field(
+        default=None, metadata={"help": "Evaluate on the first so many rows. Default: all."}
+    )
+    prompt_column: str = field(
+        default="prompt", metadata={"help": "Column of the prompts, as text or as chat messages (RL)."}
+    )
+    answer_column: str = field(
+        default="answer",
+        metadata={"help": "Column of the right answers, for math and exact (RL)."},
+    )
+    system_prompt: str | None = field(
+        default=None, metadata={"help": "System message put before every prompt (RL)."}
+    )
+    rewards: list[str] = field(
+        default_factory=lambda: ["math", "format"],
+        metadata={
+            "help": "Task rewards (RL): math (math-verify), exact (the tagged answer as it stands), format "
+            "(think and answer tags). TRL's reward_weights weighs them, in this order."
+        },
+    )
+    resume: bool = field(
+        default=False, metadata={"help": "Go on from the last whole checkpoint in output_dir."}
+    )
+
+    def __post_init__(self) -> None:
+        self.model_name_or_path = str(model_location(self.model))
+        for name in ("max_samples", "max_eval_samples"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise BadInputError(f"{name}={count}: expected 1 or more, or nothing for all rows")
+        super().__post_init__()
+
+
+def model_location(model: str) -> Path | str:
+    """The folder of a lab model, or the given folder or hub name as it stands.
+
+    Raises BadInputError on a lab model that there is not.
+
+    >>> model_location("Qwen/Qwen2.5-7B")
+    'Qwen/Qwen2.5-7B'
+    """
+    if not model.startswith(LAB):
+        return model
+    family, slash, kind = model.removeprefix(LAB).partition("/")
+    if not slash:
+        raise BadInputError(f"model {model!r}: expected lab:FAMILY/KIND, for example lab:qwen2/reasoning")
+    return checkpoint(family, kind)
+
+
+def parse_recipe(config_class: type, words: Sequence[str]) -> tuple[RecipeArguments, Any]:
+    """Read `--config FILE` and the flags after it into the two objects that `train` takes.
+
+    Args:
+        config_class: the stage's config, a subclass of TrainingArguments.
+        words: the command line after the stage. A flag stands over the same key of the file; values of
+            lists follow their flag one by one.
+
+    Returns:
+        The recipe, and the config of `config_class`.
+
+    Raises:
+        BadInputError: no such file, not YAML, an unknown key or flag (with the nearest known one), a value
+            of the wrong type, a missing field, or values that do not go together.
+    """
+    path, flags = _config_path(words)
+    parser = _Parser(RecipeArguments, config_class)
+    given = _machine_defaults()
+    if path is not None:
+        given |= _checked(path, _read_yaml(path), config_class)
+    try:
+        given |= parser.given(flags)
+        missing = [f"--{name}" for name in ("model", "dataset", "output_dir") if name not in given]
+        if missing:
+            raise BadInputError(f"{', '.join(missing)} must be given, in the recipe or as a flag")
+        recipe, config = parser.parse_dict(given)
+    except BadInputError as error:
+        raise BadInputError(_placed(path, str(error))) from error
+    except (ValueError, TypeError) as error:
+        raise BadInputError(_placed(path, f"these settings do not go together: {error}")) from error
+    return recipe, config  # pyright: ignore[reportReturnType]
+
+
+def known_fields(config_class: type) -> dict[str, Any]:
+    """Every key that a recipe of a stage may have, with its type hint."""
+    hints = {}
+    for kind in (RecipeArguments, config_class):
+        resolved = get_type_hints(kind)
+        hints |= {item.name: resolved[item.name] for item in fields(kind) if item.init}
+    return hints
+
+
+def settings_used(recipe: RecipeArguments, config: Any) -> dict[str, Any]:
+    """Every setting of a run by name, JSON-safe, without `resume`; hub tokens are masked."""
+    everything = asdict(recipe) | config.to_dict()
+    del everything["resume"]
+    return json.loads(json.dumps(everything, default=str))
+
+
+class _Parser(TrlParser):
+    """TRL's parser; it tells which flags were given, and raises a mistake in place of a page of usage."""
+
+    def __init__(self, *kinds: Any):
+        types = [(item, item.type) for kind in kinds for item in fields(kind)]
+        super().__init__(kinds, allow_abbrev=False, add_help=False)
+        for item, kind in types:
+            item.type = kind  # TRL's parser narrows them, also for classes that inherit the fields later
+        self.known = sorted(known_fields(kinds[-1]))
+        for action in self._actions:
+            action.default, action.required = argparse.SUPPRESS, False
+
+    def given(self, flags: Sequence[str]) -> dict[str, Any]:
+        """The fields that the flags set."""
+        namespace, unknown = self.parse_known_args(list(flags))
+        if unknown:
+            raise BadInputError(_unknown(unknown[0], self.known, "flag"))
+        return vars(namespace)
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInputError(message)
+
+
+def _config_path(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--config", type=Path)
+    try:
+        known, rest = first.parse_known_args(list(words))
+    except argparse.ArgumentError as error:
+        raise BadInputError(f"{error}: give the recipe's path, --config recipe.yaml") from error
+    return known.config, rest
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInputError(f"cannot read the recipe {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInputError(f"the recipe {path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise BadInputError(f"the recipe {path} holds no settings; expected lines like model: lab:qwen2/base")
+    return content
+
+
+def _machine_defaults() -> dict[str, Any]:
+    """Where TRL's defaults are others: no tracker, one voice, and without CUDA the CPU in full precision."""
+    defaults: dict[str, Any] = {
+        "report_to": "none",
+        "ddp_find_unused_parameters": False,
+        "log_level_replica": "error",
+    }
+    if not torch.cuda.is_available():
+        defaults |= {"use_cpu": True, "bf16": False}
+    return defaults
+
+
+def _checked(path: Path, content: dict[str, Any], config_class: type) -> dict[str, Any]:
+    """The settings of a file, each of its field's type."""
+    hints = known_fields(config_class)
+    checked = {}
+    for key, value in content.items():
+        if key not in hints:
+            raise BadInputError(f"{path}: {_unknown(key, sorted(hints), 'key')}")
+        try:
+            checked[key] = converted(value, hints[key])
+        except ValueError:
+            hint = "; YAML reads a bare yes, no, on or off as true or false: put it in quotes"
+            raise BadInputError(
+                f"{path}: {key}: {value!r} is not {described(hints[key])}"
+                f"{hint if isinstance(value, bool) else ''}"
+            ) from None
+    _check_choices(path, checked, config_class)
+    return checked
+
+
+def _check_choices(path: Path, checked: dict[str, Any], config_class: type) -> None:
+    """TRL's parser holds only flags to a field's list of choices; this holds the file to it."""
+    for item in (*fields(RecipeArguments), *fields(config_class)):
+        choices = item.metadata.get("choices")
+        if choices and item.name in checked and checked[item.name] not in choices:
+            raise BadInputError(
+                f"{path}: {item.name}: {checked[item.name]!r}; expected one of {', '.join(choices)}"
+            )
+
+
+def _unknown(name: str, known: Sequence[str], what: str) -> str:
+    plain = name.lstrip("-").partition("=")[0].replace("-", "_")
+    if not name.startswith("-") and what == "flag":
+        return f"{name!r} follows no flag that takes it; flags look like --max_steps 100"
+    near = difflib.get_close_matches(plain, known, n=1)
+    meant = f"; did you mean {'--' if what == 'flag' else ''}{near[0]}?" if near else ""
+    return f"there is no {what} {name}{meant} (corrpo train STAGE --help lists what there is)"
+
+
+def _placed(path: Path | None, message: str) -> str:
+    return message if path is None else f"{path}, with the flags given: {message}"

@@ -1,0 +1,226 @@
+"""What one batch of rollouts shows: entropy and gradient strength of its tokens, and each rollout's rho.
+
+`own` reads many rollouts in one padded pass; the other estimators take one rollout at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from corrpo.entropy import token_entropy
+from corrpo.errors import NonFiniteError
+from corrpo.estimators import logit_gradient_norms
+from corrpo.estimators.api import layers_for
+from corrpo.estimators.batched import batched_own, has_direct_head
+from corrpo.eval_mode import eval_mode
+from corrpo.measurement.tokens import stratified_positions
+from corrpo.rewards.correlation import rollout_correlation
+from corrpo.training.config import InversionConfig
+
+PASS_TOKENS = 2048
+"""Tokens read in one pass, padding included: enough for large matrix products, few enough for caches."""
+
+
+@dataclass(frozen=True)
+class RolloutSignals:
+    """What was measured of each rollout, float64 [rollouts] each.
+
+    Attributes:
+        rho: correlation of entropy and strength over the rollout's tokens, NaN if it has none.
+        tokens: how many tokens it was taken over.
+        entropy_mean: bits.
+        entropy_std: bits.
+        strength_mean: mean norm over layers and projections, averaged over tokens.
+        strength_std: its standard deviation over tokens.
+    """
+
+    rho: Tensor
+    tokens: Tensor
+    entropy_mean: Tensor
+    entropy_std: Tensor
+    strength_mean: Tensor
+    strength_std: Tensor
+
+    def stacked(self) -> Float[Tensor, "rollouts quantities"]:
+        """All of them as columns, in the order of the attributes, for gathering over processes."""
+        return torch.stack([getattr(self, each.name) for each in fields(self)], dim=1)
+
+    @classmethod
+    def unstacked(cls, columns: Float[Tensor, "rollouts quantities"]) -> "RolloutSignals":
+        """The inverse of `stacked`."""
+        return cls(*columns.unbind(1))
+
+
+class RolloutMeter:
+    """Measures the rollouts of one model as a config says.
+
+    Args:
+        model: the model that will be trained, unwrapped and whole. It is tried on four tokens.
+        config: the `inversion_` settings.
+
+    Raises:
+        UnsupportedModelError: the estimator does not fit the model; names those that do.
+        BadInputError: a layer that the model does not have, or that the estimator does not cover.
+    """
+
+    def __init__(self, model: nn.Module, config: InversionConfig):
+        self.config = config
+        layers_for(model, config.inversion_estimator, config.inversion_layers)
+        batched = config.inversion_estimator == "own"
+        self._direct_head = batched and has_direct_head(model)
+        self(model, [[0, 0]], [[0, 0]])
+
+    def __call__(
+        self,
+        model: Any,
+        prompt_ids: Sequence[Sequence[int]],
+        completion_ids: Sequence[Sequence[int]],
+        *,
+        written: Sequence[Sequence[int]] | None = None,
+        seed: int = 0,
+        first: int = 0,
+    ) -> RolloutSignals:
+        """Measure rollouts.
+
+        Args:
+            model: whole on this device; left as found.
+            prompt_ids: token ids of each rollout's prompt.
+            completion_ids: token ids of each rollout's completion.
+            written: 1 for a completion token that the model wrote, 0 for one that a tool gave; all 1 if not
+                given.
+            seed: of the choice of tokens, where `inversion_max_tokens` leaves some out.
+            first: number of the first rollout among those of all processes, so that the choice does not
+                depend on how they are spread.
+
+        Raises:
+            NonFiniteError: NaN or infinite logits or gradients.
+        """
+        chosen = [
+            self._chosen(len(ids), None if written is None else written[row], seed, f"rollout {first + row}")
+            for row, ids in enumerate(completion_ids)
+        ]
+        width = max(len(ids) for ids in completion_ids)
+        device = next(model.parameters()).device
+        mask = torch.zeros(len(chosen), width, dtype=torch.bool)
+        for row, places in enumerate(chosen):
+            mask[row, places] = True
+        entropy, strength = torch.zeros(2, *mask.shape, dtype=torch.float64, device=device)
+        mask = mask.to(device)
+        sequences = [[*p, *c] for p, c in zip(prompt_ids, completion_ids, strict=True)]
+        starts = [len(p) for p in prompt_ids]
+        read = self._read_batches if self.config.inversion_estimator == "own" else self._read_each
+        read(model, sequences, starts, mask, entropy, strength)
+        return self._summary(entropy, strength, mask)
+
+    def _chosen(self, length: int, written: Sequence[int] | None, seed: int, name: str) -> list[int]:
+        """The completion tokens that are correlated."""
+        places = [i for i in range(length) if written is None or written[i]]
+        kept = stratified_positions(len(places), self.config.inversion_max_tokens, seed, name)
+        return [places[i] for i in kept]
+
+    def _read_batches(
+        self,
+        model: nn.Module,
+        sequences: list[list[int]],
+        starts: list[int],
+        mask: Tensor,
+        entropy: Tensor,
+        strength: Tensor,
+    ) -> None:
+        """Fill entropy and strength [rollouts, width] by `batched_own`, rollouts of like length together."""
+        layers = layers_for(model, "own", self.config.inversion_layers)
+        projections = self.config.measured_projections
+        for rows in _passes([len(sequence) for sequence in sequences], mask.any(1).tolist()):
+            ids = torch.zeros(len(rows), len(sequences[rows[-1]]), dtype=torch.long)
+            targets = torch.zeros(ids.shape, dtype=torch.bool, device=mask.device)
+            for i, row in enumerate(rows):
+                start, end = starts[row], len(sequences[row])
+                ids[i, :end] = torch.tensor(sequences[row])
+                targets[i, start:end] = mask[row, : end - start]
+            try:
+                bits, norms = batched_own(
+                    model,
+                    ids.to(mask.device),
+                    targets,
+                    layers,
+                    projections,
+                    direct_head=self._direct_head,
+                )
+            except NonFiniteError as error:
+                number = "" if error.row is None else f" ({rows[error.row]} of this process's batch)"
+                raise NonFiniteError(f"a rollout{number} cannot be measured: {error}") from error
+            picked = mask[rows]
+            entropy[rows] = entropy[rows].masked_scatter(picked, bits.double())
+            strength[rows] = strength[rows].masked_scatter(picked, norms.mean((1, 2)))
+
+    def _read_each(
+        self,
+        model: Any,
+        sequences: list[list[int]],
+        starts: list[int],
+        mask: Tensor,
+        entropy: Tensor,
+        strength: Tensor,
+    ) -> None:
+        """Fill entropy and strength [rollouts, width], one rollout at a time, by any estimator."""
+        for row, (sequence, start) in enumerate(zip(sequences, starts, strict=True)):
+            places = mask[row].nonzero()[:, 0]
+            if not len(places):
+                continue
+            ids = torch.tensor(sequence, device=mask.device)
+            with torch.no_grad(), eval_mode(model):
+                logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=start + places - 1).logits
+            norms = logit_gradient_norms(
+                model,
+                ids,
+                places + start,
+                estimator=self.config.inversion_estimator,
+                projections=self.config.measured_projections,
+                layers=self.config.inversion_layers,
+            )
+            entropy[row, places] = token_entropy(logits[0]).double()
+            strength[row, places] = norms.double().mean((1, 2))
+
+    def _summary(
+        self,
+        entropy: Float[Tensor, "rollouts width"],
+        strength: Float[Tensor, "rollouts width"],
+        mask: Bool[Tensor, "rollouts width"],
+    ) -> RolloutSignals:
+        rho = rollout_correlation(
+            entropy,
+            strength,
+            mask,
+            self.config.inversion_statistic,
+            min_tokens=self.config.inversion_min_tokens,
+        )
+        count = mask.sum(1).double()
+
+        def moments(values: Tensor) -> tuple[Tensor, Tensor]:
+            mean = values.sum(1) / count
+            squares = torch.where(mask, (values - mean[:, None]) ** 2, 0.0).sum(1)
+            return mean, (squares / count).sqrt()
+
+        return RolloutSignals(rho, count, *moments(entropy), *moments(strength))
+
+
+def _passes(lengths: Sequence[int], measured: Sequence[bool]) -> Iterator[list[int]]:
+    """Rows to read together, shortest first: as many as fit `PASS_TOKENS` with their padding, at least one.
+
+    >>> list(_passes([900, 300, 1500, 40], [True, True, True, False]))
+    [[1, 0], [2]]
+    """
+    rows: list[int] = []
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if not measured[row]:
+            continue
+        if rows and (len(rows) + 1) * lengths[row] > PASS_TOKENS:
+            yield rows
+            rows = []
+        rows.append(row)
+    if rows:
+        yield rows

@@ -1,0 +1,82 @@
+"""Values of a YAML file against the type hints of config fields: converted where nothing is lost."""
+
+import types
+from enum import Enum
+from typing import Any, Literal, Union, get_args, get_origin
+
+_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    dict: "a mapping",
+    types.NoneType: "nothing",
+}
+
+
+def converted(value: Any, hint: Any) -> Any:
+    """The value as the hinted type wants it.
+
+    YAML gives 1e-3 (without a dot) as text and 1 for a float; both are taken. Nothing else changes type.
+
+    Raises ValueError if the value is not of the type.
+
+    >>> converted("1e-3", float), converted([1, 2], list[float]), converted(None, int | None)
+    (0.001, [1.0, 2.0], None)
+    """
+    origin = get_origin(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _first_fitting(value, get_args(hint))
+    if origin is Literal:
+        return _require(value in get_args(hint), value)
+    if origin is list:
+        _require(isinstance(value, list), value)
+        return [converted(item, get_args(hint)[0]) for item in value]
+    return _plain(value, origin or hint)
+
+
+def _first_fitting(value: Any, arms: tuple[Any, ...]) -> Any:
+    for arm in arms:
+        try:
+            return converted(value, arm)
+        except ValueError:
+            continue
+    raise ValueError(value)
+
+
+def _plain(value: Any, kind: type) -> Any:
+    if kind is float:
+        _require(isinstance(value, int | float | str) and not isinstance(value, bool), value)
+        return float(value)
+    if kind is int:
+        return _require(isinstance(value, int) and not isinstance(value, bool), value)
+    if issubclass(kind, Enum):
+        return _require(value in [member.value for member in kind], value)
+    return _require(isinstance(value, kind), value)
+
+
+def _require(fits: bool, value: Any) -> Any:
+    if not fits:
+        raise ValueError(value)
+    return value
+
+
+def described(hint: Any) -> str:
+    """A type hint in words.
+
+    >>> described(list[str] | None), described(int)
+    ('a list (of text) or nothing', 'a whole number')
+    """
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(described(arm) for arm in get_args(hint)))
+    if origin is Literal:
+        return " or ".join(repr(choice) for choice in get_args(hint))
+    if origin is list:
+        return f"a list (of {described(get_args(hint)[0])})"
+    kind = origin or hint
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return " or ".join(repr(member.value) for member in kind)
+    return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))

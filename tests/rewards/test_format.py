@@ -1,0 +1,88 @@
+"""The format reward and the names of the task rewards."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corrpo.errors import BadInputError
+from corrpo.rewards.format import TAGS, has_think_answer_format, think_answer_format
+from corrpo.rewards.tasks import REWARDS, task_reward
+
+WORKED = "<think>ok, 98+93: 8+3=11 and 9+9+1=19, so 191</think><answer>191</answer>"
+
+
+def chat(text, role="assistant"):
+    return [{"role": role, "content": text}]
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        (WORKED, True),
+        ("  <think>\n1+1\n</think>\n\n<answer>\n2\n</answer>\n", True),
+        ("<think></think><answer></answer>", True),
+        ("<think>a <b> tag of another kind</think><answer>2</answer>", True),
+        ("", False),
+        ("191", False),
+        ("<answer>191</answer>", False),
+        ("Sure! " + WORKED, False),
+        (WORKED + ".", False),
+        ("<think>1+1</think> so <answer>2</answer>", False),
+        ("<think>1+1<answer>2</answer></think>", False),
+        ("<answer>2</answer><think>1+1</think>", False),
+        ("<think>1</think><think>2</think><answer>2</answer>", False),
+        (WORKED + "<answer>191</answer>", False),
+        ("<think>1+1</think><answer>2", False),
+        ("<THINK>1+1</THINK><answer>2</answer>", False),
+    ],
+)
+def test_thinking_then_answer_and_nothing_else(text, good):
+    assert has_think_answer_format(text) is good
+    assert think_answer_format([text, chat(text)]) == [float(good)] * 2
+
+
+def test_a_prompt_may_open_the_thinking():
+    rest = WORKED.removeprefix("<think>")
+    opened, plain = "What is 98 + 93?\n<think>\n", "What is 98 + 93?"
+    completions = [rest, rest, WORKED, WORKED]
+    assert think_answer_format(completions, prompts=[opened, plain, plain, opened]) == [1.0, 0.0, 1.0, 0.0]
+    assert think_answer_format([rest]) == [0.0]
+    prompts = [chat("98 + 93?", "user") + chat("<think>"), chat("<think> first", "user")]
+    assert think_answer_format([chat(rest), chat(rest)], prompts=prompts) == [1.0, 0.0]
+
+
+def test_it_takes_what_trl_gives_and_has_the_name_that_trl_shows():
+    reward = think_answer_format(
+        prompts=["?"], completions=[WORKED], completion_ids=[[1]], answer=["191"], trainer_state=None
+    )
+    assert reward == [1.0]
+    assert [REWARDS[name].__name__ for name in ("exact", "math", "format")] == [
+        "accuracy",
+        "accuracy",
+        "format",
+    ]
+
+
+@given(st.lists(st.sampled_from([*TAGS, "1+1", " "]), max_size=9))
+def test_each_tag_stands_once_and_in_order(pieces):
+    words = [piece for piece in pieces if piece.strip()]
+    tags = [piece for piece in words if piece in TAGS]
+    outside = [words[0], words[-1]] != ["<think>", "</answer>"] if words else True
+    between = "</think>" in words and words[words.index("</think>") :][1:2] != ["<answer>"]
+    assert has_think_answer_format("".join(pieces)) == (tags == TAGS and not outside and not between)
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_any_text_at_all(text):
+    assert think_answer_format([text])[0] == 0.0
+    assert think_answer_format([f"<think>{text}</think><answer>{text}</answer>"]) == [1.0]
+
+
+def test_bad_input_is_told():
+    with pytest.raises(BadInputError, match="completion 1 of 2: expected text as the content"):
+        think_answer_format([WORKED, [{"role": "assistant", "content": 17}]])
+    with pytest.raises(BadInputError, match="1 prompts for 2 completions"):
+        think_answer_format([WORKED, WORKED], prompts=["?"])
+    with pytest.raises(BadInputError, match="'maths' is unknown; expected one of exact, math, format"):
+        task_reward("maths")
+    assert task_reward("math") is REWARDS["math"]

@@ -1,0 +1,230 @@
+"""The stages end to end on lab models: two or three steps each, resumed, stopped, and refused."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import corrpo
+from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelError
+from corrpo.lab import checkpoint
+from corrpo.training.checkpoints import checkpoints, is_whole, last_whole
+from corrpo.training.progress import ProgressLine
+from corrpo.training.recipe import parse_recipe
+from corrpo.training.stages import config_class, train
+
+COMMON = {
+    "dataset": "lab:sums",
+    "max_samples": 8,
+    "max_steps": 2,
+    "save_steps": 1,
+    "logging_steps": 1,
+    "learning_rate": 1e-3,
+    "gradient_checkpointing": False,
+    "lr_scheduler_type": "constant",
+}
+ROLLOUTS = {
+    "model": "lab:qwen2/reasoning",
+    "rewards": ["exact", "format"],
+    "per_device_train_batch_size": 16,
+    "num_generations": 4,
+    "max_completion_length": 16,
+}
+TRACES = {"model": "lab:qwen2/base", "per_device_train_batch_size": 4}
+
+
+def stage_run(stage: str, output: Path, **settings) -> Path:
+    everything = {"output_dir": str(output)} | COMMON | (TRACES if stage == "sft" else ROLLOUTS) | settings
+    words = []
+    for name, value in everything.items():
+        words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return train(stage, *parse_recipe(config_class(stage), words))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return AutoModelForCausalLM.from_pretrained(folder).state_dict()
+
+
+def same(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo", "corrpo", "rloo"])
+def test_a_stage_leaves_models_that_corrpo_reads_and_a_record(stage, tmp_path, capsys):
+    evaluation = {"eval_strategy": "steps", "eval_steps": 2, "eval_split": "test", "max_eval_samples": 4}
+    final = stage_run(stage, tmp_path, **evaluation, per_device_eval_batch_size=8)
+    assert final == tmp_path / "final"
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1", "checkpoint-2"]
+    for folder in (final, *checkpoints(tmp_path)):
+        model, tokenizer = corrpo.load_model(str(folder))
+        assert tokenizer.chat_template
+        assert model.config.model_type == "qwen2"
+    assert same(final, tmp_path / "checkpoint-2")
+    record = json.loads((tmp_path / "recipe.json").read_text())
+    assert record["stage"] == stage
+    assert record["settings"]["max_steps"] == 2
+    assert {"corrpo", "torch", "transformers", "trl", "python"} <= set(record["versions"])
+    shown = capsys.readouterr().err
+    assert f"{stage} 1/2" in shown
+    assert "evaluation 2/2" in shown
+    assert f"{stage}, 2 steps" in shown
+    assert ("rho" in shown) == (stage in ("corrpo", "rloo"))
+    assert "{'loss'" not in shown
+
+
+def test_fine_tuning_moves_the_weights_and_the_reasoning_model_knows_the_traces(tmp_path):
+    assert not same(stage_run("sft", tmp_path / "base"), checkpoint("qwen2", "base"))
+    stage_run("sft", tmp_path / "reasoning", model="lab:qwen2/reasoning", learning_rate=0.0)
+    state = json.loads((tmp_path / "reasoning" / "checkpoint-1" / "trainer_state.json").read_text())
+    assert state["log_history"][0]["mean_token_accuracy"] > 0.9
+
+
+REWARDED = {"max_completion_length": 64}
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo", "corrpo"])
+@pytest.mark.parametrize("steps", [(1, 2), (2, 3), (3, 4)], ids=["in an epoch", "after one", "in the second"])
+def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(stage, steps, tmp_path, capsys):
+    settings = {} if stage == "sft" else REWARDED
+    whole = stage_run(stage, tmp_path / "whole", max_steps=steps[1], **settings)
+    stage_run(stage, tmp_path / "parts", max_steps=steps[0], **settings)
+    capsys.readouterr()
+    parts = stage_run(stage, tmp_path / "parts", max_steps=steps[1], resume=True, **settings)
+    shown = capsys.readouterr().err
+    assert f"going on from {tmp_path / 'parts' / f'checkpoint-{steps[0]}'}" in shown
+    assert f"max_steps was {steps[0]}, now {steps[1]}" in shown
+    assert same(whole, parts)
+    assert not same(whole, tmp_path / "whole" / f"checkpoint-{steps[0]}")
+    record = json.loads((tmp_path / "parts" / "recipe.json").read_text())
+    start = f"checkpoint-{steps[0]}"
+    assert record["resumed"] == [{"from": start, "changed": {"max_steps": list(steps)}}]
+
+
+def test_a_half_written_checkpoint_is_left_aside(tmp_path, caplog):
+    whole = stage_run("corrpo", tmp_path / "whole", max_steps=3, **REWARDED)
+    stage_run("corrpo", tmp_path / "cut", max_steps=3, **REWARDED)
+    last = tmp_path / "cut" / "checkpoint-3"
+    (last / "trainer_state.json").write_text('{"global_step": 3, "log')
+    (last / "optimizer.pt").unlink()
+    assert last_whole(tmp_path / "cut") == tmp_path / "cut" / "checkpoint-2"
+    with caplog.at_level(logging.WARNING, logger="corrpo"):
+        assert same(stage_run("corrpo", tmp_path / "cut", max_steps=3, resume=True, **REWARDED), whole)
+    assert "checkpoint-3 was not saved whole; it is now half-written-3" in caplog.text
+    assert (tmp_path / "cut" / "half-written-3").is_dir()
+    assert is_whole(last)
+
+
+@pytest.mark.parametrize("lacking", ["model.safetensors", "rng_state.pth", "inversion_state.json"])
+def test_a_checkpoint_is_whole_if_all_of_it_is_there(tmp_path, lacking):
+    stage_run("corrpo", tmp_path, max_steps=1)
+    last = tmp_path / "checkpoint-1"
+    assert is_whole(last, also=["inversion_state.json"])
+    assert not is_whole(last, processes=2)
+    (last / lacking).unlink()
+    assert not is_whole(last, also=["inversion_state.json"])
+
+
+def test_resuming_without_a_whole_checkpoint_starts_from_the_beginning(tmp_path, capsys):
+    (tmp_path / "checkpoint-5").mkdir()
+    assert stage_run("sft", tmp_path, max_steps=1, resume=True).is_dir()
+    assert "no whole checkpoint: starting from the beginning" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_what_was_saved_and_says_how_to_go_on(tmp_path, monkeypatch):
+    def interrupt(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProgressLine, "on_step_begin", interrupt)
+    with pytest.raises(KeyboardInterrupt, match=r"checkpoint-2 is kept; add --resume to go on from it"):
+        stage_run("sft", tmp_path, max_steps=4)
+    monkeypatch.undo()
+    assert stage_run("sft", tmp_path, max_steps=3, resume=True).is_dir()
+
+
+def test_a_folder_that_holds_a_run_is_refused(tmp_path):
+    stage_run("sft", tmp_path)
+    with pytest.raises(OutputFolderError, match=r"checkpoint-1, checkpoint-2, final.*add --resume"):
+        stage_run("sft", tmp_path)
+    with pytest.raises(OutputFolderError, match="holds a run of sft, which grpo cannot resume"):
+        stage_run("grpo", tmp_path, resume=True)
+
+
+def test_lora_checkpoints_are_adapters_and_the_final_model_is_merged(tmp_path):
+    final = stage_run(
+        "corrpo", tmp_path, use_peft=True, lora_target_modules=["q_proj", "v_proj"], learning_rate=1e-1
+    )
+    assert (tmp_path / "checkpoint-2" / "adapter_model.safetensors").exists()
+    with pytest.raises(BadInputError, match="merge_and_unload"):
+        corrpo.load_model(str(tmp_path / "checkpoint-2"))
+    corrpo.load_model(str(final))
+    before, after = weights(checkpoint("qwen2", "reasoning")), weights(final)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(name.endswith(("q_proj.weight", "v_proj.weight")) for name in moved)
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "told"),
+    [
+        ("grpo", {"rewards": ["correct"]}, "'correct' is unknown; expected one of exact, math, format"),
+        ("grpo", {"rewards": ["exact", "math"]}, "only one"),
+        ("grpo", {"reward_weights": [1.0]}, "expected one for each of rewards"),
+        ("grpo", {"max_samples": 3}, "3 prompts, and one generation batch takes 4"),
+        ("grpo", {"eval_strategy": "steps"}, "needs an eval_dataset"),
+        ("grpo", {"resume_from_checkpoint": "x"}, "use --resume"),
+        ("sft", {"resume": True, "save_only_model": True}, "save_only_model keeps no optimizer"),
+        ("sft", {"model": "no/such-model"}, "cannot load the tokenizer of no/such-model"),
+        ("sft", {"dataset": "no/such-data"}, "from the hub"),
+        ("corrpo", {"inversion_layers": [9]}, "layers"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_training(stage, settings, told, tmp_path):
+    with pytest.raises(BadInputError, match=told):
+        stage_run(stage, tmp_path, **settings)
+    assert not checkpoints(tmp_path)
+
+
+def test_data_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "1 + 1"}\n')
+    monkeypatch.setattr("corrpo.training.stages._load_model", pytest.fail)
+    with pytest.raises(BadInputError, match=r"has no column 'answer'.*--answer_column"):
+        stage_run("grpo", tmp_path / "out", dataset=str(path))
+    evaluation = {"eval_strategy": "steps", "eval_steps": 1, "eval_dataset": str(path)}
+    with pytest.raises(BadInputError, match=r"evaluation set .* has no column 'answer'"):
+        stage_run("grpo", tmp_path / "out", **evaluation)
+
+
+def test_models_that_cannot_be_trained_say_why(tmp_path):
+    from safetensors.torch import load_file, save_file
+    from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
+
+    T5ForConditionalGeneration(T5Config(d_model=16, d_ff=16, num_layers=1)).save_pretrained(tmp_path / "t5")
+    config = GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=128)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
+    (tmp_path / "lacking").mkdir()
+    for path in checkpoint("qwen2", "base").iterdir():
+        (tmp_path / "lacking" / path.name).write_bytes(path.read_bytes())
+        if "token" in path.name or "chat" in path.name:
+            (tmp_path / "t5" / path.name).write_bytes(path.read_bytes())
+            (tmp_path / "gpt2" / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(tmp_path / "lacking" / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, tmp_path / "lacking" / "model.safetensors", metadata={"format": "pt"})
+    for name, stage, error, told in (
+        ("t5", "sft", UnsupportedModelError, "not a causal LM"),
+        ("gpt2", "corrpo", UnsupportedModelError, "q_proj"),
+        ("lacking", "sft", BadInputError, "lacks weights"),
+    ):
+        with pytest.raises(error, match=told):
+            stage_run(stage, tmp_path / "out", model=str(tmp_path / name))
+
+
+def test_an_unknown_stage_names_the_known_ones():
+    with pytest.raises(BadInputError, match="expected one of sft, grpo, corrpo, rloo"):
+        config_class("dpo")

@@ -1,0 +1,282 @@
+"""CorRPOTrainer: TRL's trainer at weight 0, and the reward that METHOD 6 says at any other."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from scipy.stats import spearmanr
+from transformers import GPT2Config, GPT2LMHeadModel
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+from corrpo import CorRPOConfig, CorrpoError, CorRPOTrainer
+from corrpo.entropy import token_entropy
+from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.estimators import logit_gradient_norms
+from corrpo.training.config import CorRRLOOConfig
+from corrpo.training.trainer import CorRRLOOTrainer
+from training.tiny import digits, exact, lab, settings, sums
+
+
+def trained(trainer_class, config, model, tokenizer, rewards, **options):
+    """A trainer that has trained; its data are the sums unless given."""
+    options.setdefault("train_dataset", sums())
+    trainer = trainer_class(model, rewards, args=config, processing_class=tokenizer, **options)
+    trainer.train()
+    return trainer
+
+
+def weights(trainer) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in trainer.model.parameters()]
+
+
+def logged(trainer, key: str) -> list[float]:
+    return [entry[key] for entry in trainer.state.log_history if key in entry]
+
+
+@pytest.mark.parametrize(
+    ("ours", "our_config", "theirs", "their_config"),
+    [
+        (CorRPOTrainer, CorRPOConfig, GRPOTrainer, GRPOConfig),
+        (CorRRLOOTrainer, CorRRLOOConfig, RLOOTrainer, RLOOConfig),
+    ],
+)
+def test_weight_zero_is_trl_bit_for_bit(ours, our_config, theirs, their_config, tmp_path):
+    common = settings(tmp_path, max_steps=5)
+    one = trained(ours, our_config(**common, inversion_weight=0.0), *lab(), digits)
+    other = trained(theirs, their_config(**common), *lab(), digits)
+    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+    start = lab()[0].parameters()
+    assert not all(torch.equal(a, b) for a, b in zip(weights(one), start, strict=True))
+    assert len(logged(one, "inversion/rho_mean")) == 5
+
+
+class Watched(CorRPOTrainer):
+    """Keeps what its first batch was scored on, and the weights it was scored with."""
+
+    def _generate_and_score_completions(self, inputs):
+        before = {name: value.clone() for name, value in self.model.state_dict().items()}
+        output = super()._generate_and_score_completions(inputs)
+        if not hasattr(self, "first"):
+            self.first = (before, output, {name: list(v) for name, v in self._logs["rewards"].items()})
+        return output
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama"])
+def test_rewards_and_advantages_are_those_of_a_slow_loop(family, tmp_path):
+    model, tokenizer = lab(family)
+    config = CorRPOConfig(**settings(tmp_path, max_steps=1, shuffle_dataset=False), inversion_weight=0.7)
+    trainer = trained(Watched, config, model, tokenizer, digits)
+    before, output, rewards = trainer.first
+    model.load_state_dict(before)
+    model.eval()
+    rhos = []
+    for row in range(8):
+        prompt = output["prompt_ids"][row][output["prompt_mask"][row].bool()]
+        completion = output["completion_ids"][row][output["completion_mask"][row].bool()]
+        ids = torch.cat([prompt, completion])
+        where = torch.arange(len(prompt), len(ids))
+        with torch.no_grad():
+            entropy = token_entropy(model(input_ids=ids[None]).logits[0])[where - 1]
+        norms = logit_gradient_norms(model, ids, where, estimator="own", projections=("q", "o"))
+        rhos.append(spearmanr(entropy, norms.mean((1, 2))).statistic)
+    np.testing.assert_allclose(sorted(rewards["inversion"]), sorted(-np.array(rhos)), atol=2e-3)
+    total = np.array(rewards["digits"]) + 0.7 * np.array(rewards["inversion"])
+    groups = total.reshape(2, 4)
+    advantages = (groups - groups.mean(1, keepdims=True)) / (groups.std(1, ddof=1, keepdims=True) + 1e-4)
+    np.testing.assert_allclose(trainer._logs["advantages"], advantages.ravel(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"loss_type": name} for name in ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")]
+    + [
+        {"importance_sampling_level": "sequence", "scale_rewards": "batch"},
+        {"num_iterations": 2, "steps_per_generation": 2, "per_device_train_batch_size": 4},
+        {"beta": 0.05, "scale_rewards": "none"},
+        {"multi_objective_aggregation": "normalize_then_sum"},
+        {"gradient_checkpointing": False, "mask_truncated_completions": True},
+    ],
+    ids=str,
+)
+def test_every_variant_of_grpo_goes_on_working(options, tmp_path):
+    config = CorRPOConfig(**settings(tmp_path, **options), reward_weights=[1.0, 0.5])
+    trainer = trained(CorRPOTrainer, config, *lab(), [exact, digits])
+    assert config.reward_weights == [1.0, 0.5]
+    assert all(math.isfinite(value) for value in logged(trainer, "loss") + logged(trainer, "grad_norm"))
+    assert logged(trainer, "rewards/inversion/mean")
+    assert set(logged(trainer, "inversion/weight")) == {0.5}
+
+
+def test_lora_trains_the_adapter_alone(tmp_path):
+    model, tokenizer = lab()
+    adapter = LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
+    config = CorRPOConfig(**settings(tmp_path), inversion_weight=2.0)
+    trainer = trained(CorRPOTrainer, config, model, tokenizer, digits, peft_config=adapter)
+    moved = [name for name, p in trainer.model.named_parameters() if p.requires_grad]
+    assert moved
+    assert all("lora" in name for name in moved)
+    assert any(p.abs().sum() > 0 for name, p in trainer.model.named_parameters() if "lora_B" in name)
+
+
+@pytest.mark.parametrize("estimator", ["last", "exact", "reference"])
+def test_other_estimators_layers_and_tokens(estimator, tmp_path):
+    chosen = {"inversion_layers": [-1], "inversion_projections": ["q", "o"], "inversion_max_tokens": 12}
+    config = CorRPOConfig(
+        **settings(tmp_path, max_steps=1),
+        **chosen,
+        inversion_estimator=estimator,
+        inversion_statistic="pearson",
+    )
+    trainer = trained(CorRPOTrainer, config, *lab(), digits)
+    assert logged(trainer, "inversion/tokens_mean")[0] <= 12
+    assert -1 <= logged(trainer, "inversion/rho_mean")[0] <= 1
+
+
+def test_without_a_verifier(tmp_path):
+    config = CorRPOConfig(**settings(tmp_path), inversion_weight=1.0)
+    trainer = trained(CorRPOTrainer, config, *lab(), None)
+    assert logged(trainer, "reward") == pytest.approx(logged(trainer, "rewards/inversion/mean"))
+    assert logged(trainer, "inversion/seconds")[0] > 0
+
+
+def test_evaluation_logs_the_same_columns(tmp_path):
+    config = CorRPOConfig(**settings(tmp_path), per_device_eval_batch_size=4, num_generations_eval=2)
+    trainer = trained(CorRPOTrainer, config, *lab(), exact, eval_dataset=sums(2))
+    metrics = trainer.evaluate()
+    assert {"eval_rewards/inversion/mean", "eval_inversion/rho_mean"} <= set(
+        metrics | trainer.state.log_history[-1]
+    )
+
+
+def test_a_gate_leaves_rollouts_outside_at_zero(tmp_path):
+    def longer(completions, **_):
+        return [float(i % 2) for i in range(len(completions))]
+
+    config = CorRPOConfig(**settings(tmp_path, max_steps=1), inversion_gate="correct")
+    trainer = trained(CorRPOTrainer, config, *lab(), longer)
+    inversion = np.array(trainer._logs["rewards"]["inversion"])
+    assert (inversion[::2] == 0).all()
+    assert (inversion[1::2] != 0).all()
+
+
+def test_a_rollout_that_no_verifier_could_score_stays_unscored(tmp_path):
+    def some(completions, **_):
+        return [None if i == 3 else float(i) for i in range(len(completions))]
+
+    config = CorRPOConfig(**settings(tmp_path, max_steps=1))
+    trainer = trained(CorRPOTrainer, config, *lab(), some)
+    assert trainer._logs["advantages"][3] == 0
+    assert math.isnan(trainer._logs["rewards"]["inversion"][3])
+
+
+def test_short_rollouts_have_no_rho_and_are_counted(tmp_path):
+    config = CorRPOConfig(**settings(tmp_path, max_steps=1, max_completion_length=7))
+    trainer = trained(CorRPOTrainer, config, *lab(), digits)
+    assert logged(trainer, "inversion/without_rho") == [1.0]
+    assert logged(trainer, "rewards/inversion/std") == [0.0]
+    assert logged(trainer, "inversion/rho_mean") == [None]
+
+
+def test_the_weight_follows_its_schedule(tmp_path):
+    config = CorRPOConfig(
+        **settings(tmp_path, max_steps=4), inversion_weight=1.0, inversion_schedule="linear"
+    )
+    trainer = trained(CorRPOTrainer, config, *lab(), digits)
+    assert logged(trainer, "inversion/weight") == pytest.approx([1.0, 0.75, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("control", ["none", "shuffle", "clamp"])
+def test_a_resumed_run_ends_with_the_same_weights(control, tmp_path):
+    def run(folder, steps, resume=None):
+        config = CorRPOConfig(
+            **settings(
+                folder, max_steps=4, save_strategy="steps", save_steps=2, lr_scheduler_type="constant"
+            ),
+            inversion_control=control,
+            inversion_weight=2.0,
+        )
+        trainer = CorRPOTrainer(
+            lab()[0], digits, args=config, train_dataset=sums(), processing_class=lab()[1]
+        )
+        trainer.args.max_steps = steps
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer
+
+    whole = run(tmp_path / "whole", 4)
+    run(tmp_path / "stopped", 2)
+    resumed = run(tmp_path / "stopped", 4, str(tmp_path / "stopped" / "checkpoint-2"))
+    state = json.loads((tmp_path / "whole" / "checkpoint-2" / "inversion_state.json").read_text())
+    assert resumed._start == whole._start == state["start_rho"]
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"inversion_gate": "wrong"}, "inversion_gate='wrong' is unknown; expected one of all, correct"),
+        ({"inversion_statistic": "kendall"}, "expected one of spearman, pearson, position_partial"),
+        ({"inversion_control": "placebo"}, "expected one of none, shuffle, negate, clamp, constant"),
+        ({"inversion_schedule": "step"}, "expected one of constant, linear, cosine, warmup"),
+        ({"inversion_shape": "square"}, "expected one of identity, relu, fisher"),
+        ({"inversion_weight": math.nan}, "inversion_weight=nan: expected a finite number"),
+        ({"inversion_estimator": "owm"}, "estimator 'owm' is unknown"),
+        ({"inversion_projections": ["q", "x"]}, "expected distinct names of"),
+        ({"inversion_min_tokens": 2}, "expected 3 or more"),
+        ({"inversion_max_tokens": 5}, "expected at least inversion_min_tokens=8"),
+    ],
+)
+def test_a_bad_setting_is_told_when_the_config_is_made(changed, message, tmp_path):
+    with pytest.raises(BadInputError, match=message.replace("(", r"\(")):
+        CorRPOConfig(**settings(tmp_path), **changed)
+
+
+def refused(error, message, tmp_path, model=None, rewards=exact, config=None, **options):
+    tokenizer = lab()[1]
+    options.setdefault("train_dataset", sums())
+    with pytest.raises(error, match=message):
+        CorRPOTrainer(
+            model or lab()[0],
+            rewards,
+            args=config or CorRPOConfig(**settings(tmp_path)),
+            processing_class=tokenizer,
+            **options,
+        )
+
+
+def test_what_cannot_train_is_refused_before_training(tmp_path):
+    without = sums().rename_column("answer", "solution")
+    refused(
+        BadInputError,
+        "train_dataset has no column 'answer'.*prompt, solution",
+        tmp_path,
+        train_dataset=without,
+    )
+    refused(BadInputError, "eval_dataset has no column 'answer'", tmp_path, eval_dataset=without)
+    refused(BadInputError, r"eval_dataset\['hard'\] has no", tmp_path, eval_dataset={"hard": without})
+    gate = CorRPOConfig(**settings(tmp_path), inversion_gate="incorrect")
+    refused(BadInputError, "there is no task reward", tmp_path, rewards=None, config=gate)
+    weights = CorRPOConfig(**settings(tmp_path), reward_weights=[1.0, 0.5])
+    refused(BadInputError, "2 weights for 1 reward functions", tmp_path, config=weights)
+    refused(BadInputError, "needs a CorRPOConfig", tmp_path, config=GRPOConfig(**settings(tmp_path)))
+    layer = CorRPOConfig(**settings(tmp_path), inversion_layers=[9])
+    refused(BadInputError, r"layers=\[9\]: expected indices in \[-4, 3\]", tmp_path, config=layer)
+    images = Dataset.from_list([{"prompt": "a", "answer": "1", "image": "x"}])
+    refused(BadInputError, "holds images", tmp_path, train_dataset=images)
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=105, n_positions=64, n_embd=16, n_layer=1, n_head=2))
+    refused(UnsupportedModelError, "no attention layer with separate linear", tmp_path, model=gpt2)
+
+
+def test_nan_weights_stop_the_run_with_a_reason(tmp_path):
+    model, tokenizer = lab()
+
+    def poison(completions, **_):
+        with torch.no_grad():
+            model.model.layers[0].mlp.down_proj.weight.fill_(torch.nan)
+        return [0.0] * len(completions)
+
+    with pytest.raises(CorrpoError, match="NaN or infinite"):
+        trained(CorRPOTrainer, CorRPOConfig(**settings(tmp_path)), model, tokenizer, poison)
