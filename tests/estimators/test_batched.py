@@ -6,7 +6,7 @@ from torch import nn
 
 from corrpo.entropy import token_entropy
 from corrpo.errors import NonFiniteError, UnsupportedModelError
-from corrpo.estimators import logit_gradient_norms
+from corrpo.estimators import attention, logit_gradient_norms
 from corrpo.estimators.batched import batched_own, has_direct_head
 from corrpo.projections import PROJECTIONS, find_attention_layers
 from problems import PROBLEMS, VOCABULARY
@@ -67,6 +67,20 @@ def test_the_direct_head_changes_nothing_but_the_time():
     for one, other in zip(direct, whole, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
     assert "forward" not in head.__dict__
+
+
+@pytest.mark.parametrize("problem", UNPADDED, ids=lambda problem: problem.name)
+@pytest.mark.parametrize("kept", [0, 1 << 22], ids=["weights made again", "weights kept"])
+def test_blocks_of_rows_are_the_whole(problem, kept, monkeypatch):
+    model = problem.model(torch.float64)
+    ids, targets, *_ = batch()
+    layers = find_attention_layers(model)
+    whole = batched_own(model, ids, targets, layers, PROJECTIONS)
+    monkeypatch.setattr(attention, "_LEAST_ROWS", 1)
+    monkeypatch.setattr(attention, "_KEPT_ELEMENTS", kept)
+    blocks = batched_own(model, ids, targets, layers, PROJECTIONS)
+    for one, other in zip(blocks, whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
 def test_padding_tokens_do_not_matter():

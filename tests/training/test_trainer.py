@@ -81,7 +81,9 @@ def test_rewards_and_advantages_are_those_of_a_slow_loop(family, tmp_path):
         where = torch.arange(len(prompt), len(ids))
         with torch.no_grad():
             entropy = token_entropy(model(input_ids=ids[None]).logits[0])[where - 1]
-        norms = logit_gradient_norms(model, ids, where, estimator="own", projections=("q", "o"))
+        norms = logit_gradient_norms(
+            model, ids, where, estimator="own", projections=("q", "o"), layers=[2, 3]
+        )
         rhos.append(spearmanr(entropy, norms.mean((1, 2))).statistic)
     np.testing.assert_allclose(sorted(rewards["inversion"]), sorted(-np.array(rhos)), atol=2e-3)
     total = np.array(rewards["digits"]) + 0.7 * np.array(rewards["inversion"])
@@ -141,6 +143,29 @@ def test_without_a_verifier(tmp_path):
     trainer = trained(CorRPOTrainer, config, *lab(), None)
     assert logged(trainer, "reward") == pytest.approx(logged(trainer, "rewards/inversion/mean"))
     assert logged(trainer, "inversion/seconds")[0] > 0
+
+
+def test_the_reward_moves_rho_and_negated_it_moves_rho_the_other_way(tmp_path):
+    """A short form of benchmarks/direction.py: the last rollouts of two runs on the same prompts."""
+
+    def rho_at_the_end(control):
+        config = CorRPOConfig(
+            **settings(
+                tmp_path,
+                max_steps=14,
+                per_device_train_batch_size=32,
+                num_generations=8,
+                max_completion_length=96,
+                learning_rate=1e-4,
+                gradient_checkpointing=False,
+            ),
+            inversion_weight=1.0,
+            inversion_control=control,
+        )
+        trainer = trained(CorRPOTrainer, config, *lab(), None, train_dataset=sums(64))
+        return np.mean(logged(trainer, "inversion/rho_mean")[-3:])
+
+    assert rho_at_the_end("negate") - rho_at_the_end("none") > 0.03
 
 
 def test_evaluation_logs_the_same_columns(tmp_path):

@@ -3,10 +3,7 @@
 The flags are the fields of the recipe, read by TRL's parser, so that this verb has its own `main`.
 """
 
-import logging
-import os
 import textwrap
-import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib.util import find_spec
@@ -78,7 +75,9 @@ def main(words: Sequence[str]) -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise CorrpoError(f"training needs {', '.join(missing)}: pip install 'corrpo[train]'")
-    _quiet()
+    from corrpo.training.quiet import quiet_libraries
+
+    quiet_libraries()
     from corrpo.training.recipe import parse_recipe
     from corrpo.training.stages import config_class, train
 
@@ -90,21 +89,6 @@ def main(words: Sequence[str]) -> None:
     if config.process_index == 0:
         print(final)
     _leave_process_group()
-
-
-def _quiet() -> None:
-    """Keep the libraries' own remarks and bars from drowning the run's one line; errors still show."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|trl|transformers|peft)\b")
-    import datasets
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    logging.getLogger("trl").setLevel(logging.ERROR)
 
 
 def _leave_process_group() -> None:

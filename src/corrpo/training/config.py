@@ -84,7 +84,8 @@ class InversionConfig:
     inversion_layers: list[int] | None = field(
         default=None,
         metadata=_help(
-            "Attention layers measured, negative from the end. Default: all (with last: the last)."
+            "Attention layers measured, negative from the end. Default: the upper half with own, all with "
+            "exact and reference, the last with last."
         ),
     )
     inversion_max_tokens: int | None = field(
@@ -137,6 +138,16 @@ class InversionConfig:
         if self.inversion_projections is not None:
             return tuple(self.inversion_projections)
         return ("q", "o") if self.inversion_estimator == "own" else ("q", "k", "v", "o")
+
+    def measured_layers(self, n_layers: int) -> list[int] | None:
+        """The attention layers asked for of a model of `n_layers`, or the estimator's default ones.
+
+        >>> InversionConfig().measured_layers(5)
+        [2, 3, 4]
+        """
+        if self.inversion_layers is not None or self.inversion_estimator != "own":
+            return self.inversion_layers
+        return list(range(n_layers // 2, n_layers))
 
 
 @dataclass

@@ -1,0 +1,260 @@
+"""What CorR-PO costs beside GRPO, and how well cheap estimators rank rollouts.
+
+A step is one of TRL's: generation, rewards, forward, backward and update, with TRL's defaults. Both trainers
+run in this process, in turn, with a learning rate of 0 and the same seeds, so that step i of one has the very
+rollouts of step i of the other.
+"""
+
+import gc
+import resource
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+from trl import GRPOConfig, GRPOTrainer
+
+from common import benchmark_model, heading, table
+from corrpo import CorRPOConfig, CorRPOTrainer
+from corrpo.entropy import token_entropy
+from corrpo.estimators import logit_gradient_norms
+from corrpo.generation import generate
+from corrpo.lab import FAMILIES, checkpoint
+from corrpo.lab.problems import validation_problems
+from corrpo.lab.tokenizer import build_tokenizer, chat_prompt
+from corrpo.rewards.tasks import task_reward
+from corrpo.samples import Sample, encode_prompt
+
+STEPS, ROUNDS, GROUP = 4, 3, 8
+PROMPTS = 24
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model and batch that a step is timed on.
+
+    Attributes:
+        name: for the table.
+        model: makes the model.
+        rollouts: in a step, in groups of 8.
+        tokens: most new tokens of a rollout.
+        exactly: every rollout has them all.
+    """
+
+    name: str
+    model: Callable[[], nn.Module]
+    rollouts: int
+    tokens: int = 128
+    exactly: bool = False
+
+
+def lab_model(family: str = "qwen2") -> nn.Module:
+    """The lab's reasoning model of a family."""
+    return AutoModelForCausalLM.from_pretrained(checkpoint(family, "reasoning"))
+
+
+def gpu_model() -> nn.Module:
+    """The shape of Qwen2.5-1.5B with random weights, bfloat16."""
+    config = Qwen2Config(
+        vocab_size=151_936,
+        hidden_size=1536,
+        intermediate_size=8960,
+        num_hidden_layers=28,
+        num_attention_heads=12,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        max_position_embeddings=4096,
+    )
+    with torch.device("cuda"):
+        return Qwen2ForCausalLM(config).bfloat16()
+
+
+CASES = [
+    Case("lab qwen2, 8 rollouts", lab_model, 8),
+    Case("lab qwen2, 64 rollouts", lab_model, 64),
+    Case("d = 512, 8 rollouts of 128 tokens", benchmark_model, 8, exactly=True),
+]
+GPU_CASES = [Case("Qwen2.5-1.5B shape, 32 rollouts of 512 tokens", gpu_model, 32, tokens=512, exactly=True)]
+
+
+def trainer(case: Case, ours: bool, **inversion: Any) -> GRPOTrainer:
+    """A trainer of either kind whose steps change nothing."""
+    problems = validation_problems(64)
+    rows = [{"prompt": chat_prompt(p.question), "answer": p.answer} for p in problems]
+    cuda = torch.cuda.is_available()
+    config = (CorRPOConfig if ours else GRPOConfig)(
+        output_dir=tempfile.mkdtemp(),
+        use_cpu=not cuda,
+        bf16=cuda,
+        per_device_train_batch_size=case.rollouts,
+        num_generations=GROUP,
+        max_completion_length=case.tokens,
+        generation_kwargs={"min_new_tokens": case.tokens} if case.exactly else None,
+        max_steps=STEPS,
+        learning_rate=0.0,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        **inversion,
+    )
+    return (CorRPOTrainer if ours else GRPOTrainer)(
+        case.model(),
+        task_reward("exact"),
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=build_tokenizer(),
+    )
+
+
+def step_seconds(case: Case, ours: bool, **inversion: Any) -> list[float]:
+    """Time of each step but the first, which warms up."""
+    run = trainer(case, ours, **inversion)
+    run.train()
+    times = [entry["step_time"] for entry in run.state.log_history if "step_time" in entry]
+    del run
+    gc.collect()
+    return times[1:]
+
+
+def step_ratio(case: Case) -> tuple[float, float, float]:
+    """Seconds of a GRPO step, and the ratio over it of a CorR-PO step: by default, and over all layers."""
+    best = {"grpo": np.full(STEPS - 1, np.inf), "default": np.full(STEPS - 1, np.inf)}
+    best["all layers"] = np.full(STEPS - 1, np.inf)
+    layers = list(range(case.model().config.num_hidden_layers))  # pyright: ignore
+    for _ in range(ROUNDS):
+        for name, seconds in {
+            "grpo": step_seconds(case, ours=False),
+            "default": step_seconds(case, ours=True),
+            "all layers": step_seconds(case, ours=True, inversion_layers=layers),
+        }.items():
+            best[name] = np.minimum(best[name], seconds)
+    grpo, default, whole = (best[name].mean() for name in ("grpo", "default", "all layers"))
+    return grpo, default / grpo, whole / grpo
+
+
+def peak(case_number: int, ours: bool) -> float:
+    """Peak memory of a process that does nothing but such a run, in MiB (of the GPU where there is one)."""
+    script = f"import training; print(training.run_and_tell_peak({case_number}, {ours}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def run_and_tell_peak(case_number: int, ours: bool) -> float:
+    """Run, and give the most memory this process had, in MiB."""
+    trainer(_cases()[case_number], ours).train()
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _cases() -> list[Case]:
+    return CASES + (GPU_CASES if torch.cuda.is_available() else [])
+
+
+def step_table() -> None:
+    """CorR-PO over GRPO: time of a step and peak memory of the process."""
+    rows = []
+    for number, case in enumerate(_cases()):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1 if case.model is lab_model else threads)
+        grpo, default, whole = step_ratio(case)
+        torch.set_num_threads(threads)
+        base, ours = peak(number, ours=False), peak(number, ours=True)
+        rows.append(
+            [
+                case.name,
+                f"{grpo:.2f} s",
+                f"{default:.3f}",
+                f"{whole:.3f}",
+                f"{base:.0f} MiB",
+                f"{ours / base:.3f}",
+            ]
+        )
+    header = ["model", "GRPO step", "CorR-PO / GRPO", "over all layers", "GRPO peak memory", "CorR-PO / GRPO"]
+    with heading("A CorR-PO step over a GRPO step"):
+        table(header, rows)
+        print("\nGoal: at most 1.15 with the default estimator (own, Q and O, the upper half of the layers).")
+        print("Memory: the largest resident size of a process that does such a run alone.")
+
+
+def rollouts(family: str) -> list[dict[str, Tensor]]:
+    """Entropies and norms of every token of eight rollouts each for some prompts, by three estimators."""
+    model, tokenizer = lab_model(family).eval(), AutoTokenizer.from_pretrained(checkpoint(family, "base"))
+    samples = [Sample(str(i), chat_prompt(p.question)) for i, p in enumerate(validation_problems(PROMPTS))]
+    prompts = [encode_prompt(sample, tokenizer) for sample in samples for _ in range(GROUP)]
+    found = []
+    for number, (prompt, answer) in enumerate(
+        zip(prompts, generate(model, tokenizer, prompts, max_new_tokens=160), strict=True)
+    ):
+        ids, where = torch.tensor(prompt + answer.ids), range(len(prompt), len(prompt) + len(answer.ids))
+        with torch.no_grad():
+            entropy = token_entropy(model(input_ids=ids[None]).logits[0])[len(prompt) - 1 : -1]
+        norms = {
+            name: logit_gradient_norms(model, ids, where, estimator=name) for name in ("exact", "own", "last")
+        }
+        found.append({"prompt": torch.tensor(number // GROUP), "entropy": entropy, **norms})
+    return found
+
+
+VARIANTS: dict[str, tuple[str, list[int], list[int]]] = {
+    "own: q o, all layers": ("own", [0, 1, 2, 3], [0, 3]),
+    "own: q o, upper three quarters": ("own", [1, 2, 3], [0, 3]),
+    "own: q o, upper half (default)": ("own", [2, 3], [0, 3]),
+    "own: q o, last layer": ("own", [3], [0, 3]),
+    "own: q k v o, all layers": ("own", [0, 1, 2, 3], [0, 1, 2, 3]),
+    "last: q o": ("last", [0], [0, 3]),
+    "last: q k v o": ("last", [0], [0, 1, 2, 3]),
+    "exact: q o, all layers": ("exact", [0, 1, 2, 3], [0, 3]),
+    "exact: q k v o, upper half": ("exact", [2, 3], [0, 1, 2, 3]),
+}
+
+
+def rho(rollout: dict[str, Tensor], estimator: str, layers: list[int], projections: list[int]) -> float:
+    """Spearman's rho of a rollout's entropies with strengths over some layers and projections."""
+    strength = rollout[estimator][:, layers][:, :, projections].mean((1, 2))
+    return spearmanr(rollout["entropy"], strength).statistic
+
+
+def agreement_table() -> None:
+    """Spearman between the rhos of rollouts by a cheap estimator and by `exact`: over all, within prompts."""
+    rows = [[name] for name in VARIANTS]
+    for family in FAMILIES:
+        found = [each for each in rollouts(family) if len(each["entropy"]) >= 8]
+        truth = np.array([rho(each, "exact", [0, 1, 2, 3], [0, 1, 2, 3]) for each in found])
+        prompts = [each["prompt"].item() for each in found]
+        groups = [list(group) for _, group in groupby(range(len(found)), key=prompts.__getitem__)]
+        for row, (estimator, layers, projections) in zip(rows, VARIANTS.values(), strict=True):
+            values = np.array([rho(each, estimator, layers, projections) for each in found])
+            within = [spearmanr(values[g], truth[g]).statistic for g in groups if len(g) > 3]
+            row += [f"{spearmanr(values, truth).statistic:.3f}", f"{np.mean(within):.3f}"]
+    header = [
+        "strengths",
+        *(f"{family}, {what}" for family in FAMILIES for what in ("all", "within prompts")),
+    ]
+    with heading("Rank agreement of rollouts with `exact` (Spearman between their rhos)"):
+        table(header, rows)
+        print(f"\n{PROMPTS} prompts of {GROUP} rollouts each, the lab's reasoning models, temperature 1;")
+        print("'within prompts' is the mean over prompts, which is what a group's advantages are made of.")
+
+
+def main() -> None:
+    """Both tables."""
+    warnings.filterwarnings("ignore")
+    agreement_table()
+    step_table()
+
+
+if __name__ == "__main__":
+    main()
