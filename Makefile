@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	touch $(STAMP)
 
-demo: $(STAMP)  ## measure the lab: two families, three model types, three sample sets; a table and a report
+demo: $(STAMP)  ## measure the lab, then train one of its models by GRPO and by CorR-PO: tables and reports
 	$(BIN)/corrpo demo --output demo
 
 test: $(STAMP)  ## the test suite
