@@ -123,9 +123,19 @@ def test_a_checkpoint_is_whole_if_all_of_it_is_there(tmp_path, lacking):
     stage_run("corrpo", tmp_path, max_steps=1)
     last = tmp_path / "checkpoint-1"
     assert is_whole(last, also=["inversion_state.json"])
-    assert not is_whole(last, processes=2)
     (last / lacking).unlink()
     assert not is_whole(last, also=["inversion_state.json"])
+
+
+def test_a_checkpoint_of_several_processes_needs_the_random_state_of_each(tmp_path):
+    stage_run("grpo", tmp_path, max_steps=1, **REWARDED)
+    last = tmp_path / "checkpoint-1"
+    (last / "rng_state.pth").rename(last / "rng_state_0.pth")
+    assert not is_whole(last)
+    (last / "rng_state_1.pth").write_bytes(b"")
+    assert is_whole(last)
+    (last / "rng_state_3.pth").write_bytes(b"")
+    assert not is_whole(last)
 
 
 def test_resuming_without_a_whole_checkpoint_starts_from_the_beginning(tmp_path, capsys):

@@ -17,6 +17,7 @@ from corrpo.entropy import token_entropy
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.estimators import logit_gradient_norms
 from corrpo.training.config import CorRRLOOConfig
+from corrpo.training.rollouts import RolloutMeter
 from corrpo.training.trainer import CorRRLOOTrainer
 from training.tiny import digits, exact, lab, settings, sums
 
@@ -101,6 +102,8 @@ def test_rewards_and_advantages_are_those_of_a_slow_loop(family, tmp_path):
         {"beta": 0.05, "scale_rewards": "none"},
         {"multi_objective_aggregation": "normalize_then_sum"},
         {"gradient_checkpointing": False, "mask_truncated_completions": True},
+        {"bf16": True},
+        {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4},
     ],
     ids=str,
 )
@@ -138,6 +141,12 @@ def test_other_estimators_layers_and_tokens(estimator, tmp_path):
     assert -1 <= logged(trainer, "inversion/rho_mean")[0] <= 1
 
 
+def test_arguments_may_be_given_by_position(tmp_path):
+    config = CorRPOConfig(**settings(tmp_path, max_steps=1))
+    model, tokenizer = lab()
+    CorRPOTrainer(model, digits, config, sums(), None, tokenizer, [None]).train()
+
+
 def test_without_a_verifier(tmp_path):
     config = CorRPOConfig(**settings(tmp_path), inversion_weight=1.0)
     trainer = trained(CorRPOTrainer, config, *lab(), None)
@@ -145,7 +154,7 @@ def test_without_a_verifier(tmp_path):
     assert logged(trainer, "inversion/seconds")[0] > 0
 
 
-def test_the_reward_moves_rho_and_negated_it_moves_rho_the_other_way(tmp_path):
+def test_the_reward_and_its_negation_move_rho_apart(tmp_path):
     """A short form of benchmarks/direction.py: the last rollouts of two runs on the same prompts."""
 
     def rho_at_the_end(control):
@@ -198,12 +207,69 @@ def test_a_rollout_that_no_verifier_could_score_stays_unscored(tmp_path):
     assert math.isnan(trainer._logs["rewards"]["inversion"][3])
 
 
+def test_what_a_tool_wrote_is_not_measured(lab_model):
+    meter = RolloutMeter(lab_model, CorRPOConfig("out", use_cpu=True, bf16=False))
+    prompt, completion = [20, 21, 22], list(range(30, 60))
+    written = [1] * 12 + [0] * 6 + [1] * 12
+    all_of_it = meter(lab_model, [prompt], [completion])
+    by_model = meter(lab_model, [prompt], [completion], written=[written])
+    assert (all_of_it.tokens.item(), by_model.tokens.item()) == (30, 24)
+    assert all_of_it.rho != by_model.rho
+    nothing = meter(lab_model, [prompt, prompt], [completion, completion], written=[[0] * 30, written])
+    assert nothing.rho.isnan().tolist() == [True, False]
+    torch.testing.assert_close(nothing.rho[1], by_model.rho[0])
+
+
+def test_without_a_prompt_the_first_token_is_predicted_by_nothing(lab_model):
+    meter = RolloutMeter(lab_model, CorRPOConfig("out", use_cpu=True, bf16=False))
+    assert meter(lab_model, [[]], [list(range(30, 60))]).tokens.item() == 29
+
+
 def test_short_rollouts_have_no_rho_and_are_counted(tmp_path):
-    config = CorRPOConfig(**settings(tmp_path, max_steps=1, max_completion_length=7))
+    config = CorRPOConfig(**settings(tmp_path, max_steps=1))
+    config.max_completion_length = 7
     trainer = trained(CorRPOTrainer, config, *lab(), digits)
     assert logged(trainer, "inversion/without_rho") == [1.0]
     assert logged(trainer, "rewards/inversion/std") == [0.0]
     assert logged(trainer, "inversion/rho_mean") == [None]
+
+
+def test_rollouts_of_ones_own_with_tool_tokens_and_a_reward_on_extra_fields(tmp_path):
+    def rollout(prompts, trainer):
+        prompt_ids = trainer.processing_class.apply_chat_template(
+            prompts, add_generation_prompt=True, return_dict=True
+        )["input_ids"]
+        drawn = torch.Generator().manual_seed(len(prompts))
+        written = [torch.randint(20, 90, (20,), generator=drawn).tolist() for _ in prompts]
+        masks = [[1] * 20 if i else [0] * 20 for i in range(len(prompts))]
+        return {
+            "prompt_ids": prompt_ids,
+            "completion_ids": written,
+            "logprobs": [[0.0] * 20] * len(prompts),
+            "env_mask": masks,
+            "score": [float(i % 3) for i in range(len(prompts))],
+        }
+
+    def scored(completions, score, **_):
+        return score
+
+    config = CorRPOConfig(**settings(tmp_path, max_steps=1))
+    trainer = trained(CorRPOTrainer, config, *lab(), scored, rollout_func=rollout)
+    assert logged(trainer, "inversion/tokens_mean") == [20 * 7 / 8]
+    assert logged(trainer, "inversion/without_rho") == [1 / 8]
+    assert logged(trainer, "inversion/entropy_mean")[0] > 0
+    assert math.isnan(trainer._logs["extra"]["inversion/rho"][0])
+
+
+def test_batches_of_an_evaluation_are_shuffled_differently(tmp_path):
+    config = CorRPOConfig(
+        **settings(tmp_path, max_steps=1), per_device_eval_batch_size=4, inversion_control="shuffle"
+    )
+    trainer = trained(CorRPOTrainer, config, *lab(), exact, eval_dataset=sums(4))
+    seeds, inner = [], trainer._batch_seed
+    trainer._batch_seed = lambda: seeds.append(inner()) or seeds[-1]
+    trainer.evaluate()
+    assert len(set(seeds)) == 4
 
 
 def test_the_weight_follows_its_schedule(tmp_path):
@@ -250,13 +316,14 @@ def test_a_resumed_run_ends_with_the_same_weights(control, tmp_path):
         ({"inversion_weight": math.nan}, "inversion_weight=nan: expected a finite number"),
         ({"inversion_estimator": "owm"}, "estimator 'owm' is unknown"),
         ({"inversion_projections": ["q", "x"]}, "expected distinct names of"),
+        ({"max_completion_length": 7}, "no rollout could have a rho"),
         ({"inversion_min_tokens": 2}, "expected 3 or more"),
         ({"inversion_max_tokens": 5}, "expected at least inversion_min_tokens=8"),
     ],
 )
 def test_a_bad_setting_is_told_when_the_config_is_made(changed, message, tmp_path):
     with pytest.raises(BadInputError, match=message.replace("(", r"\(")):
-        CorRPOConfig(**settings(tmp_path), **changed)
+        CorRPOConfig(**settings(tmp_path, **changed))
 
 
 def refused(error, message, tmp_path, model=None, rewards=exact, config=None, **options):
@@ -287,8 +354,19 @@ def test_what_cannot_train_is_refused_before_training(tmp_path):
     weights = CorRPOConfig(**settings(tmp_path), reward_weights=[1.0, 0.5])
     refused(BadInputError, "2 weights for 1 reward functions", tmp_path, config=weights)
     refused(BadInputError, "needs a CorRPOConfig", tmp_path, config=GRPOConfig(**settings(tmp_path)))
+    other = CorRRLOOConfig(**settings(tmp_path))
+    refused(BadInputError, "needs a CorRPOConfig", tmp_path, config=other)
     layer = CorRPOConfig(**settings(tmp_path), inversion_layers=[9])
     refused(BadInputError, r"layers=\[9\]: expected indices in \[-4, 3\]", tmp_path, config=layer)
+
+    def inversion(completions, **_):
+        return [0.0] * len(completions)
+
+    def takes_prompt(completions, prompt, **_):
+        return [0.0] * len(completions)
+
+    refused(BadInputError, "is called 'inversion'", tmp_path, rewards=inversion)
+    refused(BadInputError, "it gives 'prompts'", tmp_path, rewards=takes_prompt)
     images = Dataset.from_list([{"prompt": "a", "answer": "1", "image": "x"}])
     refused(BadInputError, "holds images", tmp_path, train_dataset=images)
     gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=105, n_positions=64, n_embd=16, n_layer=1, n_head=2))
@@ -303,5 +381,9 @@ def test_nan_weights_stop_the_run_with_a_reason(tmp_path):
             model.model.layers[0].mlp.down_proj.weight.fill_(torch.nan)
         return [0.0] * len(completions)
 
-    with pytest.raises(CorrpoError, match="NaN or infinite"):
+    with pytest.raises(CorrpoError, match=r"rollout \d of this process's batch gives NaN or infinite"):
         trained(CorRPOTrainer, CorRPOConfig(**settings(tmp_path)), model, tokenizer, poison)
+    assert model.config._attn_implementation == "sdpa"
+    assert "forward" not in model.get_output_embeddings().__dict__
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert not any(layer.self_attn.o_proj._forward_hooks for layer in model.model.layers)

@@ -46,12 +46,12 @@ def main(output: str, kind: str, rollouts: str, control: str) -> None:
     if trainer.accelerator.is_main_process:
         found = {
             "rewards": {name: list(values) for name, values in trainer._logs["rewards"].items()},
-            "rho": list(trainer._logs["extra"]["rho"]),
+            "rho": list(trainer._logs["extra"]["inversion/rho"]),
             "advantages": list(trainer._logs["advantages"]),
             "processes": trainer.accelerator.num_processes,
-            "weights": [parameter.sum().item() for parameter in trainer.model.parameters()],
         }
         Path(output).write_text(json.dumps(found))
+        torch.save(trainer.accelerator.unwrap_model(trainer.model).state_dict(), f"{output}.pt")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

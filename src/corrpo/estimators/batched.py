@@ -16,11 +16,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from corrpo.entropy import CHUNK_ELEMENTS, token_entropy
-from corrpo.errors import NonFiniteError, UnsupportedModelError
+from corrpo.errors import NonFiniteError
 from corrpo.estimators.attention import BACKEND
-from corrpo.estimators.query import attention_backend, left_as_found, observed
+from corrpo.estimators.query import (
+    attention_backend,
+    left_as_found,
+    mixes_positions,
+    observed,
+    picked_logits,
+)
 from corrpo.projections import AttentionLayer
-from corrpo.spectra import check_norm
 
 
 def batched_own(
@@ -30,10 +35,12 @@ def batched_own(
     layers: Sequence[AttentionLayer],
     projections: Sequence[str],
     *,
-    norm: str = "nuclear",
     direct_head: bool = False,
 ) -> tuple[Float[Tensor, " targets"], Float[Tensor, "targets layers projections"]]:
-    """Entropies (bits) and own-position norms of every target, an approximation as `own` is (METHOD 5).
+    """Entropies (bits) and own-position nuclear norms of every target, an approximation like `own`.
+
+    A model in which something besides attention mixes positions is told from positions that predict no
+    target; where every position predicts one (prompts of one token), nothing is told.
 
     Args:
         model: a causal LM; mode, requires_grad, hooks and attention backend are left as found.
@@ -41,7 +48,6 @@ def batched_own(
         targets: the tokens measured, never in column 0 and never padding.
         layers: the attention layers measured.
         projections: of "q", "k", "v", "o".
-        norm: one of `corrpo.spectra.NORMS`.
         direct_head: what `has_direct_head(model)` gave; False is right for every model and slower.
 
     Returns:
@@ -51,7 +57,6 @@ def batched_own(
         UnsupportedModelError: something besides attention mixes positions, or attention cannot be replaced.
         NonFiniteError: an entropy or a norm is NaN or infinite; its `row` is the sequence's number.
     """
-    check_norm(norm)
     predicting = targets[:, 1:]
     first = int(predicting.any(0).nonzero()[0])
     columns = torch.arange(first, predicting.shape[1], device=input_ids.device)
@@ -65,9 +70,8 @@ def batched_own(
         logits = model(input_ids=input_ids[:, :-1], use_cache=False, logits_to_keep=columns).logits
         scores, entropy = head.read(logits)
         deltas = torch.autograd.grad(scores.sum(), [output for _, output in record])
-    order = 1 if norm == "l1" else 2
     norms = [
-        (_lengths(delta, order) * _lengths(inputs.detach(), order))[predicting]
+        (_lengths(delta) * _lengths(inputs.detach()))[predicting]
         for (inputs, _), delta in zip(record, deltas, strict=True)
     ]
     result = torch.stack([each.to(entropy.device) for each in norms], dim=-1)
@@ -76,10 +80,10 @@ def batched_own(
     return entropy, result.unflatten(-1, (len(layers), len(projections)))
 
 
-def _lengths(vectors: Tensor, order: int) -> Tensor:
+def _lengths(vectors: Tensor) -> Tensor:
     """Norm of each vector of [rows, columns, d]: that of a rank-one gradient is the product of two."""
     wide = torch.promote_types(vectors.dtype, torch.float32)
-    return torch.linalg.vector_norm(vectors, ord=order, dim=-1, dtype=wide).double()
+    return torch.linalg.vector_norm(vectors, dim=-1, dtype=wide).double()
 
 
 @dataclass
@@ -111,15 +115,13 @@ class _Head:
 
     def _picked(self, head: nn.Linear, hidden: Tensor) -> Tensor:
         """The logit of each target alone, [1, targets, 1]; notes the entropies on the way."""
-        mask, tokens = self.mask.to(hidden.device), self.tokens.to(head.weight.device)
-        chosen = hidden[mask]
+        chosen = hidden[self.mask.to(hidden.device)]
         step = max(1, CHUNK_ELEMENTS // head.out_features)
         with torch.no_grad():
             plain = nn.Linear.forward
             parts = [token_entropy(plain(head, chosen[at : at + step])) for at in range(0, len(chosen), step)]
         self.entropies = torch.cat(parts)
-        picked = (chosen * head.weight[tokens].to(chosen.device)).sum(-1, keepdim=True)
-        return (picked if head.bias is None else picked + head.bias[tokens, None].to(picked.device))[None]
+        return picked_logits(head, chosen, self.tokens)[None]
 
     def read(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Target logits [targets] with their graph, and entropies [targets]."""
@@ -157,10 +159,7 @@ def _check_positionwise(model: nn.Module, delta: Tensor, predicting: Tensor) -> 
     Positions that predict no target, of which a prompt has many, must have none.
     """
     if delta[~predicting.to(delta.device)].any():
-        raise UnsupportedModelError(
-            f"estimator 'own' needs a model in which attention alone mixes positions, and something else in "
-            f"{type(model).__name__} does too; use 'exact' or 'reference'"
-        )
+        raise mixes_positions(model, "own")
 
 
 def _check_finite(entropy: Tensor, norms: Tensor, targets: Tensor) -> None:

@@ -100,17 +100,18 @@ def target_columns_only(model: nn.Module, tokens: Tensor | None) -> Iterator[boo
         yield False
         return
 
-    columns_of = tokens.to(head.weight.device)
-
-    def columns(hidden: Tensor) -> Tensor:
-        picked = (hidden * head.weight[columns_of].to(hidden.device)).sum(-1, keepdim=True)
-        return picked if head.bias is None else picked + head.bias[columns_of, None]
-
-    head.forward = columns  # pyright: ignore
+    head.forward = lambda hidden: picked_logits(head, hidden, tokens)  # pyright: ignore
     try:
         yield True
     finally:
         del head.forward
+
+
+def picked_logits(head: nn.Linear, hidden: Tensor, tokens: Tensor) -> Tensor:
+    """The logit of `tokens[i]` alone from row i of hidden [..., n, d]: [..., n, 1]."""
+    columns = tokens.to(head.weight.device)
+    picked = (hidden * head.weight[columns].to(hidden.device)).sum(-1, keepdim=True)
+    return picked if head.bias is None else picked + head.bias[columns, None].to(picked.device)
 
 
 @contextmanager
@@ -181,10 +182,15 @@ def check_positionwise(query: Query, scores: Tensor, output: Tensor, delta: Tens
     others = torch.ones(delta.shape[1], dtype=torch.bool, device=delta.device)
     others[rows] = False
     if delta[0, others].any():
-        raise UnsupportedModelError(
-            f"estimator {name!r} needs a model in which attention alone mixes positions, and something else "
-            f"in {type(query.model).__name__} does too; use 'exact' or 'reference'"
-        )
+        raise mixes_positions(query.model, name)
+
+
+def mixes_positions(model: nn.Module, name: str) -> UnsupportedModelError:
+    """The refusal of a model that estimator `name` cannot measure."""
+    return UnsupportedModelError(
+        f"estimator {name!r} needs a model in which attention alone mixes positions, and something else "
+        f"in {type(model).__name__} does too; use 'exact' or 'reference'"
+    )
 
 
 @contextmanager
@@ -204,8 +210,8 @@ def attention_backend(model: nn.Module, name: str, estimator: str, fitting: str)
         )
     configs = _attention_configs(model)
     before = [(config, config._attn_implementation) for config in configs.values()]
-    swap(name)
     try:
+        swap(name)
         yield
     finally:
         for config, implementation in before:

@@ -2,7 +2,7 @@
 
 transformers' Trainer writes weights and tokenizer first, then the optimizer, the schedule and the random
 states, and `trainer_state.json` last. So a checkpoint is whole if that file can be read and tells the step
-that the folder's name tells, and weights, optimizer and the random state of every process are there, as is
+that the folder's name tells, and weights, optimizer and random states are there, as is
 what a trainer of ours adds.
 """
 
@@ -29,50 +29,55 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: _step(path) or 0)
 
 
-def is_whole(checkpoint: Path, processes: int = 1, also: Sequence[str] = ()) -> bool:
+def is_whole(checkpoint: Path, also: Sequence[str] = ()) -> bool:
     """True if training can go on from a checkpoint; see the module.
 
     Args:
         checkpoint: a folder `checkpoint-STEP`.
-        processes: of the run, each of which saves a random state of its own.
         also: files that the run's trainer adds.
     """
     try:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    random_states = ["rng_state.pth"] if processes == 1 else [f"rng_state_{i}.pth" for i in range(processes)]
     return (
         isinstance(state, dict)
         and state.get("global_step") == _step(checkpoint)
-        and all((checkpoint / name).exists() for name in (*random_states, *also))
+        and all((checkpoint / name).exists() for name in also)
+        and _has_random_states(checkpoint)
         and _holds_any(checkpoint, _WEIGHTS)
         and _holds_any(checkpoint, _OPTIMIZERS)
     )
+
+
+def _has_random_states(checkpoint: Path) -> bool:
+    """One of a single process, or those of two or more, none left out."""
+    if (checkpoint / "rng_state.pth").exists():
+        return True
+    names = {path.name for path in checkpoint.glob("rng_state_*.pth")}
+    return len(names) > 1 and names == {f"rng_state_{process}.pth" for process in range(len(names))}
 
 
 def _holds_any(checkpoint: Path, patterns: tuple[str, ...]) -> bool:
     return any(True for pattern in patterns for _ in checkpoint.glob(pattern))
 
 
-def last_whole(folder: Path, processes: int = 1, also: Sequence[str] = ()) -> Path | None:
+def last_whole(folder: Path, also: Sequence[str] = ()) -> Path | None:
     """The newest checkpoint that training can go on from, or None.
 
     Args:
         folder: the run's.
-        processes: see `is_whole`.
-        also: likewise.
+        also: see `is_whole`.
     """
-    return next((path for path in reversed(checkpoints(folder)) if is_whole(path, processes, also)), None)
+    return next((path for path in reversed(checkpoints(folder)) if is_whole(path, also)), None)
 
 
-def set_half_written_aside(folder: Path, processes: int = 1, also: Sequence[str] = ()) -> list[Path]:
+def set_half_written_aside(folder: Path, also: Sequence[str] = ()) -> list[Path]:
     """Rename the checkpoints after the last whole one to `half-written-STEP`, with a warning for each.
 
     Args:
         folder: the run's.
-        processes: see `is_whole`.
-        also: likewise.
+        also: see `is_whole`.
 
     Returns:
         Where they are now.
@@ -80,7 +85,7 @@ def set_half_written_aside(folder: Path, processes: int = 1, also: Sequence[str]
     Raises:
         OutputFolderError: they cannot be renamed.
     """
-    whole = last_whole(folder, processes, also)
+    whole = last_whole(folder, also)
     moved = []
     for path in checkpoints(folder):
         if whole is not None and (_step(path) or 0) <= (_step(whole) or 0):
@@ -91,7 +96,7 @@ def set_half_written_aside(folder: Path, processes: int = 1, also: Sequence[str]
             path.rename(target)
         except OSError as error:
             raise OutputFolderError(f"cannot rename {path}: {error.strerror or error}") from error
-        logger.warning("%s was not saved whole; it is now %s, which can be removed", path, target.name)
+        logger.warning("%s was not saved whole; it is now %s", path, target.name)
         moved.append(target)
     return moved
 

@@ -115,12 +115,19 @@ class InversionConfig:
             value = getattr(self, name)
             if value not in known:
                 raise BadInputError(f"{name}={value!r} is unknown; expected one of {', '.join(known)}")
-        if not math.isfinite(self.inversion_weight):
-            raise BadInputError(f"inversion_weight={self.inversion_weight}: expected a finite number")
+        weight = self.inversion_weight
+        if not isinstance(weight, int | float) or not math.isfinite(weight):
+            raise BadInputError(f"inversion_weight={weight!r}: expected a finite number")
         check_choices(self.inversion_estimator, "nuclear", "logit", self.measured_projections)
         if self.inversion_min_tokens < 3:
             raise BadInputError(
                 f"inversion_min_tokens={self.inversion_min_tokens}: expected 3 or more; fewer have no rho"
+            )
+        longest = getattr(self, "max_completion_length", None)
+        if longest is not None and longest < self.inversion_min_tokens:
+            raise BadInputError(
+                f"max_completion_length={longest} is below inversion_min_tokens={self.inversion_min_tokens}: "
+                "no rollout could have a rho; raise the one or lower the other"
             )
         most = self.inversion_max_tokens
         if most is not None and most < self.inversion_min_tokens:

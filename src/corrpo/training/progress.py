@@ -64,7 +64,7 @@ class ProgressLine(TrainerCallback):
     def say(self, *lines: str) -> None:
         """Print lines of text above the progress."""
         for text in lines:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Draw the line."""
@@ -106,7 +106,10 @@ class ProgressLine(TrainerCallback):
             return
         left = "" if kind != self.stage else f"  {self._time_left(state)} left"
         self.console.print(
-            f"{kind} {state.global_step}/{state.max_steps}  {text}{left}", highlight=False, soft_wrap=True
+            f"{kind} {state.global_step}/{state.max_steps}  {text}{left}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

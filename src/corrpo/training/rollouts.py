@@ -101,9 +101,11 @@ class RolloutMeter:
         Raises:
             NonFiniteError: NaN or infinite logits or gradients.
         """
+        starts = [len(p) for p in prompt_ids]
+        by_model = written or [[1] * len(ids) for ids in completion_ids]
         chosen = [
-            self._chosen(len(ids), None if written is None else written[row], seed, f"rollout {first + row}")
-            for row, ids in enumerate(completion_ids)
+            self._chosen(start, flags, seed, f"rollout {first + row}")
+            for row, (start, flags) in enumerate(zip(starts, by_model, strict=True))
         ]
         width = max(len(ids) for ids in completion_ids)
         device = next(model.parameters()).device
@@ -113,14 +115,13 @@ class RolloutMeter:
         entropy, strength = torch.zeros(2, *mask.shape, dtype=torch.float64, device=device)
         mask = mask.to(device)
         sequences = [[*p, *c] for p, c in zip(prompt_ids, completion_ids, strict=True)]
-        starts = [len(p) for p in prompt_ids]
         read = self._read_batches if self.config.inversion_estimator == "own" else self._read_each
         read(model, sequences, starts, mask, entropy, strength)
         return self._summary(entropy, strength, mask)
 
-    def _chosen(self, length: int, written: Sequence[int] | None, seed: int, name: str) -> list[int]:
-        """The completion tokens that are correlated."""
-        places = [i for i in range(length) if written is None or written[i]]
+    def _chosen(self, start: int, written: Sequence[int], seed: int, name: str) -> list[int]:
+        """The completion tokens that are correlated; the first token of all is predicted by nothing."""
+        places = [i for i, by_model in enumerate(written) if by_model and start + i]
         kept = stratified_positions(len(places), self.config.inversion_max_tokens, seed, name)
         return [places[i] for i in kept]
 
@@ -153,8 +154,7 @@ class RolloutMeter:
                     direct_head=self._direct_head,
                 )
             except NonFiniteError as error:
-                number = "" if error.row is None else f" ({rows[error.row]} of this process's batch)"
-                raise NonFiniteError(f"a rollout{number} cannot be measured: {error}") from error
+                raise _unmeasurable(rows[error.row or 0]) from error
             picked = mask[rows]
             entropy[rows] = entropy[rows].masked_scatter(picked, bits.double())
             strength[rows] = strength[rows].masked_scatter(picked, norms.mean((1, 2)))
@@ -176,14 +176,17 @@ class RolloutMeter:
             ids = torch.tensor(sequence, device=mask.device)
             with torch.no_grad(), eval_mode(model):
                 logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=start + places - 1).logits
-            norms = logit_gradient_norms(
-                model,
-                ids,
-                places + start,
-                estimator=self.config.inversion_estimator,
-                projections=self.config.measured_projections,
-                layers=self._layers,
-            )
+            try:
+                norms = logit_gradient_norms(
+                    model,
+                    ids,
+                    places + start,
+                    estimator=self.config.inversion_estimator,
+                    projections=self.config.measured_projections,
+                    layers=self._layers,
+                )
+            except NonFiniteError as error:
+                raise _unmeasurable(row) from error
             entropy[row, places] = token_entropy(logits[0]).double()
             strength[row, places] = norms.double().mean((1, 2))
 
@@ -208,6 +211,14 @@ class RolloutMeter:
             return mean, (squares / count).sqrt()
 
         return RolloutSignals(rho, count, *moments(entropy), *moments(strength))
+
+
+def _unmeasurable(row: int) -> NonFiniteError:
+    return NonFiniteError(
+        f"rollout {row} of this process's batch gives NaN or infinite logits or gradients, so the policy has "
+        "diverged or its dtype is too narrow: go on from an earlier checkpoint with a lower learning rate or "
+        "a wider dtype"
+    )
 
 
 def _passes(lengths: Sequence[int], measured: Sequence[bool]) -> Iterator[list[int]]:

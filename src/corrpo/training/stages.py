@@ -36,7 +36,13 @@ from corrpo.measurement.summary import versions
 from corrpo.rewards.tasks import task_reward
 from corrpo.store import read_json, write_json
 from corrpo.training.checkpoints import FINAL, RECIPE, checkpoints, last_whole, set_half_written_aside
-from corrpo.training.data import evaluation_source, load_prompts, load_traces, training_source
+from corrpo.training.data import (
+    ANSWER_CHECKED_BY,
+    evaluation_source,
+    load_prompts,
+    load_traces,
+    training_source,
+)
 from corrpo.training.order import SameOrder
 from corrpo.training.progress import ProgressLine
 from corrpo.training.recipe import RecipeArguments, settings_used
@@ -99,7 +105,7 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
         if trainer.is_world_process_zero():
             changed = _write_recipe(stage, folder, recipe, config, checkpoint)
             line.say(*_start_in_words(recipe, config, checkpoint, changed))
-        with _telling_how_to_go_on(stage, folder, config):
+        with _telling_how_to_go_on(stage, folder):
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         return _save_final(trainer, folder, peft=recipe.use_peft)
 
@@ -133,6 +139,12 @@ def _check_rewards(stage: str, recipe: RecipeArguments, config: Any) -> None:
     if len(set(names)) < len(names):
         raise BadInputError(
             f"rewards={recipe.rewards}: each once, and of exact and math, which both score accuracy, only one"
+        )
+    gate = getattr(config, "inversion_gate", "all")
+    if gate != "all" and (not names or recipe.rewards[0] not in ANSWER_CHECKED_BY):
+        raise BadInputError(
+            f"inversion_gate={gate} goes by the first of rewards={recipe.rewards}; put the one that checks "
+            f"the answer first ({' or '.join(ANSWER_CHECKED_BY)})"
         )
     if not names and stage == "grpo":
         raise BadInputError("grpo needs rewards: of exact, math, format at least one")
@@ -172,9 +184,8 @@ def _starting_point(stage: str, folder: Path, recipe: RecipeArguments) -> Path |
             f"{folder} holds a run of {before['stage']}, which {stage} cannot resume; give another "
             "--output_dir, and the final folder of that run as --model to train it further"
         )
-    processes = before.get("processes", 1)
-    set_half_written_aside(folder, processes, _ADDED.get(stage, ()))
-    return last_whole(folder, processes, _ADDED.get(stage, ()))
+    set_half_written_aside(folder, _ADDED.get(stage, ()))
+    return last_whole(folder, _ADDED.get(stage, ()))
 
 
 def _load_tokenizer(recipe: RecipeArguments, config: Any) -> Any:
@@ -315,11 +326,11 @@ def _start_in_words(
 
 
 @contextmanager
-def _telling_how_to_go_on(stage: str, folder: Path, config: Any) -> Iterator[None]:
+def _telling_how_to_go_on(stage: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        kept = last_whole(folder, config.world_size, _ADDED.get(stage, ()))
+        kept = last_whole(folder, _ADDED.get(stage, ()))
         what = f"{kept} is kept; add --resume to go on from it" if kept else "no checkpoint was saved yet"
         raise KeyboardInterrupt(f"stopped; {what}.") from None
 

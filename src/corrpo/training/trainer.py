@@ -18,7 +18,9 @@ inversion_weight=0 the weights are, bit for bit, those that TRL's trainer gives.
 """
 
 import inspect
+import math
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,16 +29,16 @@ from accelerate.utils import gather
 from torch import Tensor
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_trainer import RLOOTrainer
+from trl.trainer.utils import get_callable_name
 
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.rewards.inversion import inversion_reward
 from corrpo.rewards.schedules import SCHEDULES
 from corrpo.store import read_json, write_json
-from corrpo.training.config import CorRPOConfig, CorRRLOOConfig, InversionConfig
+from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
 from corrpo.training.rollouts import RolloutMeter, RolloutSignals
 from corrpo.training.sharding import awaits_engine, full_parameters
 
-NAME = "inversion"
 STATE = "inversion_state.json"
 
 _GIVEN_BY_TRL = {
@@ -48,6 +50,8 @@ _GIVEN_BY_TRL = {
     "log_metric",
     "environments",
 }
+_NEVER_GIVEN = {"prompt": "prompts", "completion": "completions"}
+"""Columns that TRL keeps from reward functions, and what it gives them in their place."""
 
 # The mixin stands before a TRL trainer; type checkers see one beneath it.
 _Base = GRPOTrainer if TYPE_CHECKING else object
@@ -62,32 +66,37 @@ class InversionMixin(_Base):
     num_generations: Any
     num_generations_eval: Any
 
-    def __init__(self, model: Any, reward_funcs: Any = None, args: Any = None, *rest: Any, **named: Any):
-        config = self._checked(model, args)
-        tasks = [] if reward_funcs is None else reward_funcs
-        tasks = list(tasks) if isinstance(tasks, list | tuple) else [tasks]
+    def __init__(self, *given: Any, **named: Any):
+        options = inspect.signature(super().__init__).bind_partial(*given, **named).arguments
+        config = options["args"] = self._checked(options.get("model"), options.get("args"))
+        tasks = options.get("reward_funcs")
+        tasks = list(tasks) if isinstance(tasks, list | tuple) else [tasks] if tasks is not None else []
         _check_task_rewards(tasks, config)
         for which in ("train_dataset", "eval_dataset"):
-            position = {"train_dataset": 0, "eval_dataset": 1}[which]
-            data = named.get(which, rest[position] if len(rest) > position else None)
-            _check_columns(which, data, tasks)
+            _check_columns(which, options.get(which), [] if options.get("rollout_func") else tasks)
         self._signals: Tensor | None = None
         self._prompt_ids: list[list[int]] = []
         self._written: list[list[int]] | None = None
         self._start: float | None = None
-        self._n_tasks = len(tasks)
+        self._measured = (0, 0)
 
         given_weights = config.reward_weights
         config.reward_weights = [*(given_weights or [1.0] * len(tasks)), config.inversion_weight]
-        if "reward_processing_classes" in named:
-            classes = named["reward_processing_classes"]
-            given = classes if isinstance(classes, list) else [classes] * len(tasks)
-            named["reward_processing_classes"] = [*given, None]
+        if (classes := options.get("reward_processing_classes")) is not None:
+            classes = classes if isinstance(classes, list) else [classes] * len(tasks)
+            options["reward_processing_classes"] = [*classes, None]
+        options["reward_funcs"] = [*tasks, self._reward_function()]
         try:
-            super().__init__(model, [*tasks, self._reward_function()], config, *rest, **named)
+            super().__init__(**options)
         finally:
             config.reward_weights = given_weights
-        self._column = self.reward_func_names.index(NAME)
+        self._column = len(tasks)
+        self._tasks = [i for i in range(len(self.reward_funcs)) if i != self._column]
+        if not self._tasks and config.inversion_gate != "all":
+            raise BadInputError(
+                f"inversion_gate={config.inversion_gate!r} asks which rollouts are correct, and there is no "
+                "task reward; give a verifier as the first of reward_funcs, or use inversion_gate='all'"
+            )
         self._meter: RolloutMeter | None = None
         if not awaits_engine(self.model_wrapped):
             self._meter = RolloutMeter(self.accelerator.unwrap_model(self.model), config)
@@ -98,7 +107,7 @@ class InversionMixin(_Base):
         if args is None:
             name = model if isinstance(model, str) else model.config._name_or_path
             return config_class(f"{str(name).split('/')[-1]}-CorR")
-        if not isinstance(args, InversionConfig):
+        if not isinstance(args, config_class):
             raise BadInputError(
                 f"args is a {type(args).__name__}; {type(self).__name__} needs a {config_class.__name__}, "
                 "which takes the same fields and the inversion_ ones"
@@ -106,11 +115,14 @@ class InversionMixin(_Base):
         return args
 
     def _reward_function(self) -> Any:
-        """What stands in TRL's list of reward functions: it measures; the reward needs all processes."""
+        """What stands in TRL's list of reward functions: it measures; the reward needs all processes.
+
+        NaN in its place leaves TRL its warning of rollouts that no task reward could score.
+        """
 
         def inversion(completion_ids: list[list[int]], **_: Any) -> list[float]:
             self._signals = self._measure(completion_ids)
-            return [0.0] * len(completion_ids)
+            return [math.nan if self._tasks else 0.0] * len(completion_ids)
 
         return inversion
 
@@ -128,6 +140,8 @@ class InversionMixin(_Base):
     def _measure(self, completion_ids: list[list[int]]) -> Tensor:
         """Measure this process's rollouts; float64 [local rollouts, quantities]."""
         began = time.perf_counter()
+        seen = int(self.state.num_input_tokens_seen)
+        self._measured = (seen, self._measured[1] + 1 if self._measured[0] == seen else 0)
         with full_parameters(self.model_wrapped) as model, self.accelerator.autocast():
             self._meter = self._meter or RolloutMeter(model, self.args)
             signals = self._meter(
@@ -135,13 +149,21 @@ class InversionMixin(_Base):
                 self._prompt_ids,
                 completion_ids,
                 written=self._written,
-                seed=self.args.seed + int(self.state.num_input_tokens_seen),
+                seed=self._batch_seed(),
                 first=self.accelerator.process_index * len(completion_ids),
             )
         self._metrics[self._mode]["inversion/seconds"].append(time.perf_counter() - began)
-        for column, values in {"rho": signals.rho, "tokens": signals.tokens}.items():
-            self._log_completion_extra(column, values.tolist())
+        for each in fields(signals):
+            self._log_completion_extra(f"inversion/{each.name}", getattr(signals, each.name).tolist())
         return signals.stacked().to(self.accelerator.device)
+
+    def _batch_seed(self) -> int:
+        """Of the choice of tokens and of control "shuffle": another for every batch, the same when resumed.
+
+        The tokens that training has seen tell its batches apart, and a count those of an evaluation.
+        """
+        seen, count = self._measured
+        return self.args.seed + seen + 1_000_003 * count
 
     @property
     def _mode(self) -> str:
@@ -154,19 +176,18 @@ class InversionMixin(_Base):
         rewards: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         assert self._signals is not None
         signals = RolloutSignals.unstacked(gather(self._signals))  # pyright: ignore
-        tasks = [i for i in range(rewards.shape[1]) if i != self._column]
         reward = inversion_reward(
             signals.rho,
             group_size=self.num_generations if self._mode == "train" else self.num_generations_eval,
             shape=self.args.inversion_shape,
             control=self.args.inversion_control,
             gate=self.args.inversion_gate,
-            task=rewards[:, 0].double() if self._n_tasks else None,
+            task=rewards[:, self._tasks[0]].double() if self._tasks else None,
             start=self._starting_rho(signals.rho),
-            generator=torch.Generator().manual_seed(self.args.seed + int(self.state.num_input_tokens_seen)),
+            generator=torch.Generator().manual_seed(self._batch_seed()),
         ).to(rewards)
-        if tasks:
-            reward = reward.masked_fill(rewards[:, tasks].isnan().all(1), torch.nan)
+        if self._tasks:
+            reward = reward.masked_fill(rewards[:, self._tasks].isnan().all(1), torch.nan)
         rewards[:, self._column] = reward
         self.reward_weights[self._column] = self._weight()
         self._log_signals(signals)
@@ -190,10 +211,10 @@ class InversionMixin(_Base):
         metrics = {
             "rho_mean": rho.mean(),
             "rho_std": rho.std() if len(rho) > 1 else torch.tensor(torch.nan),
-            "entropy_mean": signals.entropy_mean.mean(),
-            "entropy_std": signals.entropy_std.mean(),
-            "strength_mean": signals.strength_mean.mean(),
-            "strength_std": signals.strength_std.mean(),
+            "entropy_mean": signals.entropy_mean.nanmean(),
+            "entropy_std": signals.entropy_std.nanmean(),
+            "strength_mean": signals.strength_mean.nanmean(),
+            "strength_std": signals.strength_std.nanmean(),
             "tokens_mean": signals.tokens.mean(),
             "without_rho": (~has_rho).double().mean(),
             "weight": self.reward_weights[self._column],
@@ -219,8 +240,9 @@ class CorRPOTrainer(InversionMixin, GRPOTrainer):
     """TRL's GRPOTrainer with the correlation of entropy and gradient strength in the reward (CorR-PO).
 
     The same arguments and methods; `args` is a `CorRPOConfig`. All loss types, importance sampling levels,
-    several reward functions and weights, PEFT, gradient checkpointing, DDP, vLLM, evaluation: all as in TRL.
-    Without reward functions, or with all their weights 0, it trains without a verifier.
+    several reward functions and weights, PEFT, gradient checkpointing, DDP, vLLM, evaluation: all as in TRL
+    (vLLM was not at hand to be run). Without reward functions, or with all their weights 0, it trains without
+    a verifier.
 
     Logged beside TRL's metrics: rewards/inversion/mean and std (the reward before its weight), inversion/
     rho_mean, rho_std, entropy_mean, entropy_std (bits), strength_mean, strength_std, tokens_mean, without_rho
@@ -245,10 +267,9 @@ class CorRRLOOTrainer(InversionMixin, RLOOTrainer):
 
 
 def _check_task_rewards(tasks: list[Any], config: Any) -> None:
-    if not tasks and config.inversion_gate != "all":
+    if "inversion" in map(get_callable_name, tasks):
         raise BadInputError(
-            f"inversion_gate={config.inversion_gate!r} asks which rollouts are correct, and there is no task "
-            "reward; give a verifier as the first of reward_funcs, or use inversion_gate='all'"
+            "a reward function is called 'inversion', which is the name of our reward's column; rename it"
         )
     weights = config.reward_weights
     if weights is not None and len(weights) != len(tasks):
@@ -269,6 +290,11 @@ def _check_columns(which: str, data: Any, tasks: list[Any]) -> None:
         if {"image", "images"} & set(columns):
             raise BadInputError(f"{title} holds images, which corrpo does not measure; train on text prompts")
         for task in tasks:
+            for column in sorted(_needed_columns(task) & set(_NEVER_GIVEN)):
+                raise BadInputError(
+                    f"the reward function {getattr(task, '__name__', task)!r} takes {column!r}, which TRL "
+                    f"does not give; it gives {_NEVER_GIVEN[column]!r}"
+                )
             missing = sorted(_needed_columns(task) - set(columns))
             if missing:
                 raise BadInputError(

@@ -1,27 +1,29 @@
 """What CorR-PO costs beside GRPO, and how well cheap estimators rank rollouts.
 
-A step is one of TRL's: generation, rewards, forward, backward and update, with TRL's defaults. Both trainers
-run in this process, in turn, with a learning rate of 0 and the same seeds, so that step i of one has the very
-rollouts of step i of the other.
+A step is one of TRL's: generation, rewards, forward, backward and update, with TRL's defaults. The trainers
+take their steps in turn in one process, with a learning rate of 0 and the same seeds, so that step i of one
+has the very rollouts of step i of the other, a moment later.
 """
 
-import gc
 import resource
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from threading import Condition
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from common import benchmark_model, heading, table
@@ -35,7 +37,7 @@ from corrpo.lab.tokenizer import build_tokenizer, chat_prompt
 from corrpo.rewards.tasks import task_reward
 from corrpo.samples import Sample, encode_prompt
 
-STEPS, ROUNDS, GROUP = 4, 3, 8
+STEPS, GROUP = 9, 8
 PROMPTS = 24
 
 
@@ -118,37 +120,53 @@ def trainer(case: Case, ours: bool, **inversion: Any) -> GRPOTrainer:
     )
 
 
-def step_seconds(case: Case, ours: bool, **inversion: Any) -> list[float]:
-    """Time of each step but the first, which warms up."""
-    run = trainer(case, ours, **inversion)
-    run.train()
-    times = [entry["step_time"] for entry in run.state.log_history if "step_time" in entry]
-    del run
-    gc.collect()
-    return times[1:]
+class Turns(TrainerCallback):
+    """Lets trainers in threads of their own take their steps in turn, each step from the same seed."""
+
+    def __init__(self, number: int, turn: list[int], of: int, passed: Condition):
+        self.number, self.turn, self.of, self.passed = number, turn, of, passed
+
+    def on_step_begin(self, args, state, control, **kwargs) -> None:
+        """Wait for the turn."""
+        with self.passed:
+            self.passed.wait_for(lambda: self.turn[0] % self.of == self.number)
+        torch.manual_seed(state.global_step)
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        """Pass the turn on."""
+        with self.passed:
+            self.turn[0] += 1
+            self.passed.notify_all()
 
 
-def step_ratio(case: Case) -> tuple[float, float, float]:
-    """Seconds of a GRPO step, and the ratio over it of a CorR-PO step: by default, and over all layers."""
-    best = {"grpo": np.full(STEPS - 1, np.inf), "default": np.full(STEPS - 1, np.inf)}
-    best["all layers"] = np.full(STEPS - 1, np.inf)
+def step_ratio(case: Case, threads: int) -> list[str]:
+    """Cells of a row: seconds of a GRPO step, then what CorR-PO steps of the same rollouts take beside it.
+
+    The median over steps of their ratio, by default and measuring all layers; and of the part of a default
+    step that is not measuring, by its own clock. The first step of each warms up and is left out.
+    """
     layers = list(range(case.model().config.num_hidden_layers))  # pyright: ignore
-    for _ in range(ROUNDS):
-        for name, seconds in {
-            "grpo": step_seconds(case, ours=False),
-            "default": step_seconds(case, ours=True),
-            "all layers": step_seconds(case, ours=True, inversion_layers=layers),
-        }.items():
-            best[name] = np.minimum(best[name], seconds)
-    grpo, default, whole = (best[name].mean() for name in ("grpo", "default", "all layers"))
-    return grpo, default / grpo, whole / grpo
+    runs = [trainer(case, False), trainer(case, True), trainer(case, True, inversion_layers=layers)]
+    turn, passed = [0], Condition()
+
+    def train(number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        torch.set_num_threads(threads)
+        runs[number].add_callback(Turns(number, turn, len(runs), passed))
+        runs[number].train()
+        entries = [entry for entry in runs[number].state.log_history if "step_time" in entry][1:]
+        times = [[entry["step_time"], entry.get("inversion/seconds", 0.0)] for entry in entries]
+        return tuple(np.array(times).T)
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        (grpo, _), (default, measuring), (whole, _) = pool.map(train, range(len(runs)))
+    ratios = [default / grpo, default / (default - measuring), whole / grpo]
+    return [f"{np.median(grpo):.2f} s", *(f"{np.median(ratio):.3f}" for ratio in ratios)]
 
 
 def peak(case_number: int, ours: bool) -> float:
     """Peak memory of a process that does nothing but such a run, in MiB (of the GPU where there is one)."""
-    script = f"import training; print(training.run_and_tell_peak({case_number}, {ours}))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    command = [sys.executable, __file__, str(case_number), "corrpo" if ours else "grpo"]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1])
 
 
 def run_and_tell_peak(case_number: int, ours: bool) -> float:
@@ -167,25 +185,24 @@ def step_table() -> None:
     """CorR-PO over GRPO: time of a step and peak memory of the process."""
     rows = []
     for number, case in enumerate(_cases()):
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1 if case.model is lab_model else threads)
-        grpo, default, whole = step_ratio(case)
-        torch.set_num_threads(threads)
+        times = step_ratio(case, 1 if case.model is lab_model else torch.get_num_threads())
         base, ours = peak(number, ours=False), peak(number, ours=True)
-        rows.append(
-            [
-                case.name,
-                f"{grpo:.2f} s",
-                f"{default:.3f}",
-                f"{whole:.3f}",
-                f"{base:.0f} MiB",
-                f"{ours / base:.3f}",
-            ]
-        )
-    header = ["model", "GRPO step", "CorR-PO / GRPO", "over all layers", "GRPO peak memory", "CorR-PO / GRPO"]
+        rows.append([case.name, *times, f"{base:.0f} MiB", f"{ours / base:.3f}"])
+    header = [
+        "model",
+        "GRPO step",
+        "CorR-PO / GRPO",
+        "by its own clock",
+        "all layers / GRPO",
+        "GRPO peak memory",
+        "CorR-PO / GRPO",
+    ]
     with heading("A CorR-PO step over a GRPO step"):
         table(header, rows)
         print("\nGoal: at most 1.15 with the default estimator (own, Q and O, the upper half of the layers).")
+        print(
+            "'By its own clock': a CorR-PO step over what of it is not measuring, free of other steps' noise."
+        )
         print("Memory: the largest resident size of a process that does such a run alone.")
 
 
@@ -257,4 +274,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        print(run_and_tell_peak(int(sys.argv[1]), sys.argv[2] == "corrpo"))
+    else:
+        main()
