@@ -6,6 +6,7 @@ import torch
 
 import accuracy
 import agreement
+import rl
 import speed
 
 
@@ -15,6 +16,7 @@ def main() -> None:
     speed.main()
     accuracy.main()
     agreement.main()
+    rl.main()
 
 
 if __name__ == "__main__":

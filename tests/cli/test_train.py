@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from corrpo.cli import train
 from corrpo.cli.main import main
+from corrpo.training.checkpoints import is_whole
 
 SETTINGS = {
     "model": "lab:qwen2/reasoning",
@@ -128,7 +129,7 @@ def start(words: list[str]) -> subprocess.Popen:
 def stopped_after_a_checkpoint(words: list[str], output: Path, kind: signal.Signals) -> tuple[int, str]:
     process = start(words)
     for _ in range(1200):
-        if (output / "checkpoint-1" / "inversion_state.json").exists() or process.poll() is not None:
+        if is_whole(output / "checkpoint-1") or process.poll() is not None:
             break
         time.sleep(0.05)
     process.send_signal(kind)
