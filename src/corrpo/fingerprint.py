@@ -27,8 +27,9 @@ class Fingerprint:
         versions: of corrpo, torch, transformers and Python.
         statistics: `STATISTICS` to `Correlation`.
         tokens: one row per response token: sample (str), position (int, index in the response from 0),
-            token_id, token (str), entropy_bits, logprob (natural), target_logit, strength (mean of the
-            norms; null for a token left out by subsampling), norms (list per layer of list per projection).
+            token_id, token (str), entropy_bits, logprob (natural), target_logit, rank (1 for the likeliest
+            token; not in fingerprints of corrpo before 0.2), strength (mean of the norms; null for a token
+            left out by subsampling), norms (list per layer of list per projection).
         responses: one row per sample: id, prompt (JSON of a string or of chat messages), response, answer,
             prompt_tokens, response_tokens, finished.
         untrained: the same statistics for random weights of the same architecture, if asked for.

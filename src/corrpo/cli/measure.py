@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from corrpo.lab import model_location, sample_location
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.models import load_model
 from corrpo.report import write_measure_report
@@ -22,10 +23,10 @@ class Measure(MeasureOptions):
     """
 
     model: tyro.conf.Positional[str]
-    """A local folder or a name on the hub."""
+    """A local folder, a name on the hub, or lab:FAMILY/KIND (lab:qwen2/reasoning)."""
     samples: Path
     """JSONL, a line each: {"prompt": text or chat messages, "response": optional, "answer": optional,
-    "id": optional}."""
+    "id": optional}; or lab:reasoning, lab:safety, lab:base."""
     output: Path
     """Folder of the results, new or of the same measurement."""
     revision: str | None = None
@@ -40,9 +41,10 @@ class Measure(MeasureOptions):
 
 def run(options: Measure) -> None:
     """Load, measure, write the report, and print the headline."""
-    load_samples(options.samples)  # a bad line is told before a large model is loaded
+    samples = sample_location(options.samples)
+    load_samples(samples)  # a bad line is told before a large model is loaded
     model, tokenizer = load_model(
-        options.model,
+        model_location(options.model),
         revision=options.revision,
         dtype=options.dtype,
         device=options.device,
@@ -51,7 +53,7 @@ def run(options: Measure) -> None:
     fingerprint = measure(
         model,
         tokenizer,
-        options.samples,
+        samples,
         output=options.output,
         name=options.model,
         revision=options.revision,

@@ -13,7 +13,20 @@ SAMPLE_SETS = ("reasoning", "safety", "base")
 
 _FOLDER = Path(__file__).parent
 
-__all__ = ["FAMILIES", "KINDS", "SAMPLE_SETS", "check_name", "checkpoint", "sample_set"]
+LAB = "lab:"
+"""What a name begins with where a model, sample set or task of the lab is meant."""
+
+__all__ = [
+    "FAMILIES",
+    "KINDS",
+    "LAB",
+    "SAMPLE_SETS",
+    "check_name",
+    "checkpoint",
+    "model_location",
+    "sample_location",
+    "sample_set",
+]
 
 
 def checkpoint(family: str, kind: str) -> Path:
@@ -39,6 +52,34 @@ def sample_set(name: str) -> Path:
     """
     check_name("sample set", name, SAMPLE_SETS)
     return _shipped(_FOLDER / "samples" / f"{name}.jsonl")
+
+
+def model_location(model: str) -> str:
+    """Where `from_pretrained` finds a model: the folder of lab:FAMILY/KIND, or any other name as it stands.
+
+    Raises BadInputError on a lab model that there is not.
+
+    >>> model_location("Qwen/Qwen2.5-7B")
+    'Qwen/Qwen2.5-7B'
+    """
+    if not model.startswith(LAB):
+        return model
+    family, slash, kind = model.removeprefix(LAB).partition("/")
+    if not slash:
+        raise BadInputError(f"model {model!r}: expected lab:FAMILY/KIND, for example lab:qwen2/reasoning")
+    return str(checkpoint(family, kind))
+
+
+def sample_location(samples: Path | str) -> Path:
+    """Where a samples file is: that of lab:NAME, or any other path as it stands.
+
+    Raises BadInputError on a sample set that there is not.
+
+    >>> sample_location("prompts.jsonl").name, sample_location("lab:safety").name
+    ('prompts.jsonl', 'safety.jsonl')
+    """
+    name = str(samples)
+    return sample_set(name.removeprefix(LAB)) if name.startswith(LAB) else Path(samples)
 
 
 def check_name(what: str, name: str, known: Sequence[str]) -> str:

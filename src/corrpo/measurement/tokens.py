@@ -20,6 +20,7 @@ TOKENS_SCHEMA = {
     "entropy_bits": pl.Float64,
     "logprob": pl.Float64,
     "target_logit": pl.Float64,
+    "rank": pl.Int32,
     "strength": pl.Float64,
     "norms": pl.List(pl.List(pl.Float64)),
 }
@@ -51,6 +52,7 @@ def measure_response(
             f"sample {sample!r}: the logits of response token {place} are NaN or infinite; what was measured "
             "before is kept. Check the weights, try a wider dtype (float32), or leave the sample out"
         )
+    target = logits.gather(-1, written[:, None])
     chosen = stratified_positions(n, settings.max_tokens, settings.seed, sample)
     try:
         norms = logit_gradient_norms(
@@ -83,7 +85,8 @@ def measure_response(
             "token": token_texts(tokenizer, response_ids),
             "entropy_bits": entropy.double().tolist(),
             "logprob": token_logprob(logits, written).double().tolist(),
-            "target_logit": logits.gather(-1, written[:, None])[:, 0].double().tolist(),
+            "target_logit": target[:, 0].double().tolist(),
+            "rank": ((logits > target).sum(-1) + 1).tolist(),
             "strength": strength,
             "norms": by_token,
         },

@@ -15,9 +15,10 @@ from datasets import Dataset
 from datasets.exceptions import DatasetsError
 
 from corrpo.errors import BadInputError
+from corrpo.lab import LAB
 from corrpo.lab.problems import scratchpad, training_problems, validation_problems
 from corrpo.lab.tokenizer import chat_prompt
-from corrpo.training.recipe import LAB, RecipeArguments
+from corrpo.training.recipe import RecipeArguments
 
 LAB_SUMS = f"{LAB}sums"
 LAB_TRAINING_ROWS, LAB_EVALUATION_ROWS = 4000, 256

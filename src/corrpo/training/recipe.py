@@ -19,10 +19,8 @@ from trl.scripts.utils import TrlParser
 from trl.trainer.model_config import ModelConfig
 
 from corrpo.errors import BadInputError
-from corrpo.lab import checkpoint
+from corrpo.lab import model_location
 from corrpo.training.values import converted, described
-
-LAB = "lab:"
 
 
 @dataclass(kw_only=True)
@@ -93,28 +91,12 @@ class RecipeArguments(ModelConfig):
     )
 
     def __post_init__(self) -> None:
-        self.model_name_or_path = str(model_location(self.model))
+        self.model_name_or_path = model_location(self.model)
         for name in ("max_samples", "max_eval_samples"):
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise BadInputError(f"{name}={count}: expected 1 or more, or nothing for all rows")
         super().__post_init__()
-
-
-def model_location(model: str) -> Path | str:
-    """The folder of a lab model, or the given folder or hub name as it stands.
-
-    Raises BadInputError on a lab model that there is not.
-
-    >>> model_location("Qwen/Qwen2.5-7B")
-    'Qwen/Qwen2.5-7B'
-    """
-    if not model.startswith(LAB):
-        return model
-    family, slash, kind = model.removeprefix(LAB).partition("/")
-    if not slash:
-        raise BadInputError(f"model {model!r}: expected lab:FAMILY/KIND, for example lab:qwen2/reasoning")
-    return checkpoint(family, kind)
 
 
 def parse_recipe(config_class: type, words: Sequence[str]) -> tuple[RecipeArguments, Any]:
