@@ -180,12 +180,21 @@ def load_labelled(arguments: Sequence[str]) -> list[Labelled]:
         for label, parent in map(parse_label, arguments)
         for folder in fingerprint_folders(parent)
     ]
-    _refuse_twice(found)
-    types = list(dict.fromkeys([*TYPE_ORDER, *(each.type for each in found)]))
-    families = list(dict.fromkeys(each.family for each in found))
-    sets = list(dict.fromkeys(each.sample_set for each in found))
+    return in_order(found)
+
+
+def in_order(labelled: Sequence[Labelled]) -> list[Labelled]:
+    """By families, sample sets and types, in the order of first appearance but base, safety, reasoning first.
+
+    Raises:
+        BadInputError: the same label and sample set twice.
+    """
+    _refuse_twice(labelled)
+    types = list(dict.fromkeys([*TYPE_ORDER, *(each.type for each in labelled)]))
+    families = list(dict.fromkeys(each.family for each in labelled))
+    sets = list(dict.fromkeys(each.sample_set for each in labelled))
     key = lambda e: (families.index(e.family), sets.index(e.sample_set), types.index(e.type))  # noqa: E731
-    return sorted(found, key=key)
+    return sorted(labelled, key=key)
 
 
 def fingerprint_folders(folder: Path) -> list[Path]:
@@ -381,20 +390,37 @@ def _pairs(labelled: Sequence[Labelled]) -> list[tuple[Labelled, Labelled]]:
 
 
 def _difference(a: Labelled, b: Labelled, paired: dict[str, Any]) -> TypeDifference:
-    first, second = measured_tokens(a.fingerprint), measured_tokens(b.fingerprint)
+    difference = fingerprint_difference(a.fingerprint, b.fingerprint, names=(a.type, b.type), **paired)
+    return TypeDifference(a.family, a.sample_set, a.type, b.type, difference)
+
+
+def fingerprint_difference(
+    a: Fingerprint, b: Fingerprint, *, names: tuple[str, str], **paired: Any
+) -> Difference:
+    """The correlation of fingerprint `b` less that of `a`, over the samples that both were measured on.
+
+    Args:
+        a: the fingerprint subtracted.
+        b: the one subtracted from.
+        names: what to call them in a reason.
+        **paired: method, by, resamples, seed, confidence, as in `corrpo.statistics.compare`.
+
+    Returns:
+        A `Difference`; its value is None, with a reason, where they were not measured on the same samples.
+    """
+    first, second = measured_tokens(a), measured_tokens(b)
     shared = set(first["sample"]) & set(second["sample"])
-    if a.fingerprint.samples.get("digest") != b.fingerprint.samples.get("digest"):
+    if a.samples.get("digest") != b.samples.get("digest"):
         reason = "not measured on the same samples: their digests differ"
     elif not shared:
         reason = "no sample was measured in both"
     else:
         difference = compare(_series(first), _series(second), on_missing="drop", **paired)
         if difference.reason:
-            named = difference.reason.replace("model a:", f"{a.type}:").replace("model b:", f"{b.type}:")
+            named = difference.reason.replace("model a:", f"{names[0]}:").replace("model b:", f"{names[1]}:")
             difference = replace(difference, reason=named)
-        return TypeDifference(a.family, a.sample_set, a.type, b.type, difference)
-    nothing = Difference(None, None, None, None, 0, len(set(first["sample"]) ^ set(second["sample"])), reason)
-    return TypeDifference(a.family, a.sample_set, a.type, b.type, nothing)
+        return difference
+    return Difference(None, None, None, None, 0, len(set(first["sample"]) ^ set(second["sample"])), reason)
 
 
 def _series(tokens: pl.DataFrame) -> TokenSeries:

@@ -99,6 +99,30 @@ def read_json(path: Path) -> Any:
         raise BadInputError(f"{path} is not valid JSON: {error}") from error
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder alone, made if missing, until the end or the death of this process.
+
+    Raises:
+        OutputFolderError: another process holds it, or it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputFolderError(
+                f"{folder}: another process is writing there; wait for it, or give another --output"
+            ) from None
+        except OSError as error:
+            raise _cannot_write(folder / LOCK, error) from error
+        yield
+
+
 class RunFolder:
     """The output folder of one run: claimed, compared with earlier settings, filled part by part.
 
@@ -118,20 +142,7 @@ class RunFolder:
     @contextmanager
     def claimed(self) -> Iterator["RunFolder"]:
         """Hold the folder alone: check it, write the settings, and let go at the end."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / LOCK).open("w")
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OutputFolderError(
-                    f"{self.path}: another process is writing there; wait for it, or give another --output"
-                ) from None
-            except OSError as error:
-                raise _cannot_write(self.path / LOCK, error) from error
+        with locked(self.path):
             self._check_settings()
             yield self
 
@@ -146,7 +157,7 @@ class RunFolder:
                 )
             write_json(known, self.settings)
             return
-        differences = _differences(read_json(known), self.settings)
+        differences = differences_between(read_json(known), self.settings)
         if differences:
             raise OutputFolderError(
                 f"{self.path} holds a run with other settings: {'; '.join(differences)}. Use the same "
@@ -171,12 +182,19 @@ class RunFolder:
             folder.rmdir()
 
 
-def _differences(before: Any, now: Any, name: str = "") -> list[str]:
+def differences_between(before: Any, now: Any, name: str = "") -> list[str]:
+    """Where two JSON values differ, a line for each place.
+
+    >>> differences_between({"seed": 0, "layers": None}, {"seed": 1, "layers": None})
+    ['seed was 0, now 1']
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [*before, *(key for key in now if key not in before)]
         return [
             line
             for key in keys
-            for line in _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+            for line in differences_between(
+                before.get(key), now.get(key), f"{name}.{key}" if name else str(key)
+            )
         ]
     return [] if before == now else [f"{name} was {before!r}, now {now!r}"]

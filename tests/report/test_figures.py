@@ -1,11 +1,14 @@
 """The figures are valid SVG, the same for the same numbers, and show what they are given."""
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
+import polars as pl
 import pytest
 
-from corrpo.report.figures import Panel, TypeValue, scatter_svg, types_svg
+from corrpo.errors import BadInputError
+from corrpo.report.figures import MAX_POINTS, Panel, TypeValue, scatter_figure, types_figure
 from corrpo.report.figures.scatter import running_quartiles
 from corrpo.report.figures.style import TYPE_COLOURS, power_of_ten, type_colours
 from corrpo.statistics import Correlation
@@ -18,6 +21,14 @@ UNDEFINED = Correlation(None, None, None, None, 3, 1, "entropy is constant")
 def panel(n=100, correlation=DEFINED, title="base", scale=1.0):
     rng = np.random.default_rng(0)
     return Panel(title, rng.random(n), np.exp(scale * rng.normal(size=n)), correlation, TYPE_COLOURS["base"])
+
+
+def scatter_svg(*grid, **options):
+    return scatter_figure(*grid, **options).svg()
+
+
+def types_svg(*values, **options):
+    return types_figure(*values, **options).svg()
 
 
 def texts(svg):
@@ -115,3 +126,32 @@ def test_colours_of_the_three_types_never_change():
 )
 def test_tick_labels(value, text):
     assert power_of_ten(value) == text
+
+
+def test_a_drawing_is_written_in_every_format_with_the_numbers_behind_it(tmp_path):
+    places = pl.DataFrame({"sample": ["a"] * 5000, "position": range(5000)})
+    crowded = replace(panel(5000), places=places, source="runs/base")
+    drawing = scatter_figure("figure 1", [[crowded]], strength_label="s")
+    for suffix, begins in ((".svg", b"<?xml"), (".pdf", b"%PDF"), (".png", b"\x89PNG")):
+        first, second = (tmp_path / f"{name}{suffix}" for name in "ab")
+        drawing.write(first)
+        scatter_figure("figure 1", [[crowded]], strength_label="s").write(second)
+        assert first.read_bytes().startswith(begins)
+        assert first.read_bytes() == second.read_bytes()
+    drawing.write(tmp_path / "a.parquet")
+    points = pl.read_parquet(tmp_path / "a.parquet")
+    assert points.height == MAX_POINTS
+    assert set(points["source"]) == {"runs/base"}
+    row = points.row(7, named=True)
+    assert row["strength"] == crowded.strength[row["position"]]
+    with pytest.raises(BadInputError, match=r"\.svg, \.pdf, \.png or \.parquet"):
+        drawing.write(tmp_path / "a.gif")
+
+
+def test_the_numbers_of_figure_2_have_their_controls_beside_them():
+    value = TypeValue("qwen2", "base", "maths", DEFINED, untrained=UNDEFINED, source="runs/base")
+    rows = types_figure("t", [value], value_label="rho").data.to_dicts()
+    assert [(row["untrained"], row["value"], row["low"]) for row in rows] == [
+        (False, -0.42, -0.51),
+        (True, None, None),
+    ]

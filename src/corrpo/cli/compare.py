@@ -77,14 +77,14 @@ def write(comparison: Comparison, labelled: Sequence[Labelled], folder: Path) ->
     """
     from corrpo.report import write_comparison_report
     from corrpo.report.plates import comparison_figures
-    from corrpo.store import write_json, write_text
+    from corrpo.store import write_json
 
     fingerprints = [each.fingerprint for each in labelled]
     drawn = comparison_figures(comparison, fingerprints)
     types, scatters = drawn
-    figures = [(folder / f"{name}.svg", svg) for name, svg in [types, *(each[1:] for each in scatters)]]
+    figures = [(folder / f"{each.name}.svg", each) for each in [types, *(each for _, each in scatters)]]
     write_json(folder / "comparison.json", comparison.as_dict())
-    for path, svg in figures:
-        write_text(path, svg)
+    for path, figure in figures:
+        figure.write(path)
     write_comparison_report(comparison, fingerprints, folder / "comparison.html", drawn)
     return [folder / "comparison.json", *(path for path, _ in figures), folder / "comparison.html"]

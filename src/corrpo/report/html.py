@@ -68,7 +68,7 @@ def measure_page(fingerprint: Fingerprint) -> str:
         few_samples=notes.few_samples(fingerprint.spearman),
         subsampling=notes.subsampling_note(fingerprint),
         estimator=notes.estimator_label(fingerprint.settings),
-        figure=Markup(inline(measure_figure(fingerprint))),
+        figure=Markup(inline(measure_figure(fingerprint).svg())),
         layers=layer_table(fingerprint),
         interval_name=notes.interval_name(fingerprint.settings),
         lists=[
@@ -94,32 +94,44 @@ def comparison_page(
     Raises:
         BadInputError: the fingerprints are not those of the rows.
     """
+    drawn = figures or comparison_figures(comparison, fingerprints)
+    context = comparison_context(comparison, fingerprints, drawn)
+    return render("comparison.html", **context, title="Entropy and gradient strength over model types")
+
+
+def comparison_context(
+    comparison: Comparison, fingerprints: Sequence[Fingerprint], figures: Figures
+) -> dict[str, Any]:
+    """What types.html and fingerprints.html, the parts of a page about a comparison, are filled with.
+
+    Raises:
+        BadInputError: the fingerprints are not those of the rows.
+    """
     _check_same(comparison, fingerprints)
     settings = comparison.measurement
-    types, scatters = figures or comparison_figures(comparison, fingerprints)
+    types, scatters = figures
     common = _common_settings(fingerprints)
-    return render(
-        "comparison.html",
-        comparison=comparison,
-        pairs=list(zip(comparison.rows, fingerprints, strict=True)),
-        families=list(dict.fromkeys(row.family for row in comparison.rows)),
-        interval_name=notes.interval_name(common["same"]),
-        common=common,
-        skipped=[
+    untrained = any(row.untrained for row in comparison.rows)
+    return {
+        "comparison": comparison,
+        "pairs": list(zip(comparison.rows, fingerprints, strict=True)),
+        "families": list(dict.fromkeys(row.family for row in comparison.rows)),
+        "interval_name": notes.interval_name(common["same"]),
+        "common": common,
+        "skipped": [
             (row, skip)
             for row, fingerprint in zip(comparison.rows, fingerprints, strict=True)
             for skip in fingerprint.samples.get("skipped") or []
         ],
-        untrained=any(row.untrained for row in comparison.rows),
-        estimator=notes.estimator_label(settings),
-        types=(types[0], Markup(inline(types[1]))),
-        scatters=[(family, name, Markup(inline(svg))) for family, name, svg in scatters],
-        support=notes.support_notes(settings, untrained=any(row.untrained for row in comparison.rows)),
-        subsampling=_subsampled(comparison, fingerprints),
-        undefined=_undefined(comparison),
-        max_points=MAX_POINTS,
-        title="Entropy and gradient strength over model types",
-    )
+        "untrained": untrained,
+        "estimator": notes.estimator_label(settings),
+        "types": (types.name, Markup(inline(types.svg()))),
+        "scatters": [(family, each.name, Markup(inline(each.svg()))) for family, each in scatters],
+        "support": notes.support_notes(settings, untrained=untrained),
+        "subsampling": _subsampled(comparison, fingerprints),
+        "undefined": _undefined(comparison),
+        "max_points": MAX_POINTS,
+    }
 
 
 def _check_same(comparison: Comparison, fingerprints: Sequence[Fingerprint]) -> None:

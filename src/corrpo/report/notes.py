@@ -10,13 +10,13 @@ from corrpo.statistics.interval import FEW_SAMPLES
 EXACTNESS = {
     "reference": (
         "reference",
-        "Estimator reference: one backward pass per token and the singular values of every gradient. "
-        "It is the judge of the other estimators.",
+        "Estimator reference: one backward pass per token and the singular values of every gradient. It is "
+        "the judge of the other estimators.",
     ),
     "exact": (
         "exact",
-        "Estimator exact: the gradients of all measured layers, equal to one backward pass per token "
-        "up to floating-point rounding.",
+        "Estimator exact: the gradients of all measured layers, equal to one backward pass per token up to "
+        "floating-point rounding.",
     ),
     "last": (
         "last layer only",
@@ -115,24 +115,62 @@ def support_notes(settings: Mapping[str, Any], *, untrained: bool) -> list[str]:
         "sign; one fingerprint confirms or refutes no general claim.",
         "Tokens of one sample are not independent, so intervals resample whole samples, and p comes from "
         "permuting strength within each sample. That takes the tokens of a sample as exchangeable: where "
-        "neighbours are alike in both quantities, p is too small, and the interval is what to go by. Values "
-        "of p are not adjusted for the number of comparisons shown.",
+        "neighbours are alike in both quantities, p is too small, and the interval is what to go by. "
+        "Values of p are not adjusted for the number of comparisons shown.",
         "Both quantities drift along a response. The position-partial rho holds the position constant: "
         "where it is much closer to 0 than rho, position explains much of the correlation.",
         estimator_note(settings),
     ]
     if settings.get("target") == "logprob":
         lines.append(
-            "Target logprob: the gradient of a log-probability goes to 0 as the probability goes to 1, so a "
-            "positive correlation with entropy is nearly built in. The raw logit has no such factor."
+            "Target logprob: the gradient of a log-probability goes to 0 as the probability goes to 1, so "
+            "a positive correlation with entropy is nearly built in. The raw logit has no such factor."
         )
     if untrained:
         lines.append(
-            "Untrained control: random weights of the same architecture on the same samples. What they show "
-            "comes from the architecture and the text, not from training."
+            "Untrained control: random weights of the same architecture on the same samples. What they "
+            "show comes from the architecture and the text, not from training."
         )
     else:
         lines.append(
             "No untrained control was measured: what the architecture alone contributes is not known here."
         )
     return lines
+
+
+DYNAMICS_NOTES = (
+    "A curve is one run from one seed. The intervals along it are about the samples at each checkpoint; "
+    "how much another run would differ is not in them, and neighbouring checkpoints are not independent of "
+    "one another.",
+    "Every checkpoint answers the same prompts anew, so rho changes with what is written too: lengths and "
+    "entropies stand beside it, because responses that shrink or lose their entropy can move rho by "
+    "themselves.",
+)
+
+BENCHMARK_NOTES = (
+    "The intervals of accuracies take the problems of a suite as drawn from problems like these: they are "
+    "about other such problems, not about running the same ones again. Suites of 30 problems say little.",
+    "A generation that did not end, has no answer that can be read, or whose check failed counts as wrong; "
+    "how many there were stands beneath the table. Where many did not end, accuracy is a matter of the "
+    "length allowed.",
+)
+
+PERFORMANCE_NOTES = (
+    "Over the checkpoints of one run, everything that drifts with training goes with everything else that "
+    "does: a strong rank correlation of accuracy with rho is what any two trends give. The figure with the "
+    "step held constant is the one to look at, and it too is association in a single run.",
+    "The interval of a rank correlation carries how precisely rho and accuracy were measured at these "
+    "checkpoints. It does not tell what another seed would give, and is itself somewhat narrow "
+    "(statistics/association.py has its coverage). Errors of measurement pull rank correlations towards 0.",
+)
+
+RUNS_NOTES = (
+    "Runs side by side started from the same weights and differ in what is named. With one seed each, a "
+    "difference between two curves may be that of two seeds: a difference that matters needs several, and "
+    "the placebo controls of docs/TRAINING.md beside them.",
+)
+
+PUBLISHED_NOTE = (
+    "Published curves are figures of the first author's post, without intervals; their models, samples and "
+    "settings are others than those here, so that only the shape can be set beside ours."
+)

@@ -32,6 +32,7 @@ def _environment() -> Environment:
     )
     formats = {
         "decimal": text.decimal,
+        "percent": text.percent,
         "significant": text.significant,
         "p_value": text.p_value,
         "count": text.count,

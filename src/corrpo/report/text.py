@@ -57,6 +57,15 @@ def decimal(value: float | None, digits: int = 2) -> str:
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as per cent, or a dash.
+
+    >>> percent(0.5), percent(None)
+    ('50.0', '—')
+    """
+    return decimal(None if value is None else 100 * value, digits)
+
+
 def significant(value: float | None, digits: int = 3) -> str:
     """A number to `digits` significant digits, or a dash.
 

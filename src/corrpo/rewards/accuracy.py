@@ -96,7 +96,7 @@ def math_answer(
     [1.0, 0.0]
     """
     answers = given_answers(answer, len(completions))
-    replies = _judged(response_texts(completions), answers)
+    replies = judge(response_texts(completions), answers)
     verdicts = [reply.verdict for reply in replies]
     if log_metric is not None and verdicts:
         for name, verdict in FAILURES.items():
@@ -121,7 +121,7 @@ def is_correct(text: str, answer: str, check: Check = "exact") -> bool:
     given_answers([answer], 1)
     if check == "exact":
         return _is_exact(text, answer)
-    (reply,) = _judged([text], [answer])
+    (reply,) = judge([text], [answer])
     if reply.verdict == "unreadable":
         raise BadInputError(f"answer {answer[:80]!r} is not mathematics; use the check 'exact' for words")
     if reply.verdict in ("timeout", "error"):
@@ -137,8 +137,17 @@ def _is_exact(text: str, answer: str) -> bool:
     return given is not None and same_answer(given, answer)
 
 
-def _judged(texts: Sequence[str], answers: Sequence[str]) -> list[Reply]:
-    """The verdict on each response; each distinct question is asked once."""
+def judge(texts: Sequence[str], answers: Sequence[str]) -> list[Reply]:
+    """The verdict of `math_answer` on each response; each distinct question is asked once.
+
+    Args:
+        texts: responses.
+        answers: the right answer of each.
+
+    Returns:
+        A `Reply` each: right, wrong, unparsed, timeout or error, and unreadable where the right answer is no
+        mathematics.
+    """
     known = {pair: _by_number(*pair) for pair in zip(texts, answers, strict=True)}
     golds = list(dict.fromkeys(answer for (_, answer), reply in known.items() if reply is None))
     of_gold = dict(zip(golds, VERIFIER.ask([Question(gold) for gold in golds]), strict=True))

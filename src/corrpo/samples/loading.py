@@ -34,6 +34,8 @@ class Sample:
 def load_samples(path: Path | str) -> list[Sample]:
     """Read a JSONL file of samples; blank lines are passed over, fields of other names ignored.
 
+    A prompt may be called "problem" too, as benchmarks do.
+
     Raises:
         BadInputError: no such file, no sample in it, or a line that is not UTF-8, not JSON, or not a
             sample; names the file, the line and what was expected.
@@ -99,7 +101,8 @@ def _checked(records: list[tuple[str, Any]]) -> list[Sample]:
 def _sample(where: str, number: int, record: Any) -> Sample:
     if not isinstance(record, Mapping):
         raise BadInputError(f"{where}: expected an object with a prompt, not {type(record).__name__}")
-    if record.get("prompt") is None:
+    prompt = record.get("prompt", record.get("problem"))
+    if prompt is None:
         raise BadInputError(f'{where}: "prompt" is missing; expected text or a list of chat messages')
     response, answer, name = (record.get(key) for key in ("response", "answer", "id"))
     if response is not None:
@@ -110,7 +113,7 @@ def _sample(where: str, number: int, record: Any) -> Sample:
         raise BadInputError(f'{where}: "id" must be text or a whole number, not {type(name).__name__}')
     return Sample(
         id=str(number) if name is None else str(name),
-        prompt=_prompt(where, record["prompt"]),
+        prompt=_prompt(where, prompt),
         response=response,
         answer=None if answer is None else str(answer),
         where=where,

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from corrpo.report.figures.drawing import Drawing
 from corrpo.report.figures.scales import scale_entropy, scale_strength
-from corrpo.report.figures.style import INK, MUTED, figure_style, hide, label, svg_of
-from corrpo.report.text import count, with_interval
+from corrpo.report.figures.style import INK, MUTED, figure_style, hide, label
+from corrpo.report.text import count, visible, with_interval
 from corrpo.statistics import Correlation
 
 MAX_POINTS = 2000
@@ -29,6 +31,8 @@ class Panel:
         strength: float [n].
         correlation: written in the corner.
         colour: of points and line.
+        places: sample and position of each token, a row each; None where they are not known.
+        source: the folder of the fingerprint.
     """
 
     title: str
@@ -36,9 +40,18 @@ class Panel:
     strength: NDArray[np.float64]
     correlation: Correlation
     colour: str
+    places: pl.DataFrame | None = None
+    source: str = ""
+
+    def shown(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Indices of the tokens that are drawn, ascending."""
+        total = len(self.entropy)
+        if total <= MAX_POINTS:
+            return np.arange(total)
+        return np.sort(rng.choice(total, MAX_POINTS, replace=False))
 
 
-def scatter_svg(
+def scatter_figure(
     name: str,
     grid: Sequence[Sequence[Panel | None]],
     *,
@@ -46,8 +59,8 @@ def scatter_svg(
     row_titles: Sequence[str] = (),
     shared: bool = True,
     seed: int = 0,
-) -> str:
-    """The figure as an SVG document.
+) -> Drawing:
+    """The figure and its points.
 
     Args:
         name: of the figure, the beginning of its ids.
@@ -71,12 +84,30 @@ def scatter_svg(
             _label_outside(axes, grid)
         _name_rows(axes, row_titles)
         figure.supylabel(strength_label, fontsize=7.5, multialignment="center")
-        return svg_of(figure, name)
+        return Drawing(name, figure, _data(grid, row_titles, seed))
+
+
+def _data(grid: Sequence[Sequence[Panel | None]], row_titles: Sequence[str], seed: int) -> pl.DataFrame:
+    """A row per point: row, panel, sample, position, entropy_bits, strength, source."""
+    tables = []
+    for row, panels in enumerate(grid):
+        for panel in filter(None, panels):
+            shown = panel.shown(np.random.default_rng(seed))
+            nowhere = pl.DataFrame(schema={"sample": pl.String, "position": pl.Int32})
+            places = nowhere.clear(len(shown)) if panel.places is None else panel.places[shown]
+            points = places.with_columns(
+                entropy_bits=panel.entropy[shown],
+                strength=panel.strength[shown],
+                row=pl.lit(visible(row_titles[row]) if row_titles else ""),
+                panel=pl.lit(visible(panel.title)),
+                source=pl.lit(visible(panel.source)),
+            )
+            tables.append(points)
+    return pl.concat(tables)
 
 
 def _draw(axes: Axes, panel: Panel, rng: np.random.Generator) -> None:
-    total = len(panel.entropy)
-    shown = np.sort(rng.choice(total, MAX_POINTS, replace=False)) if total > MAX_POINTS else np.arange(total)
+    shown = panel.shown(rng)
     axes.scatter(
         panel.entropy[shown],
         panel.strength[shown],

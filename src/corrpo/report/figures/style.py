@@ -25,6 +25,7 @@ RULE = "#BBBBBB"
 
 _STYLE = {
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "text.parse_math": False,
     "font.family": "DejaVu Sans",
     "font.size": 7.5,

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from corrpo.report.figures.drawing import Drawing, numbers_table
 from corrpo.report.figures.style import (
     INK,
     MUTED,
     RULE,
     figure_style,
     label,
-    svg_of,
     type_colours,
     type_markers,
 )
@@ -29,17 +30,21 @@ UNTRAINED = {"marker": "d", "markersize": 3.6, "markerfacecolor": "none", "marke
 
 @dataclass(frozen=True)
 class TypeValue:
-    """One point of the figure: a correlation, where it belongs, and its untrained control if measured."""
+    """One point of the figure: a correlation, where it belongs, and its untrained control if measured.
+
+    `source` is the folder of the fingerprint.
+    """
 
     family: str
     type: str
     sample_set: str
     correlation: Correlation
     untrained: Correlation | None = None
+    source: str = ""
 
 
-def types_svg(name: str, values: Sequence[TypeValue], *, value_label: str) -> str:
-    """The figure as an SVG document.
+def types_figure(name: str, values: Sequence[TypeValue], *, value_label: str) -> Drawing:
+    """The figure and its numbers.
 
     Args:
         name: of the figure, the beginning of its ids.
@@ -64,7 +69,29 @@ def types_svg(name: str, values: Sequence[TypeValue], *, value_label: str) -> st
                     _draw(place, value, sets, types)
         row[0].set_ylabel(value_label)
         _legend(figure, types, values)
-        return svg_of(figure, name)
+        return Drawing(name, figure, _data(values))
+
+
+def _data(values: Sequence[TypeValue]) -> pl.DataFrame:
+    """A row per value: family, type, sample_set, untrained, value, low, high, n_tokens, n_samples, source."""
+    rows = [
+        {
+            "family": value.family,
+            "type": value.type,
+            "sample_set": value.sample_set,
+            "untrained": correlation is value.untrained,
+            "value": correlation.value,
+            "low": correlation.low,
+            "high": correlation.high,
+            "n_tokens": correlation.n_tokens,
+            "n_samples": correlation.n_samples,
+            "source": value.source,
+        }
+        for value in values
+        for correlation in (value.correlation, value.untrained)
+        if correlation is not None
+    ]
+    return numbers_table(rows)
 
 
 def _limits(values: Sequence[TypeValue]) -> tuple[float, float]:

@@ -1,0 +1,147 @@
+"""`corrpo evaluate WORD... --suite NAME... --output DIR`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from corrpo.errors import BadInputError, CorrpoError
+from corrpo.evaluation.options import EvaluateOptions
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from corrpo.evaluation.results import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(EvaluateOptions):
+    """Evaluate models, or the checkpoints of a run, on reasoning benchmarks, with intervals.
+
+    corrpo evaluate base=Qwen/Qwen2.5-7B r1=deepseek-ai/DeepSeek-R1-Distill-Qwen-7B \\
+        --suite math500 aime24 --output out/evaluated --backend vllm
+
+    Writes OUTPUT/MODEL/SUITE/generations.parquet (every generation with its verdict) and evaluation.json, and
+    OUTPUT/evaluations.parquet. Ctrl-C keeps what is done; the same command goes on from there.
+    """
+
+    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME=]MODEL ...")]
+    """MODEL is a folder, a name on the hub as NAME or NAME@REVISION, lab:FAMILY/KIND, or the folder of a run,
+    whose checkpoints are evaluated; [STAGE[:STEP]=]SOURCE as in corrpo track."""
+    suite: tuple[str, ...]
+    """One or more of gsm8k, math500, aime24, aime25, amc23, minerva, olympiadbench; rg:TASK for any task of
+    reasoning-gym; lab:sums; the path of a JSONL file with a problem and an answer a line."""
+    output: Path
+    """Folder of the results, new or of the same settings."""
+    data: tuple[str, ...] = ()
+    """SUITE=FILE.jsonl: a local copy of a benchmark, in place of fetching it."""
+    start: str | None = None
+    """The model that training began from: step 0 of the first stage."""
+    processes: int | None = None
+    """Checkpoints evaluated at once; by GPUs or cores and free memory if not given (1 with vllm)."""
+    dtype: str = "auto"
+    """Weights as saved (auto), or float32, bfloat16, float16, float64."""
+    device: str = "auto"
+    """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
+    trust_remote_code: bool = False
+    """Run code that comes with the models."""
+
+
+def run(options: Evaluate) -> None:
+    """Load the suites, evaluate, and print the table.
+
+    Raises:
+        CorrpoError: some checkpoints could not be evaluated, after all others were.
+    """
+    from rich.console import Console
+
+    from corrpo.dynamics.jobs import Loading
+    from corrpo.evaluation.evaluate import evaluate
+    from corrpo.evaluation.results import EVALUATIONS
+    from corrpo.evaluation.suites import load_suite
+
+    copies = _copies(options.data, options.suite)
+    suites = [
+        load_suite(name, data=copies.get(name), problems=options.problems, seed=options.seed)
+        for name in options.suite
+    ]
+    evaluated = evaluate(
+        options.words,
+        suites,
+        output=options.output,
+        start=options.start,
+        processes=1 if options.backend == "vllm" else options.processes,
+        loading=Loading(options.device, options.dtype, options.trust_remote_code),
+        options=EvaluateOptions(
+            **{field.name: getattr(options, field.name) for field in fields(EvaluateOptions)}
+        ),
+        progress=True,
+    )
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=110)
+    console.print(_table(evaluated.evaluations))
+    for line in _failures(evaluated.evaluations):
+        console.print(line, highlight=False, markup=False)
+    print(options.output / EVALUATIONS)
+    if evaluated.failed:
+        raise CorrpoError(
+            f"{len(evaluated.failed)} checkpoints could not be evaluated; the same command tries them again: "
+            f"{'; '.join(map(str, evaluated.failed))}"
+        )
+
+
+def _copies(words: Sequence[str], suites: Sequence[str]) -> dict[str, Path]:
+    copies = {}
+    for word in words:
+        name, _, path = word.partition("=")
+        if not path or name not in suites:
+            raise BadInputError(
+                f"--data {word}: expected SUITE=FILE.jsonl, SUITE being one of {list(suites)}"
+            )
+        copies[name] = Path(path)
+    return copies
+
+
+def _table(evaluations: Sequence["Evaluation"]) -> "Table":
+    """A row per model or checkpoint, a column per suite and measure, in per cent."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = list(
+        dict.fromkeys((each.suite["name"], measure) for each in evaluations for measure in each.estimates)
+    )
+    table = Table("model", *(f"{suite}\n{measure}" for suite, measure in columns), box=box.SIMPLE_HEAD)
+    rows: dict[str, dict[tuple[str, str], str]] = {}
+    for each in evaluations:
+        step = each.checkpoint["step"]
+        name = each.checkpoint["stage"] + ("" if step is None else f" step {step:,}")
+        for measure, estimate in each.estimates.items():
+            rows.setdefault(name, {})[each.suite["name"], measure] = str(estimate).partition(" (")[0]
+    for name, cells in rows.items():
+        table.add_row(Text(name), *(Text(cells.get(column, "")) for column in columns))
+    return table
+
+
+def _failures(evaluations: Sequence["Evaluation"]) -> list[str]:
+    """A line for each evaluation in which generations did not end, were not read, or could not be checked."""
+    told = (
+        ("unfinished", "did not end"),
+        ("unparsed", "have no answer that can be read"),
+        ("unreadable", "stand against an answer that is no mathematics, with another text"),
+        ("verifier_timeouts", "timed out in the verifier"),
+        ("verifier_errors", "failed in the verifier"),
+    )
+    lines = []
+    for each in evaluations:
+        found = [f"{each.counts[name]:,} {what}" for name, what in told if each.counts[name]]
+        if found:
+            lines.append(
+                f"{each.checkpoint['key']}, {each.suite['name']}: of {each.counts['generations']:,} "
+                f"generations "
+                f"{', '.join(found)}; all count as wrong"
+            )
+    return lines

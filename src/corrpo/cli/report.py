@@ -1,0 +1,71 @@
+"""`corrpo report DIR... --output DIR`: any set of results as one page, with its figures as files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+
+@dataclass(frozen=True)
+class Report:
+    """Report results: figures 1 to 5, tables, intervals, controls, settings and what they support.
+
+    corrpo report out/measured out/track out/evaluated --output out/report
+
+    Writes OUTPUT/report.html, one file that needs nothing else, and OUTPUT/figures: every figure as SVG and
+    PDF, and as Parquet the numbers in it with the file that each comes from. Results that cannot stand in
+    one figure are refused.
+    """
+
+    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[LABEL=]DIR ...")]
+    """Folders that corrpo measure, track or evaluate wrote, or folders of such folders. LABEL is
+    FAMILY/NAME or NAME; a family has a panel of its own. Without one the last two names of a folder are its
+    label. A trajectory
+    and an evaluation under one label are one run."""
+    output: Path
+    """Folder of the page and the figures; made if missing. Files of an earlier report are replaced."""
+    axis: Literal["steps", "stretched", "fraction"] = "steps"
+    """steps; stretched: every measured step has the same room, as in the published figures; fraction of
+    each stage,
+    to lay runs of other lengths over one another."""
+    published: bool = False
+    """Lay the published curves over those of the same family (--axis fraction makes them comparable)."""
+    formats: tuple[Literal["svg", "pdf", "png"], ...] = ("svg", "pdf")
+    """Formats of the figures."""
+    measure: str = "pass@1"
+    """pass@k that stands for accuracy in figures 4 and 5."""
+    resamples: int = 1000
+    """Resamples behind the intervals that are computed here."""
+
+
+def run(options: Report) -> None:
+    """Collect, write, and print the paths.
+
+    Raises:
+        BadInputError: no results, or such as cannot stand in one figure or table.
+        OutputFolderError: the output folder cannot be written to.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from corrpo.report.collection import collect
+    from corrpo.report.page import write_report
+
+    messages = Console(stderr=True)
+    collection = collect(options.words)
+    for path in collection.unfinished:
+        messages.print(
+            f"left out, as it is unfinished: {path}", highlight=False, markup=False, soft_wrap=True
+        )
+    paths = write_report(
+        collection,
+        options.output,
+        axis=options.axis,
+        published=options.published,
+        formats=options.formats,
+        measure=options.measure,
+        resamples=options.resamples,
+        progress=lambda pairs: track(pairs, "comparing types", console=messages, transient=True),
+    )
+    print(*paths, sep="\n")

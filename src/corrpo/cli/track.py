@@ -1,0 +1,121 @@
+"""`corrpo track WORD... --samples FILE --output DIR`."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from corrpo.errors import CorrpoError
+from corrpo.lab import sample_location
+from corrpo.measurement import MeasureOptions
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from corrpo.dynamics.trajectory import Trajectory
+    from corrpo.statistics import Correlation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track(MeasureOptions):
+    """Measure every checkpoint of a training on the same samples: rho over steps.
+
+    corrpo track sft=out/sft grpo=out/grpo --start Qwen/Qwen2.5-7B --samples prompts.jsonl --output out/track
+
+    Writes a fingerprint folder for each checkpoint, OUTPUT/sft/step-000200 and so on, OUTPUT/track.json and
+    OUTPUT/trajectory.parquet. Ctrl-C keeps what is done; the same command goes on from there, and measures
+    the checkpoints that a running job has written since.
+    """
+
+    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[STAGE[:STEP]=]SOURCE ...")]
+    """SOURCE is the folder of a run (its checkpoint-N folders and final), the folder of a model, a name on
+    the hub as NAME or NAME@REVISION, or lab:FAMILY/KIND. Stages follow one another in the order given. STAGE
+    is the run's own or the source's short name if not given; STEP is for names that do not tell it."""
+    samples: Path
+    """JSONL as in corrpo measure, or lab:reasoning, lab:safety, lab:base."""
+    output: Path
+    """Folder of the results, new or of the same samples and settings."""
+    start: str | None = None
+    """The model that training began from: step 0 of the first stage."""
+    processes: int | None = None
+    """Checkpoints measured at once; by GPUs or cores and free memory if not given."""
+    dtype: str = "auto"
+    """Weights as saved (auto), or float32, bfloat16, float16, float64."""
+    device: str = "auto"
+    """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
+    trust_remote_code: bool = False
+    """Run code that comes with the models."""
+
+
+def run(options: Track) -> None:
+    """Measure, write, and print the trajectory.
+
+    Raises:
+        CorrpoError: some checkpoints could not be measured, after all others were.
+    """
+    from rich.console import Console
+
+    from corrpo.dynamics.track import TABLE, Loading, track
+    from corrpo.dynamics.trajectory import TRACK
+    from corrpo.report.notes import few_samples
+
+    tracked = track(
+        options.words,
+        sample_location(options.samples),
+        output=options.output,
+        start=options.start,
+        processes=options.processes,
+        loading=Loading(options.device, options.dtype, options.trust_remote_code),
+        progress=True,
+        **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},
+    )
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=110)
+    console.print(_table(tracked.trajectory))
+    if warning := few_samples(tracked.trajectory.points[-1].spearman):
+        console.print(warning, highlight=False)
+    # The figure and the page of the trajectory are written here.
+    for path in (options.output / TRACK, options.output / TABLE):
+        print(path)
+    if tracked.failed:
+        total = len(tracked.failed) + len(tracked.trajectory.points)
+        raise CorrpoError(
+            f"{len(tracked.failed)} of {total} checkpoints could not be measured; the same command tries "
+            f"them again: {'; '.join(map(str, tracked.failed))}"
+        )
+
+
+def _table(trajectory: "Trajectory") -> "Table":
+    """A row per checkpoint."""
+    from rich.table import Table
+    from rich.text import Text
+
+    names = ("stage", "step", "rho", "interval", "position-partial", "by token", "length")
+    table = Table(*names, box=None, pad_edge=False)
+    for name, column in zip(names, table.columns, strict=True):
+        column.justify = "left" if name == "stage" else "right"
+    for point in trajectory.points:
+        step = point.checkpoint.step
+        cells = (
+            point.checkpoint.stage,
+            "" if step is None else f"{step:,}",
+            _decimal(point.spearman.value),
+            _interval(point.spearman),
+            _decimal(point.statistics["position_partial"].value),
+            _decimal(point.statistics["spearman_by_token"].value),
+            _decimal(point.mean_response_tokens, 1),
+        )
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _decimal(value: float | None, digits: int = 2) -> str:
+    return "undefined" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(correlation: "Correlation") -> str:
+    if correlation.low is None or correlation.high is None:
+        return ""
+    return f"[{correlation.low:.2f}, {correlation.high:.2f}]"

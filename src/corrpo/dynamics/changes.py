@@ -1,0 +1,58 @@
+"""How much rho changed over each stage of a run, on the samples that its first and last checkpoint share."""
+
+from dataclasses import dataclass
+
+from corrpo.comparison import fingerprint_difference
+from corrpo.dynamics.trajectory import Point, Trajectory
+from corrpo.fingerprint import Fingerprint
+from corrpo.statistics import Difference
+
+
+@dataclass(frozen=True)
+class StageChange:
+    """The first and last checkpoint of a stage, and what changed between them.
+
+    Attributes:
+        stage: its name.
+        first: where the stage began: the last checkpoint of the stage before, if there is one.
+        last: its last checkpoint.
+        difference: Spearman's rho of `last` less that of `first`, with an interval over the shared samples.
+    """
+
+    stage: str
+    first: Point
+    last: Point
+    difference: Difference
+
+
+def stage_changes(trajectory: Trajectory, *, resamples: int = 1000, seed: int = 0) -> list[StageChange]:
+    """What each stage of a run changed; stages of a single checkpoint with none before it are left out.
+
+    Args:
+        trajectory: the run.
+        resamples: of the shared samples, for each interval; 0 for none.
+        seed: of the resampling.
+
+    Raises:
+        BadInputError: the fingerprint of a checkpoint cannot be read.
+    """
+    changes = []
+    before: Point | None = None
+    for stage, *_ in trajectory.stages:
+        points = [point for point in trajectory.points if point.checkpoint.stage == stage]
+        first = before or points[0]
+        before = points[-1]
+        if first is before:
+            continue
+        difference = fingerprint_difference(
+            Fingerprint.load(first.folder),
+            Fingerprint.load(before.folder),
+            names=(first.checkpoint.key, before.checkpoint.key),
+            method="spearman",
+            by="position",
+            resamples=resamples,
+            seed=seed,
+            confidence=float(trajectory.settings["confidence"]),
+        )
+        changes.append(StageChange(stage, first, before, difference))
+    return changes

@@ -1,0 +1,1 @@
+"""Reasoning benchmarks: suites, generation, checking, and accuracies with intervals clustered by problem."""

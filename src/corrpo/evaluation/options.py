@@ -1,0 +1,96 @@
+"""Everything that decides an evaluation, with its defaults: one frozen dataclass for Python and the CLI."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from corrpo.errors import BadInputError
+from corrpo.generation.sampling import check_sampling
+from corrpo.samples import Template
+
+BackendName = Literal["transformers", "vllm"]
+BATCH = {"transformers": 16, "vllm": 1024}
+"""Generations at once, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of `corrpo.evaluation.evaluate` and of `corrpo evaluate`.
+
+    Raises:
+        BadInputError: a value out of its range.
+    """
+
+    n: int | None = None
+    """Generations for each problem; the suite's own number if not given (16 for AIME, 4 for AMC, else 1)."""
+    k: tuple[int, ...] = ()
+    """The k of pass@k; 1 and n if not given."""
+    temperature: float = 0.6
+    """Sampling temperature; 0 takes the likeliest token. 0.6 with top_p 0.95 is usual for such models."""
+    top_p: float = 0.95
+    """Draw among the likeliest tokens of this total probability."""
+    max_new_tokens: int = 8192
+    """Longest generation, in tokens, if the model's context leaves so much."""
+    prompt: str | None = None
+    """What is asked, with {problem} in its place; the suite's own if not given: to reason step by step, and
+    to
+    put the final answer within \\boxed{}."""
+    template: Template = "auto"
+    """chat: as a user message through the chat template; plain: as it stands; auto: chat if there is one."""
+    backend: BackendName = "transformers"
+    """What writes the generations."""
+    batch_size: int | None = None
+    """Generations at once, 16 (transformers) or 1024 (vllm) if not given. Part of what a seed means."""
+    seed: int = 0
+    """Seed of the generations, and of the problems of rg:TASK."""
+    problems: int | None = None
+    """The first so many problems of each suite; all if not given (100 of rg:TASK)."""
+    confidence: float = 0.95
+    """Confidence of the intervals."""
+
+    def __post_init__(self) -> None:
+        check_sampling(self.temperature, self.top_p, self.max_new_tokens)
+        for name in ("n", "batch_size", "problems"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadInputError(f"{name}={value}: expected 1 or more")
+        if any(k < 1 for k in self.k) or (self.n is not None and any(k > self.n for k in self.k)):
+            raise BadInputError(f"k={list(self.k)}: expected numbers from 1 to n={self.n}")
+        if self.prompt is not None:
+            check_prompt(self.prompt)
+        for name, known in (("template", Template), ("backend", BackendName)):
+            if getattr(self, name) not in get_args(known):
+                raise BadInputError(
+                    f"{name} {getattr(self, name)!r} is unknown; expected one of {', '.join(get_args(known))}"
+                )
+        if not 0 < self.confidence < 1:
+            raise BadInputError(f"confidence={self.confidence}: expected a number between 0 and 1")
+        if self.seed < 0:
+            raise BadInputError(f"seed={self.seed}: expected 0 or more")
+
+    @property
+    def batch(self) -> int:
+        """Generations at once."""
+        return self.batch_size or BATCH[self.backend]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-safe: tuples become lists."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise `BadInputError` on a prompt template without a place for the problem.
+
+    >>> check_prompt("Solve: {problem}")
+    """
+    try:
+        filled = prompt.format(problem="\0")
+    except (KeyError, IndexError, ValueError) as error:
+        raise BadInputError(
+            f"prompt {prompt!r} cannot be filled in ({error!r}); the one place is {{problem}}, and other "
+            f"braces "
+            "are doubled: \\boxed{{}}"
+        ) from error
+    if filled.count("\0") != 1:
+        raise BadInputError(f"prompt {prompt!r} must have {{problem}} in it, once")

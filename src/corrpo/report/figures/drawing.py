@@ -1,0 +1,73 @@
+"""A finished figure with the numbers it shows: SVG for a page; SVG, PDF or PNG for a paper; a table."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from corrpo.errors import BadInputError
+from corrpo.report.figures.style import figure_style, svg_of
+from corrpo.report.text import visible
+from corrpo.store import whole_file, write_parquet, write_text
+
+FORMATS = ("svg", "pdf", "png")
+PNG_DPI = 300
+
+
+def numbers_table(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    """Rows of text, whole numbers and floats as a table; text is made visible, a float may be missing."""
+    shown = [{k: visible(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
+    floats = ("value", "low", "high", "x", "rho", "rho_low", "rho_high")
+    floats += ("accuracy", "accuracy_low", "accuracy_high")
+    table = pl.DataFrame(shown, infer_schema_length=None)
+    return table.with_columns(pl.col(name).cast(pl.Float64) for name in floats if name in table.columns)
+
+
+class Drawing:
+    """A figure, drawn when it is asked for; the same numbers give the same bytes.
+
+    Attributes:
+        name: of the figure and of its files.
+        data: a row for each number that is plotted, with the file or folder that it comes from.
+    """
+
+    def __init__(self, name: str, figure: Figure, data: pl.DataFrame):
+        self.name = name
+        self.data = data
+        self._figure = figure
+        self._svg: str | None = None
+
+    def svg(self) -> str:
+        """The SVG document: text as text, ids that begin with the name."""
+        if self._svg is None:
+            with figure_style(self.name):
+                self._svg = svg_of(self._figure, self.name)
+        return self._svg
+
+    def write(self, path: Path) -> None:
+        """Write the figure (.svg, .pdf, .png at 300 dpi) or its numbers (.parquet), by the suffix.
+
+        Raises:
+            BadInputError: another suffix.
+            OutputFolderError: the file cannot be written.
+        """
+        if path.suffix == ".parquet":
+            write_parquet(path, self.data)
+        elif path.suffix == ".svg":
+            write_text(path, self.svg())
+        elif path.suffix in (".pdf", ".png"):
+            content = self._rendered(path.suffix[1:])
+            with whole_file(path) as temporary:
+                temporary.write_bytes(content)
+        else:
+            raise BadInputError(f"{path}: expected a name that ends in .{', .'.join(FORMATS)} or .parquet")
+
+    def _rendered(self, kind: str) -> bytes:
+        buffer = io.BytesIO()
+        nothing = {"CreationDate": None} if kind == "pdf" else {"Software": None}
+        with figure_style(self.name):
+            self._figure.savefig(buffer, format=kind, dpi=PNG_DPI, facecolor="white", metadata=nothing)
+        return buffer.getvalue()
