@@ -8,6 +8,7 @@ import accuracy
 import agreement
 import rl
 import speed
+import view
 
 
 def main() -> None:
@@ -17,6 +18,7 @@ def main() -> None:
     accuracy.main()
     agreement.main()
     rl.main()
+    view.main()
 
 
 if __name__ == "__main__":

@@ -125,7 +125,8 @@ def test_the_table_and_the_paths_are_printed(run, samples, tmp_path, capsys):
     assert f"{rho.value:.2f}" in lines[3]
     assert f"[{rho.low:.2f}, {rho.high:.2f}]" in lines[3]
     assert "rests on 3 samples" in printed.out
-    assert lines[-2:] == [str(output / "track.json"), str(output / "trajectory.parquet")]
+    written = ["track.json", "trajectory.parquet", "report.html", "figures/figure3.svg"]
+    assert [str(output / name) for name in written] == lines[-5:-1]
 
 
 def test_a_checkpoint_that_fails_is_named_at_the_end(run, samples, tmp_path, capsys):

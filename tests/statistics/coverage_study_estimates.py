@@ -1,43 +1,60 @@
-"""Coverage of the intervals of accuracies: prints the table in the docstring of corrpo.statistics.estimates.
+"""How often the 95 % intervals of accuracies hold the truth: the study behind `corrpo.statistics.estimates`.
 
-python tests/statistics/coverage_study_estimates.py
+    python tests/statistics/coverage_study_estimates.py [simulations]
 
 Each problem has a chance of being solved, drawn from a Beta distribution; the truth is the mean over all such
 problems. Easy: Beta(8, 2); hard: Beta(0.3, 6), mostly never solved; split: Beta(0.3, 0.3), mostly all or
-nothing.
+nothing. In the vote, wrong generations give one of `WRONG` answers at random.
 """
 
+import sys
+
 import numpy as np
-from scipy.special import betaln
 
 from corrpo.statistics.estimates import estimate_mean, pass_at_k
 
 CHANCES = {"easy": (8, 2), "hard": (0.3, 6), "split": (0.3, 0.3)}
-SIMULATIONS = 2000
+MEASURES = ((1, "pass@1"), (4, "pass@1"), (16, "pass@1"), (16, "pass@4"), (16, "pass@16"), (16, "majority"))
+WRONG = 4
+MANY = 400_000
+"""Problems that the truth is the mean over."""
 
 
-def coverage(a: float, b: float, problems: int, n: int, k: int, simulations: int, seed: int = 0) -> float:
-    """The share of simulations whose 95 % interval holds the expected pass@k over problems."""
+def values(rng, chances, n, measure):
+    """The measure of each problem, float [problems], from n generations at its chance, float [problems]."""
+    counts = rng.binomial(n, chances)
+    if measure != "majority":
+        k = int(measure.removeprefix("pass@"))
+        return np.array([pass_at_k(n, c, k) for c in range(n + 1)])[counts]
+    wrong = rng.multinomial(n - counts, [1 / WRONG] * WRONG)
+    most = np.maximum(counts, wrong.max(axis=1))
+    return (counts == most) / ((counts == most) + (wrong == most[:, None]).sum(axis=1))
+
+
+def coverage(chances, problems, n, measure, simulations, seed=0):
+    """The part of simulations whose 95 % interval holds the mean over all problems of this kind."""
     rng = np.random.default_rng(seed)
-    truth = 1 - np.exp(betaln(a, b + k) - betaln(a, b))  # E[1 - (1 - p)^k]
-    of_count = np.array([pass_at_k(n, c, k) for c in range(n + 1)])
+    truth = values(rng, rng.beta(*CHANCES[chances], MANY), n, measure).mean()
     inside = 0
     for _ in range(simulations):
-        counts = rng.binomial(n, rng.beta(a, b, problems))
-        found = estimate_mean(of_count[counts], n * problems)
+        drawn = values(rng, rng.beta(*CHANCES[chances], problems), n, measure)
+        found = estimate_mean(drawn.tolist(), n * problems)
         inside += found.low <= truth <= found.high
     return inside / simulations
 
 
-def main() -> None:
+def main(simulations=2000):
     """Print the table."""
-    columns = [(1, 1), (4, 1), (16, 1), (16, 4), (16, 16)]
-    print(f"{'':<22}" + "".join(f"n={n}, pass@{k}".rjust(15) for n, k in columns))
-    for name, (a, b) in CHANCES.items():
+    print(" " * 18 + "".join(f"{f'n={n}':>10}" for n, _ in MEASURES))
+    print(" " * 18 + "".join(f"{measure:>10}" for _, measure in MEASURES))
+    for chances in CHANCES:
         for problems in (30, 100, 500):
-            cells = [coverage(a, b, problems, n, k, SIMULATIONS) for n, k in columns]
-            print(f"{name:<8}{problems:>4} problems " + "".join(f"{100 * c:.1f}".rjust(15) for c in cells))
+            cells = [coverage(chances, problems, n, measure, simulations) for n, measure in MEASURES]
+            print(
+                f"{chances:<8}{problems:>3} problems" + "".join(f"{100 * c:>10.1f}" for c in cells),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
-    main()
+    main(*(int(argument) for argument in sys.argv[1:]))

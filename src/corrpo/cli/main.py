@@ -18,6 +18,7 @@ VERBS = {
     "track": ("Track", "measure every checkpoint of a training: rho over steps"),
     "evaluate": ("Evaluate", "evaluate models or checkpoints on reasoning benchmarks, with intervals"),
     "report": ("Report", "any set of results as one page, with figures 1 to 5 as files for a paper"),
+    "view": ("View", "read responses token by token on a local page"),
     "train": ("main", "train by SFT, GRPO, CorR-PO or RLOO, from a recipe"),
     "lab build": ("LabBuild", "train the lab's tiny models again from a seed"),
 }

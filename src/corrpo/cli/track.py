@@ -23,9 +23,9 @@ class Track(MeasureOptions):
 
     corrpo track sft=out/sft grpo=out/grpo --start Qwen/Qwen2.5-7B --samples prompts.jsonl --output out/track
 
-    Writes a fingerprint folder for each checkpoint, OUTPUT/sft/step-000200 and so on, OUTPUT/track.json and
-    OUTPUT/trajectory.parquet. Ctrl-C keeps what is done; the same command goes on from there, and measures
-    the checkpoints that a running job has written since.
+    Writes a fingerprint folder for each checkpoint, OUTPUT/sft/step-000200 and so on, OUTPUT/track.json,
+    OUTPUT/trajectory.parquet, and OUTPUT/report.html with the figure. Ctrl-C keeps what is done; the same
+    command goes on from there, and measures the checkpoints that a running job has written since.
     """
 
     words: Annotated[Positional[tuple[str, ...]], arg(metavar="[STAGE[:STEP]=]SOURCE ...")]
@@ -57,7 +57,9 @@ def run(options: Track) -> None:
     from rich.console import Console
 
     from corrpo.dynamics.track import TABLE, Loading, track
-    from corrpo.dynamics.trajectory import TRACK
+    from corrpo.dynamics.trajectory import TRACK, Trajectory
+    from corrpo.report import write_report
+    from corrpo.report.collection import Collection
     from corrpo.report.notes import few_samples
 
     tracked = track(
@@ -76,8 +78,9 @@ def run(options: Track) -> None:
     console.print(_table(tracked.trajectory))
     if warning := few_samples(tracked.trajectory.points[-1].spearman):
         console.print(warning, highlight=False)
-    # The figure and the page of the trajectory are written here.
-    for path in (options.output / TRACK, options.output / TABLE):
+    found = Trajectory.load(options.output, label=options.output.resolve().name)
+    written = write_report(Collection(trajectories=(found,)), options.output, formats=("svg",))
+    for path in (options.output / TRACK, options.output / TABLE, *written):
         print(path)
     if tracked.failed:
         total = len(tracked.failed) + len(tracked.trajectory.points)

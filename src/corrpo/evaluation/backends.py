@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from corrpo.dynamics.checkpoints import Checkpoint
 from corrpo.dynamics.jobs import Loading
@@ -13,6 +13,7 @@ from corrpo.measurement.pipeline import threads_for
 from corrpo.models import describe_model, load_model
 
 
+@runtime_checkable
 class Backend(Protocol):
     """A model that answers batches of prompts."""
 

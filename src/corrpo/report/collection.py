@@ -48,10 +48,10 @@ class Collection:
         unfinished: folders of runs that have not come to their end; they are left out.
     """
 
-    fingerprints: tuple[Labelled, ...]
-    trajectories: tuple[Trajectory, ...]
-    evaluated: tuple[EvaluatedRun, ...]
-    unfinished: tuple[Path, ...]
+    fingerprints: tuple[Labelled, ...] = ()
+    trajectories: tuple[Trajectory, ...] = ()
+    evaluated: tuple[EvaluatedRun, ...] = ()
+    unfinished: tuple[Path, ...] = ()
 
 
 def collect(words: Sequence[str]) -> Collection:

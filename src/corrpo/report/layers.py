@@ -1,6 +1,8 @@
 """Spearman's rho of entropy with the gradient norm of each layer and projection by itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -67,7 +69,7 @@ def layer_table(fingerprint: Fingerprint) -> LayerTable | None:
         names = [str(i) for i in range(norms.shape[2])]
     rows = [
         (layer, [_cell(entropy, norms[:, i, j]) for j in range(norms.shape[2])])
-        for i, layer in enumerate(_layer_numbers(fingerprint, norms.shape[1]))
+        for i, layer in enumerate(layer_numbers(fingerprint.settings, fingerprint.model, norms.shape[1]))
     ]
     return LayerTable(names, rows)
 
@@ -79,11 +81,12 @@ def norms_array(column: pl.Series) -> NDArray[np.float64]:
     return column.explode().explode().to_numpy().astype(np.float64).reshape(shape)
 
 
-def _layer_numbers(fingerprint: Fingerprint, n_layers: int) -> list[int]:
-    layers, count = fingerprint.settings.get("layers"), fingerprint.model.get("attention_layers")
+def layer_numbers(settings: Mapping[str, Any], model: Mapping[str, Any], n_layers: int) -> list[int]:
+    """The number of each measured layer in the model, from its settings and its number of layers."""
+    layers, count = settings.get("layers"), model.get("attention_layers")
     if layers is not None and len(layers) == n_layers:
         return [int(layer) % count if isinstance(count, int) and count else int(layer) for layer in layers]
-    if fingerprint.settings.get("estimator") == "last" and n_layers == 1 and isinstance(count, int):
+    if settings.get("estimator") == "last" and n_layers == 1 and isinstance(count, int):
         return [count - 1]
     return list(range(n_layers))
 

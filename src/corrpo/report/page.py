@@ -22,6 +22,7 @@ from corrpo.report.html import comparison_context
 from corrpo.report.plates import comparison_figures
 from corrpo.report.render import render
 from corrpo.report.run_plates import (
+    continuations,
     dynamics_plate,
     performance_plates,
     runs_from_one_start,
@@ -174,13 +175,15 @@ class _Page:
                 f"{with_interval(change.last.spearman)}, a change of {with_interval(change.difference)}."
                 for change in of_run
             ]
+        continued = continuations(trajectories)
+        whole = [each for each in trajectories if each.label not in continued]
         drawing = dynamics_plate(
-            trajectories, axis=self.axis, published=self.published, value_label=self._rho_label(trajectories)
+            whole, axis=self.axis, published=self.published, value_label=self._rho_label(trajectories)
         )
         caption = (
-            "Spearman ρ of token entropy and gradient strength at each checkpoint, on the same prompts. "
-            "Bars and "
-            "bands are intervals that resample whole samples; a cross at the foot is a ρ that does not exist."
+            "Spearman ρ of token entropy and gradient strength at each checkpoint, on the same prompts. Bars "
+            "and bands are intervals that resample whole samples; a cross is a ρ that does not exist."
+            f"{' Runs that go on from a checkpoint of another one are in figure 5.' if continued else ''}"
         )
         return {
             "trajectories": trajectories,
@@ -220,8 +223,7 @@ class _Page:
         drawn = performance_plates(performances, rho_label="Spearman ρ of entropy and strength")
         caption = (
             "Accuracy against ρ at the checkpoints of a run, joined in the order of training; darker is "
-            "later. "
-            "Bars are intervals: over samples for ρ, over problems for accuracy."
+            "later. Bars are intervals: over samples for ρ, over problems for accuracy."
         )
         return {
             "performances": performances,

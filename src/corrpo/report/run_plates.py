@@ -202,13 +202,31 @@ def _accuracy_of(run: EvaluatedRun | None, suite: str | None, measure: str) -> t
     return accuracy_parts(found, measure, str(run.folder)) if run and found else ()
 
 
+def continuations(trajectories: Sequence[Trajectory]) -> set[str]:
+    """Labels of the runs that go on from a later checkpoint of another: CorR-PO from the end of an SFT."""
+    later = {
+        (family_of(each.label), point.model_digest)
+        for each in trajectories
+        for point in each.points
+        if point.checkpoint.at
+    }
+    starts = {each.label: _start_of(each) for each in trajectories}
+    return {
+        label
+        for label, start in starts.items()
+        if start is not None and (family_of(label), start.model_digest) in later
+    }
+
+
 def runs_from_one_start(trajectories: Sequence[Trajectory]) -> list[list[Trajectory]]:
     """Groups of runs that can be set side by side: in each family, two or more from the same weights.
 
-    The n-th groups of all families go together, so that the same comparison stands in one figure.
+    The n-th groups of all families go together, so that the same comparison stands in one figure; runs that
+    go on from another one come first.
     """
+    continued = continuations(trajectories)
     by_start: dict[tuple[str, str], list[Trajectory]] = {}
-    for each in trajectories:
+    for each in sorted(trajectories, key=lambda each: each.label not in continued):
         first = _start_of(each)
         if first is not None:
             by_start.setdefault((family_of(each.label), first.model_digest), []).append(each)

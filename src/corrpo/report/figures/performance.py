@@ -57,7 +57,7 @@ def performance_figure(
         for place, panel in zip(grid.flat, panels, strict=False):
             rows += _draw(place, panel)
         figure.supxlabel(rho_label, fontsize=7.5)
-        figure.supylabel(accuracy_label, fontsize=7.5)
+        figure.supylabel(label(accuracy_label, 60), fontsize=7.5)
         return Drawing(name, figure, numbers_table(rows))
 
 
@@ -89,9 +89,12 @@ def _draw(axes: Axes, panel: PerformancePanel) -> list[dict]:
             fontsize=6.5,
             color=MUTED,
         )
-    axes.set_title(label(panel.title, 40), fontweight="bold", pad=4 + 9 * len(panel.note.splitlines()))
+    axes.set_title(
+        label(panel.title, 40), fontweight="bold", pad=4 + 9 * panel.note.count("\n") + 9 * bool(panel.note)
+    )
+    note = "\n".join(map(visible, panel.note.splitlines()))
     axes.annotate(
-        panel.note, (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points", fontsize=6.5
+        note, (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points", fontsize=6.5
     )
     axes.axvline(0, color=INK, linewidth=0.5, zorder=0)
     axes.grid(color=RULE, linewidth=0.4, alpha=0.6)

@@ -14,7 +14,7 @@ from corrpo.report.figures.dynamics import (
     signed_axis,
 )
 from corrpo.report.figures.lines import Axis, Line
-from corrpo.report.figures.style import figure_style
+from corrpo.report.figures.style import figure_style, label
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def runs_figure(
         grid[0, 0].set_ylabel(rho_label)
         signed_axis(grid[0, 0])
         if both:
-            grid[1, 0].set_ylabel(accuracy_label)
+            grid[1, 0].set_ylabel(label(accuracy_label, 60))
             grid[1, 0].set_ylim(bottom=0)
         add_legend(figure, looks)
         return Drawing(name, figure, numbers_table(rows))

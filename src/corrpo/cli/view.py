@@ -1,0 +1,66 @@
+"""`corrpo view DIR`: read responses token by token on a local page."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from corrpo.viewer.data import ViewedFingerprint
+
+
+@dataclass(frozen=True)
+class View:
+    """Read responses token by token, on a page that only this machine can open.
+
+    corrpo view out/qwen
+
+    Prints the address and opens the browser. Colour by entropy, strength or their disagreement; click a token
+    for its probability, rank and layer x projection map; j and k jump between tokens of high entropy and low
+    gradient. Ctrl-C ends it.
+    """
+
+    folder: Positional[Path]
+    """A folder that corrpo measure wrote, or one with such folders below, as corrpo track writes."""
+    port: int = 0
+    """Of 127.0.0.1; 0 takes any free one. An SSH tunnel must have the same port at both ends."""
+    check: Literal["exact", "math", "none"] = "exact"
+    """How a response is found right or wrong, where its sample has an answer: exact compares the last
+    <answer>...</answer>, or else the last \\boxed{...}, as text or decimal number; math asks math-verify,
+    and where that fails the response is neither; none leaves it."""
+    browser: bool = True
+    """Open the page in the browser."""
+
+
+def run(options: View) -> None:
+    """Read every fingerprint, print the address, and serve until Ctrl-C.
+
+    Raises:
+        BadInputError: a folder without fingerprints, results that cannot be read, or a port that is taken.
+    """
+    import webbrowser
+
+    from corrpo.viewer.data import viewed
+    from corrpo.viewer.server import HOST, listening, serve
+
+    fingerprints = viewed(options.folder, options.check)
+    with listening(options.port) as opened, suppress(KeyboardInterrupt):
+        _prepare(fingerprints)
+        address = f"http://{HOST}:{opened.getsockname()[1]}/"
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        if options.browser:
+            webbrowser.open(address)
+        serve(fingerprints, opened)
+
+
+def _prepare(fingerprints: "list[ViewedFingerprint]") -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading", total=len(fingerprints))
+        for number, each in enumerate(fingerprints):
+            for share in each.prepare():
+                progress.update(task, completed=number + share)

@@ -1,0 +1,1 @@
+"""The token viewer: a local page to read responses token by token."""

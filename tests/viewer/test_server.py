@@ -1,0 +1,64 @@
+"""The viewer's server answers this machine alone, and only what it has."""
+
+import socket
+
+import pytest
+from starlette.testclient import TestClient
+
+from corrpo.errors import BadInputError
+from corrpo.viewer.data import viewed
+from corrpo.viewer.server import application, listening
+from viewer.results import HOSTILE, made
+
+
+@pytest.fixture
+def client(tmp_path):
+    made(3, 24, texts=HOSTILE).save(tmp_path / "run")
+    return TestClient(application(viewed(tmp_path, "exact")), base_url="http://127.0.0.1:8000")
+
+
+def test_the_page_and_its_two_files_come_with_a_strict_policy(client):
+    for path in ("/", "/view.js", "/view.css"):
+        reply = client.get(path)
+        assert reply.status_code == 200
+        assert "default-src 'none'" in reply.headers["content-security-policy"]
+        assert "unsafe" not in reply.headers["content-security-policy"]
+        assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_results_samples_and_tokens_go_by_number(client):
+    assert client.get("/api").json() == ["run"]
+    assert len(client.get("/api/0").json()["samples"]) == 3
+    assert len(client.get("/api/0/2").json()["token"]) == 24
+    assert client.get("/api/0/2/1").json()["layers"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/1", "/api/0/3", "/api/0/0/24", "/api/-1", "/api/0/x", "/api/0/..%2f..", "/etc/passwd", "/../x"],
+)
+def test_what_is_not_there_is_not_found(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_other_hosts_and_methods_are_refused(client):
+    assert client.get("/api", headers={"host": "evil.example"}).status_code == 400
+    assert client.get("/api", headers={"host": "localhost:8000"}).status_code == 200
+    assert client.post("/api").status_code == 405
+
+
+def test_a_result_that_breaks_while_it_is_read_is_told(client, tmp_path):
+    (tmp_path / "run" / "tokens.parquet").write_bytes(b"")
+    reply = client.get("/api/0")
+    assert reply.status_code == 500
+    assert "cannot read" in reply.json()["error"]
+
+
+def test_a_port_that_is_taken_is_told():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(BadInputError, match="cannot be used"):
+            listening(taken.getsockname()[1])
+    with pytest.raises(BadInputError, match="port 99999"):
+        listening(99999)
