@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo test lint bench docs gallery clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,5 +36,11 @@ lint: $(STAMP)  ## ruff and pyright
 bench: $(STAMP)  ## the benchmarks; every speed is a ratio of two times of one run
 	PYTHONPATH=tests OMP_NUM_THREADS=$$(nproc) $(BIN)/python benchmarks/run.py
 
+docs: $(STAMP)  ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+gallery: $(STAMP)  ## figures 1 to 5 on the lab from its base models on, in gallery/ (under half an hour)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/lab/figures.sh gallery
+
 clean:  ## remove the .venv, caches and the demo's output
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis demo
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis demo gallery site

@@ -8,8 +8,8 @@
 #   bash recipes/lab/figures.sh OUT        (corrpo on the PATH; make gallery does it with the .venv)
 #
 # Cost: two CPU cores for less than half an hour, 200 MB of disk, nothing downloaded. A run that was stopped
-# goes on when the same command is given again. One seed each: enough to show every picture, too little to judge
-# the method.
+# goes on when the same command is given again. One seed each: enough to show every picture, too little to
+# judge the method.
 set -euo pipefail
 
 out=${1:?give a folder for the results: bash recipes/lab/figures.sh OUT}
@@ -19,7 +19,8 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TEL
 train() { # FAMILY/RUN STAGE RECIPE MODEL, and flags over the recipe
     local folder=$out/train/$1
     [ -d "$folder/final" ] && return
-    corrpo train "$2" --config "$here/$3" --model "$4" --output_dir "$folder" --resume --eval_strategy no "${@:5}"
+    corrpo train "$2" --config "$here/$3" --model "$4" --output_dir "$folder" --resume \
+        --eval_strategy no "${@:5}"
 }
 
 family() {
@@ -31,15 +32,13 @@ family() {
     train "$1/pure-grpo" grpo pure-grpo.yaml "lab:$1/base" --max_steps 60 --save_steps 10 --logging_steps 10
     for kind in base safety reasoning; do
         for samples in base safety reasoning; do
-            template=chat
-            [ "$samples" = base ] && template=plain
             corrpo measure "lab:$1/$kind" --samples "lab:$samples" --output "$out/models/$1/$kind/$samples" \
-                --template "$template" --max-new-tokens 120 --max-tokens 40 --batch-size 64
+                --template plain --max-new-tokens 120 --max-tokens 40 --batch-size 64
         done
     done
 }
 
-run() { # FAMILY/RUN START WORD...: rho on the reasoning samples and accuracy on held-out sums, at every checkpoint
+run() { # FAMILY/RUN START WORD...: rho and accuracy at every checkpoint
     corrpo track "${@:3}" --start "$2" --samples lab:reasoning --output "$out/track/$1" \
         --max-new-tokens 120 --max-tokens 40 --batch-size 64
     corrpo evaluate "${@:3}" --start "$2" --suite lab:sums --problems 200 --n 2 --output "$out/evaluated/$1" \

@@ -14,7 +14,7 @@ from viewer.results import HOSTILE, made
 @pytest.fixture
 def client(tmp_path):
     made(3, 24, texts=HOSTILE).save(tmp_path / "run")
-    return TestClient(application(viewed(tmp_path, "exact")), base_url="http://127.0.0.1:8000")
+    return TestClient(application(viewed(tmp_path, "exact"), 8000), base_url="http://127.0.0.1:8000")
 
 
 def test_the_page_and_its_two_files_come_with_a_strict_policy(client):
@@ -41,10 +41,25 @@ def test_what_is_not_there_is_not_found(client, path):
     assert client.get(path).status_code == 404
 
 
-def test_other_hosts_and_methods_are_refused(client):
-    assert client.get("/api", headers={"host": "evil.example"}).status_code == 400
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8000", "127.0.0.1", "127.0.0.1:8001", "localhost.evil.example:8000", ""],
+)
+def test_other_hosts_are_refused(client, host):
+    reply = client.get("/api", headers={"host": host})
+    assert reply.status_code == 400
+    assert "run" not in reply.text
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+
+
+def test_localhost_is_this_machine_too(client):
     assert client.get("/api", headers={"host": "localhost:8000"}).status_code == 200
-    assert client.post("/api").status_code == 405
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
+def test_nothing_but_get_is_answered(client, method):
+    reply = client.request(method, "/api")
+    assert (reply.status_code, reply.headers["allow"]) == (405, "GET")
 
 
 def test_a_result_that_breaks_while_it_is_read_is_told(client, tmp_path):
@@ -58,7 +73,16 @@ def test_a_port_that_is_taken_is_told():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(BadInputError, match="cannot be used"):
+        with pytest.raises(BadInputError, match="cannot be used .*give another"):
             listening(taken.getsockname()[1])
-    with pytest.raises(BadInputError, match="port 99999"):
-        listening(99999)
+    for port in (99999, -1):
+        with pytest.raises(BadInputError, match=f"port {port}"):
+            listening(port)
+
+
+def test_the_socket_is_of_this_machine_and_listens_at_once():
+    with listening(0) as opened:
+        host, port = opened.getsockname()
+        assert host == "127.0.0.1"
+        with socket.create_connection((host, port), timeout=5) as connected:
+            assert connected.getpeername() == (host, port)

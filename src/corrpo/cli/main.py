@@ -43,6 +43,12 @@ A first measurement
 Training
   corrpo train corrpo --config recipes/lab/corrpo.yaml     (corrpo train --help tells the stages)
 
+Over training, and beside accuracy
+  corrpo track sft=out/sft grpo=out/grpo --samples prompts.jsonl --output out/track/mine/r1
+  corrpo evaluate sft=out/sft grpo=out/grpo --suite math500 aime24 --output out/evaluated/mine/r1
+  corrpo report out/track out/evaluated --output out/report
+  corrpo view out/track/mine/r1
+
 What is reported
   rho, the Spearman correlation over tokens of entropy (bits) and gradient strength (mean nuclear norm of the
   gradients of the written token's logit with respect to the Q, K, V and O projections); its interval, which

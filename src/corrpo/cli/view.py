@@ -40,13 +40,18 @@ def run(options: View) -> None:
     Raises:
         BadInputError: a folder without fingerprints, results that cannot be read, or a port that is taken.
     """
+    with suppress(KeyboardInterrupt):
+        _view(options)
+
+
+def _view(options: View) -> None:
     import webbrowser
 
     from corrpo.viewer.data import viewed
     from corrpo.viewer.server import HOST, listening, serve
 
     fingerprints = viewed(options.folder, options.check)
-    with listening(options.port) as opened, suppress(KeyboardInterrupt):
+    with listening(options.port) as opened:
         _prepare(fingerprints)
         address = f"http://{HOST}:{opened.getsockname()[1]}/"
         print(f"{address}  (Ctrl-C ends it)", flush=True)

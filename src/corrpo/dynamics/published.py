@@ -50,8 +50,8 @@ class PublishedModelType:
 def published_curves() -> list[PublishedCurve]:
     """Every published curve over training, in the order of the data.
 
-    >>> [curve.figure for curve in published_curves() if curve.model == "qwen"]
-    ['sft', 'rl_zero', 'sft_then_rl']
+    >>> *(curve.figure for curve in published_curves() if curve.model == "qwen"),
+    ('sft', 'rl_zero', 'sft_then_rl')
     """
     rows = _rows().filter(pl.col("figure") != _MODEL_TYPES)
     curves = []

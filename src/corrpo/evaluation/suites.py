@@ -169,9 +169,8 @@ def load_suite(name: str, *, data: Path | None = None, problems: int | None = No
         name: a benchmark of `HUB`, rg:TASK, lab:sums, or the path of a JSONL file.
         data: a local copy of a benchmark, JSONL; nothing is fetched then.
         problems: the first so many alone; for rg:TASK, how many to make (100 if not given).
-        seed: of the problems of rg:TASK. That they are not those of a training is for you to see to: item i
-        of
-            reasoning-gym comes from seed + i.
+        seed: of the problems of rg:TASK; item i of reasoning-gym comes from seed + i, so see to it that these
+            are not problems that were trained on.
 
     Raises:
         BadInputError: an unknown suite, data that cannot be fetched or read, a row without problem or answer.

@@ -59,8 +59,7 @@ def collect(words: Sequence[str]) -> Collection:
 
     Args:
         words: DIR or LABEL=DIR each. Under a label, a folder found deeper is LABEL/ITS/PATH; without one it
-        is
-            called by its last two names. The folder of a sample set is not part of a label.
+            is called by its last two names. The folder of a sample set is not part of a label.
 
     Raises:
         BadInputError: no folder, one that does not exist or holds no results, or two results of a kind under

@@ -160,7 +160,7 @@ PERFORMANCE_NOTES = (
     "does: a strong rank correlation of accuracy with rho is what any two trends give. The figure with the "
     "step held constant is the one to look at, and it too is association in a single run.",
     "The interval of a rank correlation carries how precisely rho and accuracy were measured at these "
-    "checkpoints. It does not tell what another seed would give. Errors of measurement pull rank correlations "
+    "checkpoints. It does not tell what another seed would give. Errors of measurement pull such values "
     "towards 0; the interval therefore reaches to what they would be without error (its coverage is in "
     "statistics/association.py).",
 )

@@ -84,7 +84,7 @@ class FingerprintCallback(TrainerCallback):
         UnsupportedModelError: the estimator does not fit the model.
         OutputFolderError: `output` cannot be made, or holds steps measured with other samples or options.
             All of these when the callback is made, before any training; but under DeepSpeed ZeRO-3, whose
-        weights can be gathered only when training begins, the estimator is tried then.
+            weights can be gathered only when training begins, the estimator is tried then.
     """
 
     def __init__(

@@ -27,7 +27,9 @@ def numbers_table(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
 
 
 class Drawing:
-    """A figure, drawn when it is asked for; the same numbers give the same bytes.
+    """A figure, drawn when it is asked for; the same numbers give the same bytes, in whatever order.
+
+    The places of its parts are settled here, once, so that all formats have the same.
 
     Attributes:
         name: of the figure and of its files.
@@ -39,6 +41,10 @@ class Drawing:
         self.data = data
         self._figure = figure
         self._svg: str | None = None
+        with figure_style(name):
+            figure.set_dpi(PNG_DPI)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
 
     def svg(self) -> str:
         """The SVG document: text as text, ids that begin with the name."""

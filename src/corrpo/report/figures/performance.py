@@ -50,7 +50,7 @@ def performance_figure(
     count = -(-len(panels) // columns)
     rows: list[dict] = []
     with figure_style(name):
-        figure = Figure(figsize=(3.3 * columns + 0.5, 2.9 * count), layout="constrained")
+        figure = Figure(figsize=(3.4 * columns, 2.9 * count), layout="constrained")
         grid = figure.subplots(count, columns, squeeze=False)
         for place in grid.flat[len(panels) :]:
             place.set_axis_off()
@@ -68,42 +68,64 @@ def _shades() -> Colormap:
 
 def _draw(axes: Axes, panel: PerformancePanel) -> list[dict]:
     points = list(zip(panel.steps, panel.rho, panel.accuracy, strict=True))
-    shown = [(s, r, a) for s, r, a in points if r.value is not None and a.value is not None]
+    shown = [
+        (step, rho, rho.value, accuracy, accuracy.value)
+        for step, rho, accuracy in points
+        if rho.value is not None and accuracy.value is not None
+    ]
     shades, last = _shades(), max(panel.steps, default=1) or 1
-    axes.plot([r.value or 0 for _, r, _ in shown], [a.value or 0 for _, _, a in shown], color=RULE, lw=0.8)
-    for step, rho, accuracy in shown:
+    axes.plot([x for _, _, x, _, _ in shown], [y for *_, y in shown], color=RULE, lw=0.8)
+    for step, rho, x, accuracy, y in shown:
         colour = shades(step / last)
         bars: dict[str, Any] = {"color": colour, "linewidth": 0.6, "alpha": 0.6, "zorder": 2}
-        x, y = rho.value or 0.0, accuracy.value or 0.0
         if rho.low is not None and rho.high is not None:
             axes.hlines(y, rho.low, rho.high, **bars)
         if accuracy.low is not None and accuracy.high is not None:
             axes.vlines(x, accuracy.low, accuracy.high, **bars)
         axes.plot(x, y, "o", color=colour, markersize=4.2, zorder=3)
-    for step, rho, accuracy in {shown[0][0]: shown[0], shown[-1][0]: shown[-1]}.values() if shown else ():
+    for step, _, x, _, y in {each[0]: each for each in (*shown[:1], *shown[-1:])}.values():
         axes.annotate(
             f"step {step:,}",
-            (rho.value or 0.0, accuracy.value or 0.0),
+            (x, y),
             xytext=(4, 4),
             textcoords="offset points",
             fontsize=6.5,
             color=MUTED,
+            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5},
+            zorder=5,
         )
-    axes.set_title(
-        label(panel.title, 40), fontweight="bold", pad=4 + 9 * panel.note.count("\n") + 9 * bool(panel.note)
-    )
-    note = "\n".join(map(visible, panel.note.splitlines()))
+    _frame(axes, panel, missing=len(points) - len(shown))
+    return _rows(panel)
+
+
+def _frame(axes: Axes, panel: PerformancePanel, *, missing: int) -> None:
+    """Title, note and axes of a panel of which `missing` checkpoints are not drawn."""
+    note = [visible(text) for text in panel.note.splitlines()]
+    if missing:
+        note.append(f"no value at {missing} of {len(panel.steps)} checkpoints")
+    axes.set_title(label(panel.title, 40), fontweight="bold", pad=4 + 9 * len(note))
     axes.annotate(
-        note, (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points", fontsize=6.5
+        "\n".join(note),
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 3),
+        textcoords="offset points",
+        fontsize=6.5,
     )
     axes.axvline(0, color=INK, linewidth=0.5, zorder=0)
     axes.grid(color=RULE, linewidth=0.4, alpha=0.6)
     axes.set_axisbelow(True)
+    axes.margins(x=0.09)
+    if missing == len(panel.steps):
+        axes.set(xticks=[], yticks=[])
     for each in (axes.xaxis, axes.yaxis):
         each.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}".replace("-", "−")))
+
+
+def _rows(panel: PerformancePanel) -> list[dict]:
     return [
         {
-            "panel": visible(panel.title),
+            "panel": panel.title,
             "step": step,
             "rho": rho.value,
             "rho_low": rho.low,
@@ -111,8 +133,8 @@ def _draw(axes: Axes, panel: PerformancePanel) -> list[dict]:
             "accuracy": accuracy.value,
             "accuracy_low": accuracy.low,
             "accuracy_high": accuracy.high,
-            "rho_source": visible(rho.source),
-            "accuracy_source": visible(accuracy.source),
+            "rho_source": rho.source,
+            "accuracy_source": accuracy.source,
         }
-        for step, rho, accuracy in points
+        for step, rho, accuracy in zip(panel.steps, panel.rho, panel.accuracy, strict=True)
     ]

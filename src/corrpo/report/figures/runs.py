@@ -7,13 +7,14 @@ from matplotlib.figure import Figure
 
 from corrpo.report.figures.drawing import Drawing, numbers_table
 from corrpo.report.figures.dynamics import (
+    WIDE,
     RunsPanel,
     add_legend,
     draw_panel,
     line_looks,
     signed_axis,
 )
-from corrpo.report.figures.lines import Axis, Line
+from corrpo.report.figures.lines import Axis, Line, StepAxis
 from corrpo.report.figures.style import figure_style, label
 
 
@@ -47,16 +48,17 @@ def runs_figure(
     both = any(column.accuracy for column in columns)
     rows: list[dict] = []
     with figure_style(name):
-        wide = 3.2 if len(columns) > 1 else 4.4
-        figure = Figure(figsize=(wide * len(columns) + 0.4, 2.2 * (1 + both) + 0.4), layout="constrained")
+        width = 4.6 if len(columns) == 1 else max(WIDE, 1.8 * len(columns))
+        figure = Figure(figsize=(width, 2.2 * (1 + both) + 0.4), layout="constrained")
         grid = figure.subplots(1 + both, len(columns), sharey="row", sharex="col", squeeze=False)
         for number, column in enumerate(columns):
+            places = StepAxis((*column.rho, *column.accuracy), axis)
             panel = RunsPanel(column.title, column.rho)
-            drawn = draw_panel(grid[0, number], panel, axis, looks, bottom=not both)
+            drawn = draw_panel(grid[0, number], panel, places, looks, bottom=not column.accuracy)
             rows += [{"quantity": "rho", **row} for row in drawn]
             if both and column.accuracy:
                 panel = RunsPanel("", column.accuracy)
-                drawn = draw_panel(grid[1, number], panel, axis, looks)
+                drawn = draw_panel(grid[1, number], panel, places, looks, top=False)
                 rows += [{"quantity": "accuracy", **row, "panel": column.title} for row in drawn]
             elif both:
                 grid[1, number].set_axis_off()

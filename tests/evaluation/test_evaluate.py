@@ -1,0 +1,249 @@
+"""Evaluations end to end on the lab: resumed, refused, and by another backend."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from corrpo.cli.main import main
+from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
+from corrpo.evaluation.evaluate import evaluate
+from corrpo.evaluation.options import EvaluateOptions
+from corrpo.evaluation.results import Evaluation, load_evaluations
+from corrpo.evaluation.suites import load_suite
+
+QUICK = EvaluateOptions(n=3, max_new_tokens=60, temperature=1.0, top_p=1.0, batch_size=8)
+MODEL = "r=lab:qwen2/reasoning"
+
+
+def sums(count=5):
+    return [load_suite("lab:sums", problems=count)]
+
+
+def test_every_generation_is_kept_and_the_numbers_follow_from_them(tmp_path):
+    done = evaluate([MODEL, "lab:llama/reasoning"], sums(), output=tmp_path, options=QUICK)
+    assert [each.checkpoint["key"] for each in done.evaluations] == ["r", "reasoning"]
+    table = pl.read_parquet(tmp_path / "evaluations.parquet")
+    for each in load_evaluations(tmp_path):
+        rows = pl.read_parquet(tmp_path / each.checkpoint["key"] / "lab-sums" / "generations.parquet")
+        assert rows.height == 15
+        assert rows["sample"].to_list() == [0, 1, 2] * 5
+        assert each.estimates["pass@1"].value == pytest.approx(rows["correct"].mean())
+        solved = rows.group_by("problem").agg(pl.col("correct").any())["correct"].mean()
+        assert each.estimates["pass@3"].value == pytest.approx(solved)
+        assert each.counts["unfinished"] == (~rows["finished"]).sum()
+        assert rows["n_tokens"].max() <= 60
+        row = table.filter((pl.col("key") == each.checkpoint["key"]) & (pl.col("measure") == "pass@3"))
+        assert row["value"].item() == each.estimates["pass@3"].value
+
+
+def test_a_killed_evaluation_goes_on_and_ends_as_an_undisturbed_one(tmp_path):
+    words = ["evaluate", MODEL, "--suite", "lab:sums", "--problems", "12", "--n", "2", "--batch-size", "3"]
+    words += ["--max-new-tokens", "60", "--temperature", "1", "--output"]
+    command = [sys.executable, "-m", "corrpo.cli.main", *words, str(tmp_path / "killed")]
+    parts = tmp_path / "killed" / "r" / "lab-sums" / "parts"
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while len(list(parts.glob("generations-*"))) < 3 and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("generations-*.parquet")}
+    assert 3 <= len(kept) < 8
+    seen = []
+    real = Evaluation.save
+
+    def save(self, folder):
+        seen.append({path.name: path.stat().st_mtime_ns for path in parts.glob("generations-*.parquet")})
+        real(self, folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Evaluation, "save", save)
+        assert main([*words, str(tmp_path / "killed")]) == 0
+    assert {name: seen[0][name] for name in kept} == kept, "nothing was generated twice"
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    one, other = (Evaluation.load(tmp_path / name / "r" / "lab-sums") for name in ("killed", "whole"))
+    assert one.generations.equals(other.generations)
+    assert one.estimates == other.estimates
+    assert not parts.exists()
+
+
+def test_a_finished_evaluation_is_read_and_its_model_not_loaded(tmp_path, monkeypatch):
+    before = evaluate([MODEL], sums(), output=tmp_path, options=QUICK).evaluations[0]
+    monkeypatch.setattr("corrpo.evaluation.evaluate.open_backend", None)
+    assert evaluate([MODEL], sums(), output=tmp_path, options=QUICK).evaluations[0].counts == before.counts
+    done = evaluate([MODEL], sums(), output=tmp_path, options=EvaluateOptions(**{**vars(QUICK), "n": 2}))
+    assert "n was 3, now 2" in done.failed[0].reason
+
+
+def test_two_processes_cannot_write_to_one_folder(tmp_path):
+    from corrpo.store import locked
+
+    with locked(tmp_path), pytest.raises(OutputFolderError, match="another process is writing"):
+        evaluate([MODEL], sums(), output=tmp_path, options=QUICK)
+
+
+def test_checkpoints_that_are_half_written_are_skipped(tmp_path):
+    from corrpo.lab import checkpoint
+
+    run = tmp_path / "run"
+    (run / "checkpoint-20").mkdir(parents=True)
+    (run / "checkpoint-20" / "config.json").write_text("{")
+    (run / "checkpoint-10").symlink_to(checkpoint("qwen2", "reasoning"))
+    done = evaluate([f"sft={run}"], sums(2), output=tmp_path / "out", options=QUICK)
+    assert [each.checkpoint["step"] for each in done.evaluations] == [10]
+    assert "checkpoint-20" in done.skipped[0].source
+
+
+def test_a_checkpoint_that_fails_does_not_lose_the_others(tmp_path, capsys):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from corrpo.lab import checkpoint
+
+    model = AutoModelForCausalLM.from_pretrained(checkpoint("qwen2", "reasoning"))
+    model.model.norm.weight.data.fill_(float("nan"))
+    model.save_pretrained(tmp_path / "nan")
+    AutoTokenizer.from_pretrained(checkpoint("qwen2", "reasoning")).save_pretrained(tmp_path / "nan")
+    words = [
+        "evaluate",
+        f"bad={tmp_path / 'nan'}",
+        MODEL,
+        "--suite",
+        "lab:sums",
+        "--problems",
+        "2",
+        "--n",
+        "1",
+    ]
+    assert (
+        main([*words, "--max-new-tokens", "20", "--output", str(tmp_path / "out"), "--processes", "1"]) == 1
+    )
+    told = capsys.readouterr()
+    assert "problem 0: the model gives NaN" in told.err
+    assert "pass@1" in told.out
+    assert [each.checkpoint["key"] for each in load_evaluations(tmp_path / "out")] == ["r"]
+
+
+def test_problems_of_reasoning_gym_and_of_a_file_by_the_command(tmp_path, capsys):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps({"problem": "What is 12 + 13?", "answer": "25"}) + "\n")
+    words = [
+        "evaluate",
+        MODEL,
+        "--suite",
+        str(path),
+        "rg:chain_sum",
+        "--problems",
+        "2",
+        "--n",
+        "2",
+        "--k",
+        "1",
+    ]
+    words += ["--prompt", "{problem}", "--max-new-tokens", "40", "--output", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert "mine" in capsys.readouterr().out
+    found = {each.suite["name"]: each for each in load_evaluations(tmp_path / "out")}
+    assert found["mine"].settings["check"] == "math"
+    assert found["rg:chain_sum"].settings["check"] == "reasoning-gym"
+    assert set(found["mine"].estimates) == {"pass@1", "average@2", "majority@2"}
+    assert found["mine"].generations["prompt"][0] == "What is 12 + 13?"
+
+
+def test_a_prompt_that_does_not_fit_is_named(tmp_path, capsys):
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"problem": "7" * 400, "answer": "1", "id": "seven"}) + "\n")
+    assert main(["evaluate", MODEL, "--suite", str(path), "--output", str(tmp_path / "out")]) == 1
+    assert "problem seven: its prompt of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"n": 0}, "n=0"),
+        ({"n": 2, "k": (3,)}, r"k=\[3\]"),
+        ({"prompt": "Solve it."}, r"must have \{problem\}"),
+        ({"prompt": "{problem} in \\boxed{}"}, "cannot be filled in"),
+        ({"temperature": -1.0}, "temperature=-1"),
+        ({"confidence": 1.0}, "confidence=1"),
+    ],
+)
+def test_bad_options_are_told(options, told):
+    with pytest.raises(BadInputError, match=told):
+        EvaluateOptions(**options)
+
+
+def test_k_above_n_of_a_suite_and_a_suite_twice_are_told(tmp_path):
+    with pytest.raises(BadInputError, match="has 1 generations a problem; give --n 8"):
+        evaluate([MODEL], sums(), output=tmp_path, options=EvaluateOptions(k=(8,)))
+    with pytest.raises(BadInputError, match="each once"):
+        evaluate([MODEL], sums() * 2, output=tmp_path)
+
+
+class StandIn:
+    """As much of vLLM's engine as is used."""
+
+    def __init__(self, model, **options):
+        from transformers import AutoTokenizer
+
+        self.options = options
+        self.tokenizer = AutoTokenizer.from_pretrained(model)
+        self.model_config = SimpleNamespace(dtype="torch.bfloat16", max_model_len=256)
+
+    def get_tokenizer(self):
+        return self.tokenizer
+
+    def generate(self, prompts, parameters, use_tqdm):
+        ids = self.tokenizer("<answer>7</answer>", add_special_tokens=False).input_ids
+        written = []
+        for prompt, each in zip(prompts, parameters, strict=True):
+            assert prompt["prompt_token_ids"]
+            assert each.max_tokens <= 60
+            ended = [*ids, self.tokenizer.eos_token_id]
+            output = SimpleNamespace(token_ids=ended, finish_reason="stop")
+            written.append(SimpleNamespace(outputs=[output]))
+        self.seeds = [each.seed for each in parameters]
+        assert len(set(self.seeds)) == len(self.seeds)
+        return written
+
+
+def test_vllm_writes_the_generations_where_it_is_there(tmp_path, monkeypatch):
+    options = EvaluateOptions(**{**vars(QUICK), "backend": "vllm", "batch_size": None})
+    done = evaluate([MODEL, "lab:qwen2/base"], sums(), output=tmp_path / "none", options=QUICK).failed
+    assert done == ()
+    with pytest.raises(CorrpoError, match=r"pip install 'corrpo\[vllm\]'"):
+        evaluate([MODEL], sums(), output=tmp_path / "missing", options=options)
+    module = SimpleNamespace(LLM=StandIn, SamplingParams=SimpleNamespace, __spec__=SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    (found,) = evaluate([MODEL], sums(), output=tmp_path / "vllm", options=options).evaluations
+    assert found.model == {
+        "name": "lab:qwen2/reasoning",
+        "revision": None,
+        "dtype": "bfloat16",
+        "digest": None,
+        "backend": "vllm",
+    }
+    assert set(found.generations["response"]) == {"<answer>7</answer>"}
+    assert found.settings["batch_size"] == 1024
+
+
+def test_an_interrupt_keeps_what_is_done(tmp_path):
+    words = ["evaluate", MODEL, "--suite", "lab:sums", "--problems", "40", "--n", "4", "--batch-size", "4"]
+    command = [sys.executable, "-m", "corrpo.cli.main", *words, "--output", str(tmp_path / "out")]
+    parts = tmp_path / "out" / "r" / "lab-sums" / "parts"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(parts.glob("generations-*")) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGINT)
+        told = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert "the same command goes on" in told
+    assert list(parts.glob("generations-*"))
