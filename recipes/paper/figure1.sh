@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
-# Figure 1: token entropy against gradient strength, token by token, for a base, a safety-aligned and a
-# reasoning model of the Qwen family, on 200 problems of MATH-500.
+# Figure 1 of the paper: token entropy against gradient strength, token by token, for a base, a safety-aligned
+# and a reasoning model. Ours: the models (Qwen2.5-7B, its Instruct, DeepSeek-R1-Distill-Qwen-7B), 200 problems
+# of MATH-500, and 64 tokens of each response, drawn from equal stretches of it.
 #
 #   bash recipes/paper/figure1.sh OUT
 #
-# Expected cost, an estimate that we could not check on such a machine: one GPU of 80 GB for some 4 hours,
-# 45 GB of weights. A model is 200 responses of up to 4,096 tokens (generation, about half an hour with
-# transformers) and 200 x 64 gradients; a gradient is a backward pass through activations over a prefix of
-# some 1,500 tokens, 2 x 7e9 x 1,500 = 2e13 operations, so 2.7e17 in all, a quarter of an hour at 300
-# TFLOP/s, and as much again for singular values.
+# Expected cost, an estimate that we could not check: one GPU of 80 GB for some 14 hours (common.sh: 8.5 for the
+# reasoning model, 2.8 for each of the others, and some minutes of generation), 45 GB of weights.
 source "$(dirname "$0")/common.sh"
 
 prompts math500

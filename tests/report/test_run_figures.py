@@ -248,3 +248,13 @@ def test_the_numbers_are_written_as_they_are_plotted(tmp_path):
     for drawing in some_drawings():
         drawing.write(tmp_path / "f.parquet")
         assert_frame_equal(pl.read_parquet(tmp_path / "f.parquet"), drawing.data)
+
+
+def test_the_first_and_the_last_step_are_written_once():
+    rho = tuple(Value(x) for x in (0.3, 0.2, 0.1, 0.0))
+    accuracy = tuple(Value(y) for y in (20.0, 20.5, 21.0, 21.5))
+    panel = PerformancePanel("run", (0, 100, 200, 3000), rho, accuracy)
+    svg = performance_figure("f", [panel], rho_label="rho").svg()
+    assert svg.count(">step 0</text>") == svg.count(">step 3,000</text>") == 1
+    one = PerformancePanel("run", (7,), rho[:1], accuracy[:1])
+    assert performance_figure("f", [one], rho_label="rho").svg().count(">step 7</text>") == 1

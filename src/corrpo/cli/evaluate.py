@@ -141,7 +141,6 @@ def _failures(evaluations: Sequence["Evaluation"]) -> list[str]:
         if found:
             lines.append(
                 f"{each.checkpoint['key']}, {each.suite['name']}: of {each.counts['generations']:,} "
-                f"generations "
-                f"{', '.join(found)}; all count as wrong"
+                f"generations {', '.join(found)}; all count as wrong"
             )
     return lines

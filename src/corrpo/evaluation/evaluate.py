@@ -10,12 +10,21 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from corrpo.dynamics.checkpoints import Checkpoint, Skipped, find_checkpoints
 from corrpo.dynamics.jobs import SOURCE, Loading, Outcome, quiet_loading, source_stamp
@@ -29,6 +38,7 @@ from corrpo.evaluation.results import (
     GENERATIONS_SCHEMA,
     Evaluation,
     evaluations_table,
+    load_evaluations,
 )
 from corrpo.evaluation.scoring import counts, estimates, scores
 from corrpo.evaluation.suites import Problem, Suite
@@ -92,12 +102,13 @@ def evaluate(
         progress: show what is being done, on standard error.
 
     Returns:
-        The evaluations, and the checkpoints that were skipped or failed.
+        The evaluations of this call, and the checkpoints that were skipped or failed. evaluations.parquet
+        holds those of earlier calls with the same output too.
 
     Raises:
         BadInputError: words, suites or options that cannot be used, before anything is loaded.
         OutputFolderError: `output` holds evaluations with other settings (named), or another process writes.
-        CorrpoError: not one checkpoint could be evaluated.
+        CorrpoError: not one checkpoint could be evaluated, or math-verify is not installed and needed.
     """
     output, loading, options = Path(output), loading or Loading(), options or EvaluateOptions()
     _check_suites(suites, options)
@@ -125,7 +136,7 @@ def evaluate(
         ]
         if not found:
             raise CorrpoError(f"no checkpoint could be evaluated; the first failed so: {failed[0]}")
-        write_parquet(output / EVALUATIONS, evaluations_table(found))
+        write_parquet(output / EVALUATIONS, evaluations_table(load_evaluations(output)))
     return Evaluated(tuple(found), tuple(skipped), tuple(failed))
 
 
@@ -146,6 +157,11 @@ def _check_suites(suites: Sequence[Suite], options: EvaluateOptions) -> None:
     names = [folder_name(suite.name) for suite in suites]
     if not suites or len(set(names)) < len(names):
         raise BadInputError(f"suites {[suite.name for suite in suites]}: expected one or more, each once")
+    if any(suite.check == "math" for suite in suites) and find_spec("math_verify") is None:
+        raise CorrpoError(
+            "answers in mathematics are checked by math-verify, which is not installed: "
+            "pip install 'corrpo[train]'"
+        )
     for suite in suites:
         n = options.n or suite.n
         if any(k > n for k in options.k):
@@ -170,22 +186,35 @@ def _evaluate_checkpoint(job: _Job, device: str) -> Outcome:
             with quiet_loading():
                 backend = open_backend(job.options.backend, job.checkpoint, job.loading, device)
             for suite in job.suites:
-                _evaluate_suite(job, backend.describe(), suite, lambda backend=backend: backend)
+                _evaluate_suite(job, backend.describe(), stamp, suite, lambda backend=backend: backend)
             if stamp is not None:
                 write_json(job.folder / SOURCE, stamp)
         else:
             for suite in job.suites:
                 folder = job.folder / folder_name(suite.name)
-                _evaluate_suite(job, read_json(folder / EVALUATION)["model"], suite, None)
+                _evaluate_suite(job, read_json(folder / EVALUATION)["model"], stamp, suite, None)
     except CorrpoError as error:
         return Outcome(job.checkpoint, str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        told = str(error).splitlines()[0] if str(error) else "no memory left"
+        return Outcome(
+            job.checkpoint,
+            f"{told}: try fewer --processes; or a smaller --batch-size, with another --output",
+        )
     return Outcome(job.checkpoint)
 
 
 def _evaluate_suite(
-    job: _Job, model: dict[str, Any], suite: Suite, backend: Callable[[], Backend] | None
+    job: _Job,
+    model: dict[str, Any],
+    stamp: dict[str, Any] | None,
+    suite: Suite,
+    backend: Callable[[], Backend] | None,
 ) -> None:
-    """One evaluation; without a backend only that a finished one has these settings."""
+    """One evaluation; without a backend only that a finished one has these settings.
+
+    Where the backend tells no digest of the weights, the stamp of their files stands for it.
+    """
     settings = _settings(suite, job.options)
     described = {
         "name": suite.name,
@@ -194,7 +223,12 @@ def _evaluate_suite(
         "digest": suite.digest,
         "problems": len(suite.problems),
     }
-    claim = {"model": model, "suite": described, "settings": settings, "versions": _versions(job.options)}
+    claim = {
+        "model": model if model["digest"] is not None else model | {"weights": stamp},
+        "suite": described,
+        "settings": settings,
+        "versions": _versions(suite, job.options),
+    }
     with RunFolder(job.folder / folder_name(suite.name), claim).claimed() as run:
         if (run.path / EVALUATION).exists():
             run.drop_parts()
@@ -233,9 +267,10 @@ def _settings(suite: Suite, options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def _versions(options: EvaluateOptions) -> dict[str, str]:
+def _versions(suite: Suite, options: EvaluateOptions) -> dict[str, str]:
     found = versions()
-    for name in ("math-verify", *(["vllm"] if options.backend == "vllm" else [])):
+    scorer = ["reasoning-gym"] if suite.check == "reasoning-gym" else []
+    for name in ("math-verify", *scorer, *(["vllm"] if options.backend == "vllm" else [])):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -273,8 +308,9 @@ def _generations(
 
 
 def _bar(job: _Job) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not job.shown)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, *times, console=Console(stderr=True), transient=True, disable=not job.shown)
 
 
 def _encoded(problem: Problem, suite: Suite, settings: dict[str, Any], backend: Backend) -> list[int]:

@@ -32,8 +32,7 @@ class EvaluateOptions:
     """Longest generation, in tokens, if the model's context leaves so much."""
     prompt: str | None = None
     """What is asked, with {problem} in its place; the suite's own if not given: to reason step by step, and
-    to
-    put the final answer within \\boxed{}."""
+    to put the final answer within \\boxed{}."""
     template: Template = "auto"
     """chat: as a user message through the chat template; plain: as it stands; auto: chat if there is one."""
     backend: BackendName = "transformers"
@@ -89,8 +88,7 @@ def check_prompt(prompt: str) -> None:
     except (KeyError, IndexError, ValueError) as error:
         raise BadInputError(
             f"prompt {prompt!r} cannot be filled in ({error!r}); the one place is {{problem}}, and other "
-            f"braces "
-            "are doubled: \\boxed{{}}"
+            "braces are doubled: \\boxed{{}}"
         ) from error
     if filled.count("\0") != 1:
         raise BadInputError(f"prompt {prompt!r} must have {{problem}} in it, once")

@@ -14,7 +14,7 @@ from corrpo.store import read_json, read_parquet, write_json, write_parquet
 SCHEMA_VERSION = 1
 EVALUATION, GENERATIONS = "evaluation.json", "generations.parquet"
 EVALUATIONS = "evaluations.parquet"
-"""The table of all evaluations; what makes a folder the output of `corrpo evaluate`."""
+"""The table of all evaluations below a folder; what makes a folder the output of `corrpo evaluate`."""
 COUNTS = (
     "generations",
     "correct",
@@ -54,7 +54,8 @@ class Evaluation:
             no mathematics (`unreadable`), or on which the verifier failed (`verifier_timeouts`,
             `verifier_errors`); all but the right ones count as wrong. `mean_tokens` is their mean length.
         generations: one row each: problem (id), sample (0 to n - 1), prompt, response, n_tokens, finished,
-            answer (as read from the response; null for none), gold (the right answer), correct, verdict.
+            answer (as read from the response; null for none), gold (the right answer; null where a task of
+            reasoning-gym has no single one), correct, verdict.
     """
 
     model: dict[str, Any]
@@ -98,8 +99,7 @@ class Evaluation:
         if summary.get("schema_version") != SCHEMA_VERSION:
             raise BadInputError(
                 f"{folder}/{EVALUATION} has schema version {summary.get('schema_version')!r}; this corrpo "
-                f"reads "
-                f"{SCHEMA_VERSION}: evaluate again"
+                f"reads {SCHEMA_VERSION}: evaluate again"
             )
         return cls(
             model=summary["model"],

@@ -1,10 +1,12 @@
 """Is each generation right, what did it answer, and the accuracies that follow."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from corrpo.errors import CorrpoError
 from corrpo.evaluation.majority import exact_same, majority_at_n, math_same
 from corrpo.evaluation.results import COUNTS
 from corrpo.evaluation.suites import Problem, Suite, gym_scorer
@@ -20,6 +22,8 @@ VERDICT_COUNTS = {
 }
 """Verdicts that are no judgement, and the count that each goes into."""
 
+_log = logging.getLogger(__name__)
+
 
 class Score(NamedTuple):
     """What became of one generation."""
@@ -29,37 +33,32 @@ class Score(NamedTuple):
     correct: bool
     verdict: str
     """right or wrong; unparsed (no answer that can be read), unreadable (the right answer is no mathematics
-    and
-    the text is another), timeout or error (of the verifier)."""
+    and the text is another), timeout or error (of the verifier, or of the scorer of a task)."""
 
 
 def scores(suite: Suite, problems: Sequence[Problem], responses: Sequence[str]) -> list[Score]:
     """The score of each response to the problem beside it.
 
     A right answer that math-verify does not take for mathematics is compared as text; where the text differs
-    the verdict is unreadable, and counted.
+    the verdict is unreadable, and counted. Scorers of reasoning-gym raise on some answers that are not of the
+    form they expect: the verdict is error, counted, and the first goes to the log.
 
     Raises:
-        CorrpoError: math-verify does not start, or the scorer of a task of reasoning-gym fails.
+        CorrpoError: math-verify does not start.
     """
     answers = [final_answer(response) for response in responses]
+    golds = [problem.answer or "" for problem in problems]
     if suite.check == "math":
-        replies = judge(responses, [problem.answer for problem in problems])
         verdicts = [
-            "right" if reply.verdict == "unreadable" and _same(answer, problem.answer) else reply.verdict
-            for reply, answer, problem in zip(replies, answers, problems, strict=True)
+            "right" if reply.verdict == "unreadable" and _same(answer, gold) else reply.verdict
+            for reply, answer, gold in zip(judge(responses, golds), answers, golds, strict=True)
         ]
     elif suite.check == "exact":
         verdicts = [
-            _told(answer, right=_same(answer, problem.answer))
-            for answer, problem in zip(answers, problems, strict=True)
+            _told(answer, right=_same(answer, gold)) for answer, gold in zip(answers, golds, strict=True)
         ]
     else:
-        is_right = gym_scorer(suite)
-        verdicts = [
-            _told(answer, right=answer is not None and is_right(answer.strip(), problem.entry))
-            for answer, problem in zip(answers, problems, strict=True)
-        ]
+        verdicts = _gym_verdicts(gym_scorer(suite), problems, answers)
     return [
         Score(answer, verdict == "right", verdict) for answer, verdict in zip(answers, verdicts, strict=True)
     ]
@@ -73,6 +72,25 @@ def _told(answer: str | None, *, right: bool) -> str:
     if answer is None:
         return "unparsed"
     return "right" if right else "wrong"
+
+
+def _gym_verdicts(
+    is_right: Callable[[str | None, Any], bool], problems: Sequence[Problem], answers: Sequence[str | None]
+) -> list[str]:
+    verdicts, failures = [], []
+    for problem, answer in zip(problems, answers, strict=True):
+        try:
+            right = answer is not None and is_right(answer.strip(), problem.entry)
+        except CorrpoError as error:
+            failures.append(error)
+            verdicts.append("error")
+        else:
+            verdicts.append(_told(answer, right=right))
+    if failures:
+        _log.warning(
+            "a scorer failed on %d of %d answers, first so: %s", len(failures), len(answers), failures[0]
+        )
+    return verdicts
 
 
 def estimates(

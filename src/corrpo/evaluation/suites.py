@@ -9,8 +9,10 @@ FILE.jsonl                                                 lines {"problem", "an
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +29,7 @@ TAGGED = "{problem}\n\nThink step by step, then give the final answer alone with
 """For answers that are no mathematics."""
 LAB_SUMS, GYM = "lab:sums", "rg:"
 GYM_PROBLEMS = 100
+_SCIENTIFIC = re.compile(r"\s*([+-]?[0-9]*\.?[0-9]+)[eE]([+-]?[0-9]+)\s*")
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,13 @@ class Problem:
     Attributes:
         id: its name, unique in the suite.
         problem: what is asked: text, or chat messages that stand for the whole prompt.
-        answer: the right answer.
+        answer: the right answer; None where a task of reasoning-gym has no single one.
         entry: for a task of reasoning-gym, what its scorer needs.
     """
 
     id: str
     problem: str | list[dict[str, str]]
-    answer: str
+    answer: str | None
     entry: Any = None
 
 
@@ -53,7 +56,7 @@ class Suite:
     Attributes:
         name: as it was asked for.
         source: dataset, task or file.
-        revision: commit of a dataset on the hub; None where there is none, or none is fixed.
+        revision: commit of a dataset on the hub; None for problems from elsewhere.
         problems: in their order.
         check: math (math-verify), exact (the same text or number) or reasoning-gym (its scorer, full score).
         prompt: with a place for {problem}.
@@ -92,16 +95,22 @@ def _plain_answer(row: Mapping[str, Any]) -> str:
     return str(row["answer"])
 
 
+def _scientific_answer(row: Mapping[str, Any]) -> str:
+    """The answer with 3e8 spelt out as a power of ten: math-verify would take its e for a factor."""
+    answer = _plain_answer(row)
+    found = _SCIENTIFIC.fullmatch(answer)
+    return answer if found is None else rf"{found[1]} \times 10^{{{int(found[2])}}}"
+
+
 @dataclass(frozen=True)
 class HubSuite:
     """Where a benchmark is on the hub, and which of its columns hold problem and answer.
 
-    `revision` is a commit; None where none is known to us that we could fix, so that the newest is read and
-    the digest of its problems is what identifies them.
+    `revision` is a commit.
     """
 
     dataset: str
-    revision: str | None
+    revision: str
     split: str
     problem: str
     answer: Callable[[Mapping[str, Any]], str]
@@ -149,7 +158,13 @@ HUB: dict[str, HubSuite] = {
         _plain_answer,
         n=4,
     ),
-    "minerva": HubSuite("math-ai/minervamath", None, "test", "question", _plain_answer),
+    "minerva": HubSuite(
+        "math-ai/minervamath",
+        "ee46ddc498933b1977577953250ca5c66be64f96",
+        "test",
+        "question",
+        _scientific_answer,
+    ),
     "olympiadbench": HubSuite(
         "Hothan/OlympiadBench",
         "91184b52131e7fc9455fef848035173aea8cc01a",
@@ -174,6 +189,7 @@ def load_suite(name: str, *, data: Path | None = None, problems: int | None = No
 
     Raises:
         BadInputError: an unknown suite, data that cannot be fetched or read, a row without problem or answer.
+        CorrpoError: a benchmark of the hub is asked for, and datasets is not installed.
     """
     if problems is not None and problems < 1:
         raise BadInputError(f"problems={problems}: expected 1 or more, or nothing for all")
@@ -200,11 +216,16 @@ def load_suite(name: str, *, data: Path | None = None, problems: int | None = No
 
 
 def _of_hub(name: str) -> Suite:
+    if find_spec("datasets") is None:
+        raise CorrpoError(
+            f"suite {name} is fetched with datasets, which is not installed: pip install 'corrpo[train]'; or "
+            f"give a local copy, --data {name}=FILE.jsonl"
+        )
     import datasets
     from datasets.exceptions import DatasetsError
 
     place = HUB[name]
-    at = f"{place.dataset} at {place.revision or 'its newest revision'}, split {place.split}"
+    at = f"{place.dataset} at {place.revision}, split {place.split}"
     try:
         rows: Any = datasets.load_dataset(
             place.dataset, place.config, split=place.split, revision=place.revision
@@ -246,12 +267,21 @@ def _of_gym(name: str, size: int, seed: int) -> Suite:
         near = difflib.get_close_matches(task, DATASETS, n=3)
         meant = f"; near it are {', '.join(near)}" if near else ""
         raise BadInputError(f"reasoning-gym has no task {task!r} among its {len(DATASETS)}{meant}")
-    entries = reasoning_gym.create_dataset(task, size=size, seed=seed)
+    try:
+        entries = list(reasoning_gym.create_dataset(task, size=size, seed=seed))
+    except Exception as error:  # tasks raise what they like
+        raise BadInputError(
+            f"reasoning-gym cannot make problems of {task} by its defaults ({error!r:.200}); give another task"
+        ) from error
     problems = tuple(
-        Problem(str(number), entry["question"], str(entry["answer"]), entry)
+        Problem(str(number), entry["question"], _gym_answer(entry), entry)
         for number, entry in enumerate(entries)
     )
     return Suite(name, f"reasoning-gym {task}, seed {seed}", None, problems, "reasoning-gym", TAGGED)
+
+
+def _gym_answer(entry: Mapping[str, Any]) -> str | None:
+    return None if entry["answer"] is None else str(entry["answer"])
 
 
 def gym_scorer(suite: Suite) -> Callable[[str | None, Any], bool]:

@@ -32,6 +32,7 @@ from corrpo.report.text import count, with_interval
 from corrpo.store import write_text
 
 PAGE, FIGURES = "report.html", "figures"
+DOTTED = "A dotted level leads from the end of a stage to the next one where another run's stage is longer."
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,8 @@ class _Page:
         )
         caption = (
             "Spearman ρ of token entropy and gradient strength at each checkpoint, on the same prompts. Bars "
-            "and bands are intervals that resample whole samples; a cross is a ρ that does not exist."
+            "and bands are intervals that resample whole samples; a cross is a ρ that does not exist. "
+            f"{DOTTED}"
             f"{' Runs that go on from a checkpoint of another one are in figure 5.' if continued else ''}"
         )
         return {
@@ -250,7 +252,9 @@ class _Page:
                 rho_label=self._rho_label(group),
             )
             names = ", ".join(dict.fromkeys(each.label.rpartition("/")[2] for each in group))
-            caption = f"Runs that started from the same weights: {names}. Bars and bands are intervals."
+            caption = (
+                f"Runs that started from the same weights: {names}. Bars and bands are intervals. {DOTTED}"
+            )
             plates.append({"figure": self._plate(drawing, caption)})
         return {"runs": plates}
 

@@ -150,13 +150,14 @@ def stage_names(lines: Sequence[Line]) -> list[str]:
     """What the n-th stages of some lines are called, those of published lines where there are no others.
 
     >>> r1, rl = (Line("", tuple(Part(s, (1,), (Value(0.1),)) for s in stages)) for stages in ("ab", "b"))
-    >>> stage_names([r1, rl])
+    >>> stage_names([rl, r1])
     ['a / b', 'b']
     """
     names = []
     for n in range(max((len(line.parts) for line in lines), default=0)):
         found = [line for line in lines if len(line.parts) > n]
         measured = [line for line in found if not line.published] or found
+        measured.sort(key=lambda line: -len(line.parts))
         names.append(" / ".join(dict.fromkeys(line.parts[n].stage for line in measured)))
     return names
 
@@ -262,8 +263,11 @@ def draw_steps(axes: Axes, places: StepAxis) -> None:
 
 
 def draw_names(axes: Axes, title: str, places: StepAxis) -> None:
-    """The title of a panel, over the names of its stages if there are several; none stands on another."""
-    width = axes.get_window_extent().width * 72 / axes.get_figure(root=True).dpi  # pyright: ignore
+    """The title of a panel, over the names of its stages if there are several; none stands on another.
+
+    Lengths are in points of type, which are the pixels of a figure until it is written.
+    """
+    width = axes.get_window_extent().width
     heights: list[float] = []
     for n, stage in enumerate(places.names if places.boundaries else ()):
         text = label(stage, 24)

@@ -5,15 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import Bbox
 
 from corrpo.report.figures.drawing import Drawing, numbers_table
 from corrpo.report.figures.lines import Value
 from corrpo.report.figures.style import INK, MUTED, RULE, figure_style, label
 from corrpo.report.text import visible
+
+SIDES = ((1, 1), (-1, 1), (1, -1), (-1, -1))
+"""Right or left and above or below a point, for the step beside it."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +88,51 @@ def _draw(axes: Axes, panel: PerformancePanel) -> list[dict]:
         if accuracy.low is not None and accuracy.high is not None:
             axes.vlines(x, accuracy.low, accuracy.high, **bars)
         axes.plot(x, y, "o", color=colour, markersize=4.2, zorder=3)
-    for step, _, x, _, y in {each[0]: each for each in (*shown[:1], *shown[-1:])}.values():
+    _frame(axes, panel, missing=len(points) - len(shown))
+    ends = {step: (x, y) for step, _, x, _, y in (*shown[:1], *shown[-1:])}
+    _label_steps(axes, ends, [(x, y) for _, _, x, _, y in shown])
+    return _rows(panel)
+
+
+def _label_steps(
+    axes: Axes, ends: dict[int, tuple[float, float]], points: Sequence[tuple[float, float]]
+) -> None:
+    """Write the step beside each of `ends`, on the side where it meets the fewest of all `points`.
+
+    Lengths are in points of type, which are the pixels of a figure until it is written.
+    """
+    frame = axes.get_window_extent()
+    taken = [(x, y) for x, y in axes.transData.transform(points)] if points else []
+    for step, end in ends.items():
+        text = f"step {step:,}"
+        x, y = axes.transData.transform(end)
+        boxes = [_beside(x, y, 4.0 * len(text), side) for side in SIDES]
+        met = [
+            sum(box.contains(*at) for at in taken)
+            + len(taken) * (not (frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)))
+            for box in boxes
+        ]
+        best = met.index(min(met))
+        right, up = SIDES[best]
         axes.annotate(
-            f"step {step:,}",
-            (x, y),
-            xytext=(4, 4),
+            text,
+            end,
+            xytext=(4 * right, 4 * up),
             textcoords="offset points",
+            ha="left" if right > 0 else "right",
+            va="bottom" if up > 0 else "top",
             fontsize=6.5,
             color=MUTED,
             bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5},
-            zorder=5,
+            zorder=2.5,
         )
-    _frame(axes, panel, missing=len(points) - len(shown))
-    return _rows(panel)
+        taken += [(x, boxes[best].y0 + 5) for x in np.linspace(boxes[best].x0, boxes[best].x1, 5)]
+
+
+def _beside(x: float, y: float, width: float, side: tuple[int, int]) -> Bbox:
+    """What a text of some width takes up beside (x, y)."""
+    right, up = side
+    return Bbox.from_bounds(x + 3 if right > 0 else x - 3 - width, y + 3 if up > 0 else y - 12, width, 9)
 
 
 def _frame(axes: Axes, panel: PerformancePanel, *, missing: int) -> None:
