@@ -18,30 +18,59 @@ PAGES = [
 ]
 
 
-def test_the_site_builds_without_a_warning(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=quiet, check=False)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    page = (tmp_path / "api" / "measure" / "index.html").read_text()
-    assert "Raises" in page
+    assert "contains a link" not in done.stderr
+    return folder
+
+
+def test_the_site_needs_nothing_from_elsewhere(site):
+    for page in site.rglob("*.html"):
+        fetched = re.findall(r"<(?:script|img|link|iframe)[^>]*(?:src|href)=\"?(\S+)", page.read_text())
+        assert fetched
+        assert [each for each in fetched if re.match(r"(?:https?:)?//", each)] == []
+
+
+def test_docstrings_become_tables_and_their_examples_code(site):
+    page = (site / "api" / "statistics" / "index.html").read_text()
+    assert "Raises:" in page
     assert "BadInputError" in page
+    assert '<span class="gp">&gt;&gt;&gt; </span>' in page
+    for each in (site / "api").rglob("*.html"):
+        assert "<blockquote>" not in each.read_text(), f"{each}: an example that is not read as one"
+
+
+def test_links_out_of_the_documentation_are_paths_in_the_site(site):
+    page = (site / "TRAINING" / "index.html").read_text()
+    assert "<code>benchmarks/direction.py</code>" in page
+    assert "../src/" not in page
 
 
 def test_every_public_name_is_in_the_api():
     pages = "\n".join(path.read_text() for path in (ROOT / "docs" / "api").glob("*.md"))
-    documented = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)", pages, re.MULTILINE)}
-    assert set(corrpo.__all__) <= documented
+    documented = re.findall(r"^::: (\S+)", pages, re.MULTILINE)
+    assert {f"corrpo.{name}" for name in corrpo.__all__ if name != "CorrpoError"} <= set(documented)
+    assert "corrpo.errors" in documented
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_commands_that_are_shown_can_be_read(path):
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_commands_that_are_shown_can_be_read(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
     for words in shown_commands(path):
         check_command(words)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_python_that_is_shown_compiles_and_links_lead_somewhere(path):
     text = path.read_text()
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):

@@ -1,14 +1,18 @@
-"""The scripts of recipes: their shell, their commands and the files they name."""
+"""The scripts of recipes: their shell, their commands, and what they say of themselves."""
 
-import re
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
-from commands import ROOT, check_command, shown_commands
+from commands import ROOT, check_command, given_commands
+from corrpo.samples import load_samples
 
 SCRIPTS = sorted((ROOT / "recipes").glob("*/*.sh"))
+WHOLE = [path for path in SCRIPTS if path.stem != "common"]
+PAPER = [path for path in WHOLE if path.parent.name == "paper"]
 
 
 def name_of(path):
@@ -16,38 +20,60 @@ def name_of(path):
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
-def test_the_shell_and_every_command_can_be_read(script):
+def test_the_shell_can_be_read(script):
     subprocess.run(["bash", "-n", str(script)], check=True)
-    for words in shown_commands(script):
-        check_command(words)
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
-def test_the_files_that_a_script_names_exist(script):
-    text = script.read_text()
-    folders = [script.parent]
-    if "stage " in text:
-        folders = [ROOT / "recipes" / name for name in ("qwen2.5-7b", "llama-3.1-8b")]
-    for name in set(re.findall(r"[\w-]+\.yaml", text)) - {"zero3.yaml"}:
-        found = [folder for folder in folders if (folder / name).exists()]
-        assert found, f"{script} names {name}"
-        for folder in found:
-            assert "output_dir" in yaml.safe_load((folder / name).read_text())
-    assert (ROOT / "recipes" / "accelerate" / "zero3.yaml").exists()
+@pytest.mark.parametrize("script", WHOLE, ids=name_of)
+def test_every_command_that_a_script_gives_can_be_read(script, tmp_path):
+    commands = given_commands(script, tmp_path)
+    verbs = set()
+    for program, *given in commands:
+        words = given
+        if program == "accelerate":
+            launch, option, config, module, name, *words = given
+            assert (launch, option, module, name) == ("launch", "--config_file", "-m", "corrpo.cli.main")
+            assert "num_processes" in yaml.safe_load(Path(config).read_text())
+        if program != "python":
+            check_command(words)
+            verbs.add(words[0])
+    assert commands[-1][:2] == ["corrpo", "report"]
+    assert verbs <= {"measure", "compare", "track", "train", "evaluate", "report"}
 
 
-def test_every_script_of_the_paper_says_what_it_costs_and_is_listed():
+def test_a_command_that_corrpo_does_not_know_is_found_out():
+    for words, said in (
+        (["trace", "lab:qwen2/base"], "no verb 'trace'"),
+        (["measure", "lab:qwen2/base", "--samples", "a", "--output", "b", "--token", "4"], "cannot be read"),
+        (["train", "ppo"], "no stage 'ppo'"),
+        (["train", "grpo", "--config", str(ROOT / "recipes/lab/grpo.yaml"), "--max_step", "4"], "max_steps"),
+        (["train", "grpo", "--config", "missing.yaml"], "missing.yaml"),
+    ):
+        with pytest.raises(AssertionError, match=said):
+            check_command(words)
+
+
+def test_prompts_are_the_first_problems_of_a_suite_with_their_answers(tmp_path):
+    bash = '. "$0" "$1" && prompts lab:sums'
+    common = ROOT / "recipes" / "paper" / "common.sh"
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HF_HUB_OFFLINE": "1"}
+    subprocess.run(["bash", "-c", bash, str(common), str(tmp_path)], check=True, env=environment)
+    samples = load_samples(tmp_path / "lab:sums.jsonl")
+    assert len(samples) == 200
+    assert all(sample.answer and sample.response is None for sample in samples)
+
+
+@pytest.mark.parametrize("script", PAPER, ids=name_of)
+def test_a_script_of_the_paper_says_what_it_costs_and_is_listed(script):
     listed = (ROOT / "recipes" / "paper" / "README.md").read_text()
-    for script in (path for path in SCRIPTS if path.parent.name == "paper" and path.stem != "common"):
-        head = script.read_text().partition("source ")[0]
-        assert "Expected cost" in head
-        assert f"bash recipes/paper/{script.name} OUT" in head
-        assert f"[{script.name}]({script.name})" in listed
+    head = script.read_text().partition("source ")[0]
+    assert "Expected cost" in head
+    assert f"bash recipes/paper/{script.name} OUT" in head
+    assert f"[{script.name}]({script.name})" in listed
 
 
-def test_a_script_without_a_folder_says_so():
-    for script in SCRIPTS:
-        if script.stem != "common":
-            done = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
-            assert done.returncode != 0
-            assert "give a folder for the results" in done.stderr
+@pytest.mark.parametrize("script", WHOLE, ids=name_of)
+def test_a_script_without_a_folder_says_so(script):
+    done = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "give a folder for the results" in done.stderr

@@ -46,9 +46,9 @@ measure() { # MODEL SUITE FOLDER: 64 tokens of each response, all layers, exactl
         --max-tokens 64 --max-new-tokens 2048 --batch-size 64
 }
 
-track() { # FAMILY RUN, and words: rho at every checkpoint, from 16 tokens of each response
+track() { # FAMILY RUN, and words: rho at every checkpoint on 8 GPUs, from 16 tokens of each response
     corrpo track "${@:3}" --start "${base[$1]}" --samples "$out/math500.jsonl" --output "$out/track/$1/$2" \
-        --dtype bfloat16 --max-tokens 16 --max-new-tokens 2048 --batch-size 64
+        --processes 8 --dtype bfloat16 --max-tokens 16 --max-new-tokens 2048 --batch-size 64
 }
 
 evaluate() { # FAMILY RUN, and words: accuracy at every checkpoint

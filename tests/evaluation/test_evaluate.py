@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,6 +232,57 @@ def test_vllm_writes_the_generations_where_it_is_there(tmp_path, monkeypatch):
     }
     assert set(found.generations["response"]) == {"<answer>7</answer>"}
     assert found.settings["batch_size"] == 1024
+
+
+def test_other_weights_under_vllm_are_refused(tmp_path, monkeypatch):
+    from corrpo.lab import checkpoint
+
+    module = SimpleNamespace(LLM=StandIn, SamplingParams=SimpleNamespace, __spec__=SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    options = EvaluateOptions(**{**vars(QUICK), "backend": "vllm", "batch_size": None})
+    model = shutil.copytree(checkpoint("qwen2", "reasoning"), tmp_path / "model")
+
+    def run():
+        return evaluate([f"r={model}"], sums(2), output=tmp_path / "out", options=options)
+
+    assert run().failed == ()
+    assert run().failed == (), "the same weights are the same evaluation"
+    os.utime(model / "model.safetensors", ns=(1, 1))
+    (failed,) = run().failed
+    assert "model.weights.files was" in failed.reason
+
+
+def test_the_table_holds_the_models_of_every_call(tmp_path):
+    for word in (MODEL, "b=lab:qwen2/base"):
+        evaluate([word], sums(2), output=tmp_path, options=QUICK)
+    assert set(pl.read_parquet(tmp_path / "evaluations.parquet")["key"]) == {"r", "b"}
+
+
+def test_no_memory_for_one_checkpoint_does_not_lose_the_others(tmp_path, monkeypatch):
+    import torch
+
+    from corrpo.evaluation.backends import TransformersBackend
+
+    real = TransformersBackend.respond
+
+    def respond(self, *given):
+        if self.checkpoint.stage == "large":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, *given)
+
+    monkeypatch.setattr(TransformersBackend, "respond", respond)
+    done = evaluate(["large=lab:qwen2/base", MODEL], sums(2), output=tmp_path, options=QUICK)
+    assert [each.checkpoint["key"] for each in done.evaluations] == ["r"]
+    assert "CUDA out of memory: try fewer --processes" in done.failed[0].reason
+
+
+def test_without_math_verify_nothing_is_generated(tmp_path, monkeypatch):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps({"problem": "1 + 1?", "answer": "2"}) + "\n")
+    monkeypatch.setitem(sys.modules, "math_verify", None)
+    with pytest.raises(CorrpoError, match=r"math-verify, which is not installed: pip install"):
+        evaluate([MODEL], [load_suite(str(path))], output=tmp_path / "out", options=QUICK)
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interrupt_keeps_what_is_done(tmp_path):

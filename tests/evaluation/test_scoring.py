@@ -9,8 +9,9 @@ from trl.rewards.accuracy_rewards import accuracy_reward
 
 from corrpo.evaluation import scoring
 from corrpo.evaluation.scoring import counts, estimates, scores
-from corrpo.evaluation.suites import BOXED, Problem, Suite
-from corrpo.rewards.verifier import Reply
+from corrpo.evaluation.suites import BOXED, Problem, Suite, load_suite
+from corrpo.rewards import accuracy
+from corrpo.rewards.verifier import MathVerifier, Reply
 
 
 def suite_of(golds, check="math"):
@@ -90,6 +91,36 @@ def test_failures_of_the_verifier_are_verdicts_and_counted(monkeypatch):
     }
 
 
+def test_an_answer_that_takes_too_long_is_stopped_and_those_beside_it_are_judged(monkeypatch):
+    monkeypatch.setattr(accuracy, "VERIFIER", MathVerifier(time_limit=2.0, workers=1))
+    suite = suite_of(["1/2", "9^(9^(9^9))", "1/2", "17"])
+    responses = [r"\boxed{0.5}", r"\boxed{17}", r"\boxed{1/3}", r"\boxed{9^{9^{9^{9}}}}"]
+    found = scores(suite, suite.problems, responses)
+    assert [score.verdict for score in found] == ["right", "timeout", "wrong", "timeout"]
+
+
+def test_powers_of_ten_are_compared_by_their_value():
+    golds = [r"3 \times 10^{8}"] * 3 + [r"1 \times 10^{-12}"] * 3
+    given = [r"3\times 10^8", "300000000", r"3\times 10^7", "10^{-12}", r"2\times 10^{-12}", "0"]
+    suite = suite_of(golds)
+    found = scores(suite, suite.problems, [rf"\boxed{{{answer}}}" for answer in given])
+    assert [score.correct for score in found] == [True, True, False, True, False, False]
+
+
+def test_a_scorer_that_raises_is_an_error_that_is_counted_and_told(caplog):
+    suite = load_suite("rg:prime_factorization", problems=1)
+    problem = suite.problems[0]
+    found = scores(suite, [problem] * 3, ["<answer>x</answer>", f"<answer>{problem.answer}</answer>", "x"])
+    assert [score.verdict for score in found] == ["error", "right", "unparsed"]
+    assert "the scorer failed on 1 of 3 answers" in caplog.text
+    assert "prime_factorization fails on 'x'" in caplog.text
+
+
+def test_a_task_without_a_single_answer_is_scored():
+    suite = load_suite("rg:graph_color", problems=1)
+    assert [score.verdict for score in scores(suite, suite.problems, ["<answer>{}</answer>"])] == ["wrong"]
+
+
 def test_an_answer_in_words_is_compared_as_text():
     suite = suite_of(["the empty set", "the empty set"])
     found = scores(suite, suite.problems, [r"\boxed{the empty  set}", r"\boxed{a set}"])
@@ -128,7 +159,7 @@ def test_accuracies_equal_brute_force():
     assert found["pass@1"].n_problems == 5
 
 
-HOSTILE = ["\x00\x1b", "\ud800", "\\boxed{" * 5000, "{" * 50_000, "<answer>" * 2000, "\u202e\\boxed{1}"]
+HOSTILE = ["\x00\x1b", "\ud800", "\\boxed{" * 5000, "{" * 1_000_000, "<answer>" * 2000, "\u202e\\boxed{1}"]
 
 
 @pytest.mark.parametrize("check", ["math", "exact"])

@@ -1,11 +1,12 @@
 """Suites from files, the lab, reasoning-gym and the hub, and what is said of those that cannot be had."""
 
 import json
+import sys
 
 import datasets
 import pytest
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.suites import HUB, gym_scorer, load_suite
 
 ROWS = {
@@ -23,7 +24,7 @@ ANSWERS = {
     "aime24": "033",
     "aime25": "70",
     "amc23": "27.0",
-    "minerva": "3e8",
+    "minerva": "3 \\times 10^{8}",
     "olympiadbench": "$1$, $2$",
 }
 
@@ -53,9 +54,31 @@ def test_a_benchmark_is_read_at_its_revision(hub, name):
     assert (suite.n == 16) == name.startswith("aime")
 
 
-def test_all_but_one_benchmark_have_a_fixed_commit():
-    assert [name for name, place in HUB.items() if place.revision is None] == ["minerva"]
-    assert all(len(place.revision) == 40 for place in HUB.values() if place.revision)
+def test_every_benchmark_has_a_fixed_commit():
+    assert all(len(place.revision) == 40 for place in HUB.values())
+
+
+@pytest.mark.parametrize(
+    ("answer", "read"),
+    [
+        ("4.5e33", "4.5 \\times 10^{33}"),
+        ("-1E-19", "-1 \\times 10^{-19}"),
+        (".5e+07", ".5 \\times 10^{7}"),
+        ("e^{2}", "e^{2}"),
+        ("2e", "2e"),
+        ("\\frac{3e8}{2}", "\\frac{3e8}{2}"),
+        ("19000000", "19000000"),
+    ],
+)
+def test_powers_of_ten_in_minerva_are_spelt_out_and_nothing_else_is_changed(monkeypatch, answer, read):
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: [{"question": "?", "answer": answer}])
+    assert load_suite("minerva").problems[0].answer == read
+
+
+def test_without_datasets_a_benchmark_of_the_hub_names_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(CorrpoError, match=r"suite gsm8k .*pip install 'corrpo\[train\]'; or .*--data gsm8k="):
+        load_suite("gsm8k")
 
 
 def test_the_context_of_a_problem_stands_before_it(hub):
@@ -122,6 +145,12 @@ def test_a_digest_changes_with_a_problem_and_an_answer(tmp_path):
         (tmp_path / "a.jsonl").write_text(json.dumps({"problem": problem, "answer": answer}))
         digests.add(load_suite(str(tmp_path / "a.jsonl")).digest)
     assert len(digests) == 3
+
+
+def test_a_task_that_needs_settings_and_one_without_a_single_answer():
+    with pytest.raises(BadInputError, match="cannot make problems of composite by its defaults"):
+        load_suite("rg:composite", problems=1)
+    assert load_suite("rg:graph_color", problems=1).problems[0].answer is None
 
 
 def test_reasoning_gym_scores_by_its_own_scorer_and_only_in_full():

@@ -21,14 +21,12 @@ class Report:
     words: Annotated[Positional[tuple[str, ...]], arg(metavar="[LABEL=]DIR ...")]
     """Folders that corrpo measure, track or evaluate wrote, or folders of such folders. LABEL is
     FAMILY/NAME or NAME; a family has a panel of its own. Without one the last two names of a folder are its
-    label. A trajectory
-    and an evaluation under one label are one run."""
+    label. A trajectory and an evaluation under one label are one run."""
     output: Path
     """Folder of the page and the figures; made if missing. Files of an earlier report are replaced."""
     axis: Literal["steps", "stretched", "fraction"] = "steps"
     """steps; stretched: every measured step has the same room, as in the published figures; fraction of
-    each stage,
-    to lay runs of other lengths over one another."""
+    each stage, to lay runs of other lengths over one another."""
     published: bool = False
     """Lay the published curves over those of the same family (--axis fraction makes them comparable)."""
     formats: tuple[Literal["svg", "pdf", "png"], ...] = ("svg", "pdf")

@@ -5,6 +5,7 @@ all are written, a part for each batch of scores. source.json in OUTPUT/KEY tell
 read from: a finished evaluation whose model is as it was is not loaded again.
 """
 
+import gc
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -180,6 +181,7 @@ def _is_finished(checkpoint: Checkpoint, folder: Path, suites: Sequence[Suite], 
 
 def _evaluate_checkpoint(job: _Job, device: str) -> Outcome:
     """Evaluate one checkpoint on every suite in this process."""
+    gc.collect()  # of a large model or engine before, as much as may stay in cycles
     try:
         stamp = source_stamp(job.checkpoint, job.loading)
         if not _is_finished(job.checkpoint, job.folder, job.suites, job.loading):

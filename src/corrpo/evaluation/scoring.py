@@ -87,9 +87,8 @@ def _gym_verdicts(
         else:
             verdicts.append(_told(answer, right=right))
     if failures:
-        _log.warning(
-            "a scorer failed on %d of %d answers, first so: %s", len(failures), len(answers), failures[0]
-        )
+        told = len(failures), len(answers), failures[0]
+        _log.warning("the scorer failed on %d of %d answers, the first time so: %s", *told)
     return verdicts
 
 

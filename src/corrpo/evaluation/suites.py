@@ -174,7 +174,11 @@ HUB: dict[str, HubSuite] = {
         config="OE_TO_maths_en_COMP",
     ),
 }
-"""The benchmarks of the paper by name. AIME has 16 generations a problem, for pass@16."""
+"""The benchmarks of the paper by name. AIME has 16 generations a problem, for pass@16.
+
+To math-verify, numbers that differ by less than about 1e-16 are equal: where a right answer of Minerva is as
+small as that, every answer near zero counts as right, save 0 itself.
+"""
 
 
 def load_suite(name: str, *, data: Path | None = None, problems: int | None = None, seed: int = 0) -> Suite:
@@ -271,7 +275,8 @@ def _of_gym(name: str, size: int, seed: int) -> Suite:
         entries = list(reasoning_gym.create_dataset(task, size=size, seed=seed))
     except Exception as error:  # tasks raise what they like
         raise BadInputError(
-            f"reasoning-gym cannot make problems of {task} by its defaults ({error!r:.200}); give another task"
+            f"reasoning-gym cannot make problems of {task} by its defaults ({error!r:.200}); "
+            "give another task"
         ) from error
     problems = tuple(
         Problem(str(number), entry["question"], _gym_answer(entry), entry)
