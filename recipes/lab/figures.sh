@@ -23,6 +23,13 @@ train() { # FAMILY/RUN STAGE RECIPE MODEL, and flags over the recipe
         --eval_strategy no "${@:5}"
 }
 
+run() { # FAMILY/RUN START WORD...: rho and accuracy at every checkpoint
+    corrpo track "${@:3}" --start "$2" --samples lab:reasoning --output "$out/track/$1" --processes 1 \
+        --max-new-tokens 120 --max-tokens 40 --batch-size 64
+    corrpo evaluate "${@:3}" --start "$2" --suite lab:sums --problems 200 --n 2 --output "$out/evaluated/$1" \
+        --processes 1 --temperature 1 --top-p 1 --max-new-tokens 160 --batch-size 400
+}
+
 family() {
     local sft=$out/train/$1/sft
     train "$1/sft" sft sft.yaml "lab:$1/base" --max_steps 1000 --save_steps 100 --max_samples 32000 \
@@ -36,23 +43,14 @@ family() {
                 --template plain --max-new-tokens 120 --max-tokens 40 --batch-size 64
         done
     done
+    local runs=$out/train/$1
+    run "$1/sft-then-grpo" "lab:$1/base" "sft=$runs/sft" "grpo=$runs/grpo"
+    run "$1/pure-grpo" "lab:$1/base" "grpo=$runs/pure-grpo"
+    run "$1/grpo" "$sft/final" "rl=$runs/grpo"
+    run "$1/corrpo" "$sft/final" "rl=$runs/corrpo"
 }
 
-run() { # FAMILY/RUN START WORD...: rho and accuracy at every checkpoint
-    corrpo track "${@:3}" --start "$2" --samples lab:reasoning --output "$out/track/$1" \
-        --max-new-tokens 120 --max-tokens 40 --batch-size 64
-    corrpo evaluate "${@:3}" --start "$2" --suite lab:sums --problems 200 --n 2 --output "$out/evaluated/$1" \
-        --temperature 1 --top-p 1 --max-new-tokens 160 --batch-size 400
-}
-
-family qwen2 &
+family qwen2 & # a core for each
 family llama
 wait "$!"
-for each in qwen2 llama; do
-    runs=$out/train/$each
-    run "$each/sft-then-grpo" "lab:$each/base" "sft=$runs/sft" "grpo=$runs/grpo"
-    run "$each/pure-grpo" "lab:$each/base" "grpo=$runs/pure-grpo"
-    run "$each/grpo" "$runs/sft/final" "rl=$runs/grpo"
-    run "$each/corrpo" "$runs/sft/final" "rl=$runs/corrpo"
-done
 corrpo report "$out/models" "$out/track" "$out/evaluated" --output "$out/report" --axis stretched
