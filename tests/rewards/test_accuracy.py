@@ -208,6 +208,20 @@ def test_boxed_answers_are_judged_as_by_trl():
     assert math_answer(completions, answer=golds) == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "gold", "reward"),
+    [
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}", 1.0),
+        ("2", r"\begin{pmatrix}1\\2\end{pmatrix}", 0.0),
+        ("18.90", r"\$18.90", 1.0),
+        ("1e-20", "2e-20", 0.0),
+        (r"3\times 10^{-20}", r"2\times 10^{-20}", 0.0),
+    ],
+)
+def test_matrices_money_and_tiny_numbers(given, gold, reward):
+    assert math_answer([rf"\boxed{{{given}}}"], answer=[gold]) == [reward]
+
+
 @settings(max_examples=6, deadline=None)
 @given(st.fractions(max_denominator=99), st.fractions(max_denominator=99))
 def test_a_fraction_in_any_form(value, other):

@@ -174,11 +174,7 @@ HUB: dict[str, HubSuite] = {
         config="OE_TO_maths_en_COMP",
     ),
 }
-"""The benchmarks of the paper by name. AIME has 16 generations a problem, for pass@16.
-
-To math-verify, numbers that differ by less than about 1e-16 are equal: where a right answer of Minerva is as
-small as that, every answer near zero counts as right, save 0 itself.
-"""
+"""The benchmarks of the paper by name. AIME has 16 generations a problem, for pass@16."""
 
 
 def load_suite(name: str, *, data: Path | None = None, problems: int | None = None, seed: int = 0) -> Suite:

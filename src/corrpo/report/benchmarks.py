@@ -22,6 +22,7 @@ class SuiteCounts:
     generations: int
     unfinished: int
     unparsed: int
+    unreadable: int
     verifier_timeouts: int
     verifier_errors: int
 
@@ -123,6 +124,7 @@ def _counts(name: str, evaluations: Iterable[Evaluation]) -> SuiteCounts:
         generations=total("generations"),
         unfinished=total("unfinished"),
         unparsed=total("unparsed"),
+        unreadable=total("unreadable"),
         verifier_timeouts=total("verifier_timeouts"),
         verifier_errors=total("verifier_errors"),
     )

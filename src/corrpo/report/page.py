@@ -29,9 +29,9 @@ from corrpo.report.run_plates import (
     runs_plate,
 )
 from corrpo.report.text import count, with_interval
-from corrpo.store import write_text
+from corrpo.store import write_json, write_text
 
-PAGE, FIGURES = "report.html", "figures"
+PAGE, COMPARISON, FIGURES = "report.html", "comparison.json", "figures"
 DOTTED = "A dotted level leads from the end of a stage to the next one where another run's stage is longer."
 
 
@@ -55,7 +55,7 @@ def write_report(
     resamples: int = 1000,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> list[Path]:
-    """Write OUTPUT/report.html, and every figure with its numbers into OUTPUT/figures.
+    """Write OUTPUT/report.html, every figure with its numbers into OUTPUT/figures, and any comparison.json.
 
     Args:
         collection: what `collect` found.
@@ -87,6 +87,9 @@ def write_report(
         for suffix in (*formats, "parquet"):
             paths.append(output / FIGURES / f"{drawing.name}.{suffix}")
             drawing.write(paths[-1])
+    if context["comparison"] is not None:
+        paths.insert(0, output / COMPARISON)
+        write_json(paths[0], context["comparison"].as_dict())
     write_text(output / PAGE, render("report.html", **context))
     return [output / PAGE, *paths]
 
@@ -222,7 +225,8 @@ class _Page:
         if not performances:
             return {"performances": []}
         self.support += notes.PERFORMANCE_NOTES
-        drawn = performance_plates(performances, rho_label="Spearman ρ of entropy and strength")
+        runs = {each.label: each for each in self.collection.evaluated}
+        drawn = performance_plates(performances, runs, rho_label="Spearman ρ of entropy and strength")
         caption = (
             "Accuracy against ρ at the checkpoints of a run, joined in the order of training; darker is "
             "later. Bars are intervals: over samples for ρ, over problems for accuracy."

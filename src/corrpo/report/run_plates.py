@@ -1,9 +1,11 @@
 """The figures of runs: which trajectories and evaluations go into which panel and line."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from corrpo.dynamics.published import SOURCE, published_curves
 from corrpo.dynamics.trajectory import Point, Trajectory
+from corrpo.evaluation.evaluate import folder_name
 from corrpo.evaluation.performance import Performance
 from corrpo.evaluation.results import Evaluation
 from corrpo.report.collection import EvaluatedRun
@@ -94,7 +96,10 @@ def accuracy_parts(evaluations: Sequence[Evaluation], measure: str, source: str)
         (
             each.checkpoint["stage"],
             each.checkpoint["step"],
-            _percent(each.estimates[measure], f"{source}/{each.checkpoint['key']}"),
+            _percent(
+                each.estimates[measure],
+                f"{source}/{each.checkpoint['key']}/{folder_name(each.suite['name'])}",
+            ),
         )
         for each in evaluations
     )
@@ -122,12 +127,18 @@ def _percent(estimate: Estimate, source: str) -> Value:
     return Value(value, low, high, source)
 
 
-def performance_plates(performances: Sequence[Performance], *, rho_label: str) -> list[Drawing]:
+def performance_plates(
+    performances: Sequence[Performance], evaluated: Mapping[str, EvaluatedRun], *, rho_label: str
+) -> list[Drawing]:
     """Figure 4, one for each suite."""
     suites = list(dict.fromkeys(each.suite for each in performances))
     drawn = []
     for number, suite in enumerate(suites):
-        panels = [_performance_panel(each) for each in performances if each.suite == suite]
+        panels = [
+            _performance_panel(each, evaluated[each.label].folder)
+            for each in performances
+            if each.suite == suite
+        ]
         measure = next(each.measure for each in performances if each.suite == suite)
         drawn.append(
             performance_figure(
@@ -140,13 +151,16 @@ def performance_plates(performances: Sequence[Performance], *, rho_label: str) -
     return drawn
 
 
-def _performance_panel(performance: Performance) -> PerformancePanel:
+def _performance_panel(performance: Performance, evaluated: Path) -> PerformancePanel:
     points = performance.points
     return PerformancePanel(
         title=performance.label,
         steps=tuple(point.at for point in points),
         rho=tuple(_rho(point.rho, str(point.fingerprint)) for point in points),
-        accuracy=tuple(_percent(point.accuracy, point.key) for point in points),
+        accuracy=tuple(
+            _percent(point.accuracy, f"{evaluated}/{point.key}/{folder_name(performance.suite)}")
+            for point in points
+        ),
         note=f"rank correlation {_told(performance.association)}\n"
         f"with the step held constant {_told(performance.association_given_step)}",
     )

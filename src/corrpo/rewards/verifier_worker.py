@@ -28,10 +28,12 @@ _IN_A_RESPONSE = LatexExtractionConfig(
     try_extract_without_anchor=False,
 )
 
-_DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed")
+_DELIMITED = re.compile(r"(?<!\\)\$|\\\(|\\\[|\\boxed")
 _NAMES = r"arcsin|arccos|arctan|sin|cos|tan|log|ln|exp|sqrt|max|min|and|or"
 _BARE_NAME = re.compile(r"(?<![\\A-Za-z])(pi|sin|cos|tan|log|ln|exp)(?![A-Za-z])")
-_NOT_PROSE = re.compile(rf"\\(?:text|mathrm|operatorname)\{{[^{{}}]*\}}|\\[A-Za-z]+|(?:{_NAMES})(?![A-Za-z])")
+_NOT_PROSE = re.compile(
+    rf"\\(?:begin|end|text|mathrm|operatorname)\{{[^{{}}]*\}}|\\[A-Za-z]+|(?:{_NAMES})(?![A-Za-z])"
+)
 _PROSE = re.compile(r"[A-Za-z]{3}|^\s*no\s*$", re.IGNORECASE)
 _ARITHMETIC = re.compile(r"[0-9.\s+*/^()×÷%-]*")
 _OPERATION = re.compile(r"[+*/^()×÷]|.-")
@@ -108,7 +110,7 @@ def compare(gold: list[Any], predicted: list[Any]) -> tuple[str, str]:
     failure = ""
     for one, other in product(gold, predicted):
         try:
-            if verify(one, other, timeout_seconds=None, raise_on_error=True):
+            if verify(one, other, numeric_precision=60, timeout_seconds=None, raise_on_error=True):
                 return "right", ""
         except MemoryError:
             raise
