@@ -1,6 +1,6 @@
 """`corrpo track WORD... --samples FILE --output DIR`."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +57,7 @@ def run(options: Track) -> None:
     from rich.console import Console
 
     from corrpo.dynamics.track import TABLE, Loading, track
-    from corrpo.dynamics.trajectory import TRACK, Trajectory
+    from corrpo.dynamics.trajectory import TRACK
     from corrpo.report import write_report
     from corrpo.report.collection import Collection
     from corrpo.report.notes import few_samples
@@ -78,7 +78,7 @@ def run(options: Track) -> None:
     console.print(_table(tracked.trajectory))
     if warning := few_samples(tracked.trajectory.points[-1].spearman):
         console.print(warning, highlight=False)
-    found = Trajectory.load(options.output, label=options.output.resolve().name)
+    found = replace(tracked.trajectory, label=options.output.resolve().name)
     written = write_report(Collection(trajectories=(found,)), options.output, formats=("svg",))
     for path in (options.output / TRACK, options.output / TABLE, *written):
         print(path)

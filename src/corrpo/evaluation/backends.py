@@ -20,6 +20,8 @@ class Backend(Protocol):
     tokenizer: Any
     context: int | None
     """The most tokens that it reads, prompt and response together, if that is known."""
+    ends: set[int]
+    """Ids of the tokens that end a response."""
 
     def describe(self) -> dict[str, Any]:
         """name, revision, backend, dtype, digest."""
@@ -45,6 +47,7 @@ class TransformersBackend:
             trust_remote_code=loading.trust_remote_code,
         )
         self.context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        self.ends = set(end_tokens(self.model, self.tokenizer))
 
     def describe(self) -> dict[str, Any]:
         """name, revision, backend, dtype, digest."""
@@ -90,6 +93,7 @@ class VllmBackend:
         self.tokenizer = self.engine.get_tokenizer()
         self.dtype = str(self.engine.model_config.dtype).removeprefix("torch.")
         self.context = int(self.engine.model_config.max_model_len)
+        self.ends = {self.tokenizer.eos_token_id}
 
     def describe(self) -> dict[str, Any]:
         """name, revision, backend, dtype; the digest is None, as the engine keeps the weights."""
@@ -141,9 +145,6 @@ def open_backend(name: str, checkpoint: Checkpoint, loading: Loading, device: st
 def text_of(backend: Backend, generation: Generation) -> str:
     """The response as text; the token that ended it is left out, other special tokens stay."""
     ids = generation.ids
-    ends = {backend.tokenizer.eos_token_id}
-    if isinstance(backend, TransformersBackend):
-        ends |= set(end_tokens(backend.model, backend.tokenizer))
-    if generation.finished and ids and ids[-1] in ends:
+    if generation.finished and ids and ids[-1] in backend.ends:
         ids = ids[:-1]
     return backend.tokenizer.decode(ids, skip_special_tokens=False)

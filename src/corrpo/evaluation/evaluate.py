@@ -8,7 +8,7 @@ read from: a finished evaluation whose model is as it was is not loaded again.
 import gc
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -76,6 +76,8 @@ class _Job:
     loading: Loading
     options: EvaluateOptions
     shown: bool
+    finished: bool
+    """All suites are there, of a model whose files are as they were."""
 
 
 def evaluate(
@@ -119,10 +121,14 @@ def evaluate(
         console.print(f"skipped {each}")
     failed: list[Skipped] = []
     with locked(output):
-        left = [each for each in checkpoints if not _is_finished(each, output / each.key, suites, loading)]
+        finished = {each.key: _is_finished(each, output / each.key, suites, loading) for each in checkpoints}
+        left = [each for each in checkpoints if not finished[each.key]]
         count = processes_for(left, processes, device=loading.device, dtype=loading.dtype) if left else 1
         shown = progress and count == 1
-        jobs = [_Job(each, output / each.key, tuple(suites), loading, options, shown) for each in checkpoints]
+        jobs = [
+            _Job(each, output / each.key, tuple(suites), loading, options, shown, finished[each.key])
+            for each in checkpoints
+        ]
         for outcome in parallel(
             _evaluate_checkpoint, jobs, processes=count, device=loading.device, name=_name_of
         ):
@@ -184,11 +190,12 @@ def _evaluate_checkpoint(job: _Job, device: str) -> Outcome:
     gc.collect()  # of a large model or engine before, as much as may stay in cycles
     try:
         stamp = source_stamp(job.checkpoint, job.loading)
-        if not _is_finished(job.checkpoint, job.folder, job.suites, job.loading):
+        if not job.finished:
             with quiet_loading():
                 backend = open_backend(job.options.backend, job.checkpoint, job.loading, device)
+            model = backend.describe()
             for suite in job.suites:
-                _evaluate_suite(job, backend.describe(), stamp, suite, lambda backend=backend: backend)
+                _evaluate_suite(job, model, stamp, suite, backend)
             if stamp is not None:
                 write_json(job.folder / SOURCE, stamp)
         else:
@@ -211,7 +218,7 @@ def _evaluate_suite(
     model: dict[str, Any],
     stamp: dict[str, Any] | None,
     suite: Suite,
-    backend: Callable[[], Backend] | None,
+    backend: Backend | None,
 ) -> None:
     """One evaluation; without a backend only that a finished one has these settings.
 
@@ -237,7 +244,7 @@ def _evaluate_suite(
             return
         if backend is None:
             raise CorrpoError(f"{run.path} lost its {EVALUATION} while it was read")
-        generations = _generations(job, suite, settings, backend(), run)
+        generations = _generations(job, suite, settings, backend, run)
         evaluation = Evaluation(
             model=model,
             checkpoint={

@@ -25,6 +25,7 @@ from corrpo.report.run_plates import (
     continuations,
     dynamics_plate,
     performance_plates,
+    run_of,
     runs_from_one_start,
     runs_plate,
 )
@@ -115,6 +116,7 @@ class _Page:
         self.drawings: list[Drawing] = []
         self.support: list[str] = []
         self.lede: list[str] = []
+        self.runs = {each.label: each for each in collection.evaluated}
         check_same_measurement(collection.trajectories)
 
     def context(self) -> dict[str, Any]:
@@ -208,7 +210,7 @@ class _Page:
         return {"benchmarks": benchmark_table(self.collection.evaluated)}
 
     def _joined(self) -> list[Performance]:
-        runs = {each.label: each for each in self.collection.evaluated}
+        runs = self.runs
         joined = [
             join_performance(
                 each, runs[each.label].evaluations, suite, measure=self.measure, resamples=self.resamples
@@ -225,8 +227,7 @@ class _Page:
         if not performances:
             return {"performances": []}
         self.support += notes.PERFORMANCE_NOTES
-        runs = {each.label: each for each in self.collection.evaluated}
-        drawn = performance_plates(performances, runs, rho_label="Spearman ρ of entropy and strength")
+        drawn = performance_plates(performances, self.runs, rho_label="Spearman ρ of entropy and strength")
         caption = (
             "Accuracy against ρ at the checkpoints of a run, joined in the order of training; darker is "
             "later. Bars are intervals: over samples for ρ, over problems for accuracy."
@@ -242,20 +243,19 @@ class _Page:
         if not groups:
             return {"runs": []}
         self.support += notes.RUNS_NOTES
-        runs = {each.label: each for each in self.collection.evaluated}
-        suites = [each.suite["name"] for run in runs.values() for each in run.evaluations]
+        suites = [each.suite["name"] for run in self.runs.values() for each in run.evaluations]
         plates = []
         for number, group in enumerate(groups):
             drawing = runs_plate(
                 number,
                 group,
-                runs,
+                self.runs,
                 suite=suites[0] if suites else None,
                 measure=self.measure,
                 axis=self.axis,
                 rho_label=self._rho_label(group),
             )
-            names = ", ".join(dict.fromkeys(each.label.rpartition("/")[2] for each in group))
+            names = ", ".join(dict.fromkeys(run_of(each.label) for each in group))
             caption = (
                 f"Runs that started from the same weights: {names}. Bars and bands are intervals. {DOTTED}"
             )

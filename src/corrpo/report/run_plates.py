@@ -169,7 +169,7 @@ def _performance_panel(performance: Performance, evaluated: Path) -> Performance
 def _told(association: Association) -> str:
     if association.value is None:
         return "not defined"
-    return with_interval(Correlation(association.value, association.low, association.high, None, 0, 0))
+    return with_interval(association)
 
 
 def runs_plate(

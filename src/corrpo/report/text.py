@@ -5,6 +5,7 @@ import unicodedata
 from typing import Any
 
 from corrpo.statistics import Correlation, Difference
+from corrpo.statistics.association import Association
 
 DASH = "—"
 """Stands for a number that does not exist; never 0."""
@@ -96,7 +97,7 @@ def count(value: int | None) -> str:
     return DASH if value is None else f"{value:,}"
 
 
-def interval(result: Correlation | Difference) -> str:
+def interval(result: Correlation | Difference | Association) -> str:
     """`[low, high]`, or nothing where there is no interval.
 
     >>> interval(Correlation(-0.42, -0.51, -0.33, 0.001, 1234, 64))
@@ -107,7 +108,7 @@ def interval(result: Correlation | Difference) -> str:
     return f"[{decimal(result.low)}, {decimal(result.high)}]"
 
 
-def with_interval(result: Correlation | Difference) -> str:
+def with_interval(result: Correlation | Difference | Association) -> str:
     """The value and its interval, or a dash.
 
     >>> with_interval(Correlation(-0.42, -0.51, -0.33, 0.001, 1234, 64))

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from corrpo.report.figures.drawing import Drawing, numbers_table
 from corrpo.report.figures.lines import Axis, Line, StepAxis, draw_line, draw_names, draw_steps
-from corrpo.report.figures.style import INK, OTHER_COLOURS, OTHER_MARKERS, figure_style, label
+from corrpo.report.figures.style import INK, OTHER_COLOURS, OTHER_MARKERS, figure_style, label, signed_number
 
 COLOURS = ("#004488", "#BB5566", "#DDAA33", *OTHER_COLOURS)
 MARKERS = ("o", "^", "s", *OTHER_MARKERS)
@@ -105,7 +105,7 @@ def draw_panel(
 def signed_axis(axes: Axes) -> None:
     """Tick labels with a true minus sign."""
     axes.locator_params(axis="y", nbins=6)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}".replace("-", "−")))
+    axes.yaxis.set_major_formatter(FuncFormatter(signed_number))
 
 
 def add_legend(figure: Figure, looks: Looks) -> None:

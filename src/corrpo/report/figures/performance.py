@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 
 from corrpo.report.figures.drawing import Drawing, numbers_table
 from corrpo.report.figures.lines import Value
-from corrpo.report.figures.style import INK, MUTED, RULE, figure_style, label
+from corrpo.report.figures.style import INK, MUTED, RULE, figure_style, label, signed_number
 from corrpo.report.text import visible
 
 SIDES = ((1, 1), (-1, 1), (1, -1), (-1, -1))
@@ -156,7 +156,7 @@ def _frame(axes: Axes, panel: PerformancePanel, *, missing: int) -> None:
     if missing == len(panel.steps):
         axes.set(xticks=[], yticks=[])
     for each in (axes.xaxis, axes.yaxis):
-        each.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}".replace("-", "−")))
+        each.set_major_formatter(FuncFormatter(signed_number))
 
 
 def _rows(panel: PerformancePanel) -> list[dict]:

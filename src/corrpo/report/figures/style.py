@@ -118,6 +118,15 @@ def power_of_ten(value: float, _position: int | None = None) -> str:
     return f"10{power}" if factor == 1 else f"{factor:g}·10{power}"
 
 
+def signed_number(value: float, _position: int | None = None) -> str:
+    """Tick label of an axis, with a true minus sign.
+
+    >>> signed_number(-0.2), signed_number(10.0)
+    ('−0.2', '10')
+    """
+    return f"{value:.10g}".replace("-", "−")
+
+
 def hide(axes: Axes) -> None:
     """Leave a place of a grid empty."""
     axes.set_axis_off()

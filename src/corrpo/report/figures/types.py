@@ -17,6 +17,7 @@ from corrpo.report.figures.style import (
     RULE,
     figure_style,
     label,
+    signed_number,
     type_colours,
     type_markers,
 )
@@ -115,7 +116,7 @@ def _frame(axes: Axes, title: str, sets: Sequence[str]) -> None:
     axes.tick_params(axis="x", length=0)
     axes.spines["bottom"].set_visible(False)
     axes.locator_params(axis="y", nbins=7)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}".replace("-", "−")))
+    axes.yaxis.set_major_formatter(FuncFormatter(signed_number))
 
 
 def _draw(axes: Axes, value: TypeValue, sets: Sequence[str], types: Sequence[str]) -> None:
