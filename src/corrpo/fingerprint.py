@@ -9,7 +9,7 @@ import polars as pl
 
 from corrpo.errors import BadInputError
 from corrpo.statistics import Correlation
-from corrpo.store import read_json, read_parquet, write_json, write_parquet, write_text
+from corrpo.store import read_parquet, read_versioned, write_json, write_parquet, write_text
 
 SCHEMA_VERSION = 1
 STATISTICS = ("spearman", "pearson", "spearman_by_token", "pearson_by_token", "position_partial")
@@ -112,12 +112,7 @@ class Fingerprint:
         if not (folder / "fingerprint.json").exists():
             state = "is unfinished" if (folder / "settings.json").exists() else "holds no fingerprint.json"
             raise BadInputError(f"{folder} {state}; run corrpo measure with --output {folder} to the end")
-        summary = read_json(folder / "fingerprint.json")
-        if summary.get("schema_version") != SCHEMA_VERSION:
-            raise BadInputError(
-                f"{folder}/fingerprint.json has schema version {summary.get('schema_version')!r}; this "
-                f"corrpo reads {SCHEMA_VERSION}: measure again"
-            )
+        summary = read_versioned(folder / "fingerprint.json", SCHEMA_VERSION)
         lines = (folder / "responses.jsonl").read_text(encoding="utf-8").splitlines()
         responses = [row | {"prompt": json.dumps(row["prompt"])} for row in map(json.loads, lines)]
         untrained = summary["untrained"]

@@ -99,6 +99,19 @@ def read_json(path: Path) -> Any:
         raise BadInputError(f"{path} is not valid JSON: {error}") from error
 
 
+def read_versioned(path: Path, version: int, again: str = "measure again") -> Any:
+    """Read a JSON record of a certain schema version.
+
+    Raises:
+        BadInputError: as `read_json`, or the version is another; says what to do `again`.
+    """
+    record = read_json(path)
+    found = record.get("schema_version") if isinstance(record, dict) else None
+    if found != version:
+        raise BadInputError(f"{path} has schema version {found!r}; this corrpo reads {version}: {again}")
+    return record
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder alone, made if missing, until the end or the death of this process.

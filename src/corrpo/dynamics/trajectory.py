@@ -12,7 +12,7 @@ from corrpo.dynamics.checkpoints import Checkpoint, Skipped
 from corrpo.errors import BadInputError
 from corrpo.fingerprint import SCHEMA_VERSION, STATISTICS
 from corrpo.statistics import Correlation
-from corrpo.store import differences_between, read_json
+from corrpo.store import differences_between, read_versioned
 
 TRACK = "track.json"
 """What makes a folder that of `corrpo track`."""
@@ -181,12 +181,7 @@ def _called(trajectory: Trajectory) -> str:
 
 
 def _load_track(kind: type[Trajectory], folder: Path, label: str) -> Trajectory:
-    record = read_json(folder / TRACK)
-    if not isinstance(record, dict) or record.get("schema_version") != TRACK_VERSION:
-        version = record.get("schema_version") if isinstance(record, dict) else None
-        raise BadInputError(
-            f"{folder / TRACK} has schema version {version!r}; this corrpo reads {TRACK_VERSION}: track again"
-        )
+    record = read_versioned(folder / TRACK, TRACK_VERSION, "track again")
     if not record["points"]:
         raise BadInputError(
             f"{folder} holds no finished checkpoint; run corrpo track with --output {folder} again"
@@ -264,13 +259,7 @@ def _point(checkpoint: Checkpoint, folder: Path, summary: dict[str, Any]) -> Poi
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    summary = read_json(folder / "fingerprint.json")
-    if summary.get("schema_version") != SCHEMA_VERSION:
-        raise BadInputError(
-            f"{folder}/fingerprint.json has schema version {summary.get('schema_version')!r}; this corrpo "
-            f"reads {SCHEMA_VERSION}: measure again"
-        )
-    return summary
+    return read_versioned(folder / "fingerprint.json", SCHEMA_VERSION)
 
 
 def _mean(column: pl.Series) -> float | None:

@@ -9,7 +9,7 @@ import polars as pl
 
 from corrpo.errors import BadInputError
 from corrpo.statistics.estimates import Estimate
-from corrpo.store import read_json, read_parquet, write_json, write_parquet
+from corrpo.store import read_parquet, read_versioned, write_json, write_parquet
 
 SCHEMA_VERSION = 1
 EVALUATION, GENERATIONS = "evaluation.json", "generations.parquet"
@@ -95,12 +95,7 @@ class Evaluation:
         Raises:
             BadInputError: there is no finished evaluation in the folder, or its schema is another.
         """
-        summary = read_json(Path(folder) / EVALUATION)
-        if summary.get("schema_version") != SCHEMA_VERSION:
-            raise BadInputError(
-                f"{folder}/{EVALUATION} has schema version {summary.get('schema_version')!r}; this corrpo "
-                f"reads {SCHEMA_VERSION}: evaluate again"
-            )
+        summary = read_versioned(Path(folder) / EVALUATION, SCHEMA_VERSION, "evaluate again")
         return cls(
             model=summary["model"],
             checkpoint=summary["checkpoint"],

@@ -15,7 +15,7 @@ import polars as pl
 from corrpo.errors import BadInputError
 from corrpo.fingerprint import SCHEMA_VERSION
 from corrpo.statistics import Correlation
-from corrpo.store import read_json
+from corrpo.store import read_versioned
 
 FILES = ("fingerprint.json", "tokens.parquet", "responses.jsonl")
 FLOATS = ("entropy_bits", "logprob", "target_logit", "strength")
@@ -57,12 +57,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
         BadInputError: it cannot be read, its schema is another, or something is missing; names it.
     """
     path = folder / "fingerprint.json"
-    summary = read_json(path)
-    version = summary.get("schema_version") if isinstance(summary, dict) else None
-    if version != SCHEMA_VERSION:
-        raise BadInputError(
-            f"{path} has schema version {version!r}; this corrpo reads {SCHEMA_VERSION}: measure again"
-        )
+    summary = read_versioned(path, SCHEMA_VERSION)
     try:
         Correlation.from_dict(summary["statistics"]["spearman"])
         for part, name in (("model", "name"), ("samples", "name"), ("settings", "estimator")):
