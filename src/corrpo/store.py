@@ -136,6 +136,20 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def refuse_strangers(folder: Path, owner: str) -> None:
+    """See that a folder that is to be filled holds nothing yet; hidden files do not count.
+
+    Raises:
+        OutputFolderError: it holds files that are not of `owner`; names some.
+    """
+    strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if strangers:
+        raise OutputFolderError(
+            f"{folder} holds files that are not of {owner} ({', '.join(strangers[:5])}); give an empty or a "
+            "new folder as --output"
+        )
+
+
 class RunFolder:
     """The output folder of one run: claimed, compared with earlier settings, filled part by part.
 
@@ -162,12 +176,7 @@ class RunFolder:
     def _check_settings(self) -> None:
         known = self.path / SETTINGS
         if not known.exists():
-            strangers = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
-            if strangers:
-                raise OutputFolderError(
-                    f"{self.path} holds files that are not of this run ({', '.join(strangers[:5])}); give an "
-                    "empty or a new folder as --output"
-                )
+            refuse_strangers(self.path, "this run")
             write_json(known, self.settings)
             return
         differences = differences_between(read_json(known), self.settings)

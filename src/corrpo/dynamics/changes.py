@@ -37,22 +37,23 @@ def stage_changes(trajectory: Trajectory, *, resamples: int = 1000, seed: int = 
         BadInputError: the fingerprint of a checkpoint cannot be read.
     """
     changes = []
-    before: Point | None = None
+    last: Point | None = None
+    after: Fingerprint | None = None
     for stage, *_ in trajectory.stages:
         points = [point for point in trajectory.points if point.checkpoint.stage == stage]
-        first = before or points[0]
-        before = points[-1]
-        if first is before:
+        first, last = last or points[0], points[-1]
+        if first is last:
             continue
+        before, after = after or Fingerprint.load(first.folder), Fingerprint.load(last.folder)
         difference = fingerprint_difference(
-            Fingerprint.load(first.folder),
-            Fingerprint.load(before.folder),
-            names=(first.checkpoint.key, before.checkpoint.key),
+            before,
+            after,
+            names=(first.checkpoint.key, last.checkpoint.key),
             method="spearman",
             by="position",
             resamples=resamples,
             seed=seed,
             confidence=float(trajectory.settings["confidence"]),
         )
-        changes.append(StageChange(stage, first, before, difference))
+        changes.append(StageChange(stage, first, last, difference))
     return changes

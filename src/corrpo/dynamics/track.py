@@ -12,14 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from corrpo.dynamics.checkpoints import Checkpoint, Skipped, find_checkpoints, in_order
 from corrpo.dynamics.jobs import SOURCE, Job, Loading, Outcome, measure_checkpoint, source_stamp
@@ -28,9 +20,10 @@ from corrpo.dynamics.trajectory import TRACK, TRACK_VERSION, Point, Trajectory, 
 from corrpo.errors import CorrpoError, OutputFolderError
 from corrpo.measurement.pipeline import checked_options
 from corrpo.measurement.summary import versions
+from corrpo.progress import progress_bar
 from corrpo.samples import load_samples, samples_digest
 from corrpo.statistics import Correlation
-from corrpo.store import differences_between, locked, read_json, write_json, write_parquet
+from corrpo.store import differences_between, locked, read_json, refuse_strangers, write_json, write_parquet
 
 TABLE = "trajectory.parquet"
 """The table of the trajectory, in the output folder."""
@@ -132,12 +125,7 @@ class _Run:
         """The record of an earlier call, if this one may go on with it."""
         path = self.output / TRACK
         if not path.exists():
-            strangers = sorted(p.name for p in self.output.iterdir() if not p.name.startswith("."))
-            if strangers:
-                raise OutputFolderError(
-                    f"{self.output} holds files that are not of corrpo track ({', '.join(strangers[:5])}); "
-                    "give an empty or a new folder as --output"
-                )
+            refuse_strangers(self.output, "corrpo track")
             return {"points": []}
         before = read_json(path)
         differences = differences_between(
@@ -238,9 +226,7 @@ class _Display:
 
     def __init__(self, total: int, shown: bool):
         console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        times = (TimeElapsedColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, *times, console=console, transient=True, disable=not shown)
+        self._bar = progress_bar(shown=shown, transient=True, console=console)
         self._task = self._bar.add_task("checkpoints", total=total)
         self._total = total
         self._done = 0

@@ -18,14 +18,6 @@ from typing import Any
 import polars as pl
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from corrpo.dynamics.checkpoints import Checkpoint, Skipped, find_checkpoints
 from corrpo.dynamics.jobs import SOURCE, Loading, Outcome, quiet_loading, source_stamp
@@ -44,6 +36,7 @@ from corrpo.evaluation.results import (
 from corrpo.evaluation.scoring import counts, estimates, scores
 from corrpo.evaluation.suites import Problem, Suite
 from corrpo.measurement.summary import versions
+from corrpo.progress import progress_bar
 from corrpo.samples import Sample, encode_prompt
 from corrpo.store import RunFolder, locked, read_json, write_json, write_parquet
 
@@ -294,7 +287,7 @@ def _generations(
     prompts = {each.id: _encoded(each, suite, settings, backend) for each in suite.problems}
     asked = [(each, sample) for each in suite.problems for sample in range(settings["n"])]
     size = settings["batch_size"]
-    with _bar(job) as bar:
+    with progress_bar(shown=job.shown, transient=True) as bar:
         task = bar.add_task(f"{job.checkpoint}, {suite.name}: generations", total=len(asked))
         written = []
         for number, start in enumerate(range(0, len(asked), size)):
@@ -314,12 +307,6 @@ def _generations(
     return pl.concat([rows, pl.concat(scored)], how="horizontal").select(
         pl.col(name).cast(kind) for name, kind in GENERATIONS_SCHEMA.items()
     )
-
-
-def _bar(job: _Job) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    times = (TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, *times, console=Console(stderr=True), transient=True, disable=not job.shown)
 
 
 def _encoded(problem: Problem, suite: Suite, settings: dict[str, Any], backend: Backend) -> list[int]:

@@ -15,15 +15,7 @@ from typing import Any
 
 import polars as pl
 import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.estimators import logit_gradient_norms
@@ -35,6 +27,7 @@ from corrpo.measurement.options import MeasureOptions
 from corrpo.measurement.summary import summarise, versions
 from corrpo.measurement.tokens import TOKENS_SCHEMA, measure_response
 from corrpo.models import describe_model, untrained_model
+from corrpo.progress import progress_bar
 from corrpo.samples import (
     Sample,
     as_samples,
@@ -124,7 +117,7 @@ def measure(
             once = folder.part_once
         stack.enter_context(threads_for(model))
         stack.enter_context(eval_mode(model))
-        bar = stack.enter_context(_progress_bar(progress))
+        bar = stack.enter_context(progress_bar(shown=progress, description="{task.description:>10}"))
         responses = _respond(model, tokenizer, work, settings, once, bar)
         prompts = {item.sample.id: item.prompt_ids for item in work}
         tokens = _read(model, tokenizer, prompts, responses, settings, once, bar, "tokens")
@@ -315,14 +308,3 @@ def threads_for(model: Any) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _progress_bar(shown: bool) -> Progress:
-    columns = (
-        TextColumn("{task.description:>10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), disable=not shown)

@@ -58,7 +58,7 @@ import numpy as np
 from corrpo.errors import BadInputError
 from corrpo.statistics.correlation import Array, clip
 from corrpo.statistics.interval import MAX_UNDEFINED
-from corrpo.statistics.results import _Record
+from corrpo.statistics.results import Record
 from corrpo.statistics.rows import row_coefficients, settle
 
 FEWEST = 4
@@ -66,7 +66,7 @@ FEWEST = 4
 
 
 @dataclass(frozen=True)
-class Association(_Record):
+class Association(Record):
     """A rank correlation over checkpoints.
 
     Attributes:

@@ -37,11 +37,11 @@ import numpy as np
 from scipy import stats
 
 from corrpo.errors import BadInputError
-from corrpo.statistics.results import _Record
+from corrpo.statistics.results import Record
 
 
 @dataclass(frozen=True)
-class Estimate(_Record):
+class Estimate(Record):
     """An accuracy over problems.
 
     Attributes:

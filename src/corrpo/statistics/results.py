@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 from corrpo.errors import BadInputError
 
-R = TypeVar("R", bound="_Record")
+R = TypeVar("R", bound="Record")
 
 
-class _Record:
+class Record:
     """A frozen dataclass of JSON values, to and from a dict."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -33,7 +33,7 @@ class _Record:
 
 
 @dataclass(frozen=True)
-class Correlation(_Record):
+class Correlation(Record):
     """A correlation over tokens.
 
     Attributes:
@@ -63,7 +63,7 @@ class Correlation(_Record):
 
 
 @dataclass(frozen=True)
-class Difference(_Record):
+class Difference(Record):
     """The correlation of model b less that of model a, over the same samples.
 
     Attributes:
