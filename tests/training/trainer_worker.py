@@ -53,6 +53,7 @@ def main(output: str, kind: str, rollouts: str, control: str) -> None:
         Path(output).write_text(json.dumps(found))
         torch.save(trainer.accelerator.unwrap_model(trainer.model).state_dict(), f"{output}.pt")
     if torch.distributed.is_initialized():
+        torch.distributed.barrier()  # none leaves while another still writes
         torch.distributed.destroy_process_group()
 
 
