@@ -9,7 +9,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from corrpo.errors import BadInputError, UnsupportedModelError
-from corrpo.projections import find_attention_layers
+from corrpo.projections import find_mixers
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 
@@ -33,7 +33,7 @@ def load_model(
 
     Raises:
         BadInputError: no such folder or hub model, an empty or broken folder, weights that are missing.
-        UnsupportedModelError: not a causal LM, or one whose attention corrpo cannot measure.
+        UnsupportedModelError: not a causal LM, or one of a family that corrpo does not know.
     """
     if dtype not in _DTYPES:
         raise BadInputError(f"dtype {dtype!r} is unknown; expected one of {', '.join(_DTYPES)}")
@@ -65,7 +65,7 @@ def load_model(
             f"{name}: {len(missing)} weights of {type(model).__name__} are not in the checkpoint "
             f"({', '.join(missing[:3])}, ...), and random ones in their place would be measured"
         )
-    find_attention_layers(model)
+    find_mixers(model)
     return model.to(device).eval(), tokenizer
 
 
@@ -109,7 +109,7 @@ def describe_model(model: Any, name: str | None = None, revision: str | None = N
         "revision": getattr(model.config, "_commit_hash", None) or revision,
         "architecture": type(model).__name__,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "attention_layers": len(find_attention_layers(model)),
+        "attention_layers": sum("q" in mixer.projections for mixer in find_mixers(model)),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         "digest": model_digest(model),
     }

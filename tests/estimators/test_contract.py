@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import XLMConfig, XLMWithLMHeadModel
 
 from corrpo.errors import BadInputError, NonFiniteError, UnsupportedModelError
 from corrpo.estimators import ESTIMATORS, logit_gradient_norms
@@ -152,8 +152,8 @@ def test_a_bad_argument_is_named(arguments, words, no_shape_checks):
 
 
 def test_a_model_of_another_layout_is_refused():
-    model = GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=53))
-    with pytest.raises(UnsupportedModelError, match="GPT2LMHeadModel.*q_proj"):
+    model = XLMWithLMHeadModel(XLMConfig(emb_dim=16, n_layers=1, n_heads=2, vocab_size=53))
+    with pytest.raises(UnsupportedModelError, match="XLMWithLMHeadModel: no attention.*docs/MODELS.md"):
         logit_gradient_norms(model, IDS, POSITIONS)
 
 

@@ -13,7 +13,7 @@ from corrpo.estimators.last import last
 from corrpo.estimators.own import own
 from corrpo.estimators.query import Query, left_as_found
 from corrpo.estimators.reference import reference
-from corrpo.projections import PROJECTIONS, AttentionLayer, find_attention_layers, select_layers
+from corrpo.projections import PROJECTIONS, MixerLayer, find_layers, select_layers
 from corrpo.spectra import check_norm
 
 Estimator = Literal["reference", "exact", "last", "own"]
@@ -39,7 +39,7 @@ def logit_gradient_norms(
     layers: Sequence[int] | None = None,
     attention_mask: Int[Tensor, " length"] | None = None,
 ) -> Float[Tensor, "targets layers projections"]:
-    """Norms of d z_t / d W_X,l for tokens t of one sequence, attention layers l and projections X.
+    """Norms of d z_t / d W_X,l for tokens t of one sequence, layers l and projections X.
 
     z_t is the logit (or log-probability) of the token at position t, predicted at t - 1; METHOD 1.
 
@@ -53,9 +53,10 @@ def logit_gradient_norms(
             "own", an approximation in all layers. METHOD 3.
         norm: "nuclear", "frobenius", "spectral" or "l1".
         target: "logit" or "logprob".
-        projections: of "q", "k", "v", "o", in the order of the result.
-        layers: indices of attention layers, negative from the end, in the order of the result; all for
-            None. With "last", the last layer alone.
+        projections: names, in the order of the result: of "q", "k", "v", "o" for attention, and those that
+            `corrpo measure MODEL --list-projections` shows for other mixers.
+        layers: indices among the layers that hold these projections, negative from the end, in the order of
+            the result; all for None. With "last", the last layer alone.
         attention_mask: 1 for a token and 0 for padding, on either side; padding is taken away before the
             sequence is read, and `positions` still index the padded sequence.
 
@@ -69,7 +70,7 @@ def logit_gradient_norms(
         NonFiniteError: a logit or a norm is NaN or infinite.
     """
     check_choices(estimator, norm, target, projections)
-    chosen = layers_for(model, estimator, layers)
+    chosen = layers_for(model, estimator, layers, projections)
     ids, wanted = _without_padding(input_ids, _whole(positions), attention_mask)
     _check_vocabulary(model, ids)
     distinct, order = torch.unique(wanted, sorted=True, return_inverse=True)
@@ -103,21 +104,22 @@ def check_choices(estimator: str, norm: str, target: str, projections: Sequence[
         raise BadInputError(f"estimator {estimator!r} is unknown; expected one of {', '.join(ESTIMATORS)}")
     if target not in TARGETS:
         raise BadInputError(f"target {target!r} is unknown; expected one of {', '.join(TARGETS)}")
-    unknown = [kind for kind in projections if kind not in PROJECTIONS]
-    if unknown or not projections or len(set(projections)) < len(projections):
+    if isinstance(projections, str) or not projections or len(set(projections)) < len(projections):
         raise BadInputError(
-            f"projections={tuple(projections)}: expected distinct names of {PROJECTIONS}, at least one"
+            f"projections={projections!r}: expected distinct names, at least one, as in ('q', 'o')"
         )
 
 
-def layers_for(model: nn.Module, estimator: str, layers: Sequence[int] | None) -> list[AttentionLayer]:
-    """The attention layers that an estimator measures.
+def layers_for(
+    model: nn.Module, estimator: str, layers: Sequence[int] | None, projections: Sequence[str] = PROJECTIONS
+) -> list[MixerLayer]:
+    """The layers that an estimator measures.
 
     Raises:
         BadInputError: an index outside the model, or a layer that the estimator does not cover.
-        UnsupportedModelError: see `find_attention_layers`.
+        UnsupportedModelError: see `find_layers`.
     """
-    found = find_attention_layers(model)
+    found = find_layers(model, projections)
     if estimator != "last":
         return select_layers(found, layers)
     if layers is not None and select_layers(found, layers) != found[-1:]:

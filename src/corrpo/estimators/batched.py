@@ -20,19 +20,20 @@ from corrpo.errors import NonFiniteError
 from corrpo.estimators.attention import BACKEND
 from corrpo.estimators.query import (
     attention_backend,
+    derivatives_at,
     left_as_found,
     mixes_positions,
     observed,
     picked_logits,
 )
-from corrpo.projections import AttentionLayer
+from corrpo.projections import MixerLayer
 
 
 def batched_own(
     model: nn.Module,
     input_ids: Int[Tensor, "rows length"],
     targets: Bool[Tensor, "rows length"],
-    layers: Sequence[AttentionLayer],
+    layers: Sequence[MixerLayer],
     projections: Sequence[str],
     *,
     direct_head: bool = False,
@@ -69,10 +70,10 @@ def batched_own(
     ):
         logits = model(input_ids=input_ids[:, :-1], use_cache=False, logits_to_keep=columns).logits
         scores, entropy = head.read(logits)
-        deltas = torch.autograd.grad(scores.sum(), [output for _, output in record])
+        deltas = derivatives_at(record, lambda outputs: torch.autograd.grad(scores.sum(), outputs))
     norms = [
-        (_lengths(delta) * _lengths(inputs.detach()))[predicting]
-        for (inputs, _), delta in zip(record, deltas, strict=True)
+        (_lengths(delta) * _lengths(at.inputs.detach()))[predicting]
+        for at, delta in zip(record, deltas, strict=True)
     ]
     result = torch.stack([each.to(entropy.device) for each in norms], dim=-1)
     _check_finite(entropy, result, targets)

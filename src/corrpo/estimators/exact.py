@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from corrpo.errors import UnsupportedModelError
-from corrpo.estimators.query import Query, attention_backend, observed, target_scores
+from corrpo.estimators.query import (
+    Observed,
+    Query,
+    attention_backend,
+    derivatives_at,
+    observed,
+    target_scores,
+)
 from corrpo.spectra import prefix_norms, second_factor
 
 MEMORY_BUDGET = 2 << 30
@@ -52,32 +59,29 @@ def _measure_group(
         result[group, layer, kind] = prefix_norms(delta[:, 0], factors[slot], prefixes, query.norm)
 
 
-def _factor_once(
-    record: list[tuple[Tensor, Tensor]], factors: dict[int, Tensor], slot: int, norm: str
-) -> Tensor:
+def _factor_once(record: list[Observed], factors: dict[int, Tensor], slot: int, norm: str) -> Tensor:
     """The second factor of a projection's input; Q, K and V of a layer read one tensor and share it."""
-    inputs = record[slot][0]
+    inputs = record[slot].inputs
     for other in range(slot):
-        if record[other][0] is inputs and other in factors:
+        if record[other].inputs is inputs and other in factors:
             return factors[other]
     return second_factor(inputs[0].detach(), norm)
 
 
 def vector_jacobian_products(
     query: Query, positions: Tensor, prefix: int
-) -> tuple[list[tuple[Tensor, Tensor]], tuple[Tensor, ...]]:
+) -> tuple[list[Observed], list[Tensor]]:
     """Forward of `prefix` tokens and the derivatives of the targets at every measured projection output.
 
     Returns:
-        The (input [1, prefix, d_in], output [1, prefix, d_out]) of every projection, and for each the
-        derivatives [m, 1, prefix, d_out].
+        What every projection read and wrote, and for each the derivatives [m, 1, prefix, d_out].
     """
     with observed(query.layers, query.projections) as record:
         scores = target_scores(query, positions, prefix)
     one_each = torch.eye(len(positions), dtype=scores.dtype, device=scores.device)
     try:
-        deltas = torch.autograd.grad(
-            scores, [output for _, output in record], one_each, is_grads_batched=True
+        deltas = derivatives_at(
+            record, lambda outputs: torch.autograd.grad(scores, outputs, one_each, is_grads_batched=True)
         )
     except RuntimeError as error:
         if "vmap" not in str(error):
@@ -96,7 +100,7 @@ def targets_per_pass(query: Query, prefix: int) -> int:
     """
     config = query.model.config.get_text_config()  # type: ignore[union-attr]
     width = sum(
-        getattr(layer.projections[kind], "out_features", config.hidden_size)
+        getattr(layer.projections[kind].module, "out_features", config.hidden_size)
         for layer in query.layers
         for kind in query.projections
     )

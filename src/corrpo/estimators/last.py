@@ -19,6 +19,7 @@ from torch import Tensor
 from corrpo.errors import UnsupportedModelError
 from corrpo.estimators.attention import BACKEND, AttentionCall, grouped, recorded_calls
 from corrpo.estimators.query import (
+    Observed,
     Query,
     attention_backend,
     check_positionwise,
@@ -41,17 +42,18 @@ def last(query: Query) -> Tensor:
         observed(whole.layers, whole.projections) as record,
     ):
         scores = target_scores(query, query.positions, prefix)
-    call, attended = calls[query.layers[0].attention]
+    call, attended = calls[query.layers[0].mixer]
     io = dict(zip(PROJECTIONS, record, strict=True))
-    wanted = [io["q"][1], io["o"][1], attended]
-    delta_q, delta_o, g = torch.autograd.grad(scores.sum(), wanted, retain_graph=True)
-    check_positionwise(query, scores, io["o"][1], delta_o, "last")
+    wanted = [io["q"].output, io["o"].output, attended]
+    at_q, at_o, g = torch.autograd.grad(scores.sum(), wanted, retain_graph=True)
+    delta_q, delta_o = io["q"].part(at_q), io["o"].part(at_o)
+    check_positionwise(query, scores, io["o"], delta_o, "last")
     query = replace(query, positions=query.positions.to(delta_o.device))
     columns = {
-        "q": lambda: rank_one_norm(delta_q[0, query.rows], io["q"][0][0, query.rows], query.norm),
-        "o": lambda: rank_one_norm(delta_o[0, query.rows], io["o"][0][0, query.rows], query.norm),
-        "v": lambda: _value_norms(query, call, g, *io["v"]),
-        "k": lambda: _key_norms(query, call, g, *io["k"]),
+        "q": lambda: rank_one_norm(delta_q[0, query.rows], io["q"].inputs[0, query.rows], query.norm),
+        "o": lambda: rank_one_norm(delta_o[0, query.rows], io["o"].inputs[0, query.rows], query.norm),
+        "v": lambda: _value_norms(query, call, g, io["v"]),
+        "k": lambda: _key_norms(query, call, g, io["k"]),
     }
     norms = torch.stack([columns[kind]() for kind in query.projections], dim=-1)
     return norms[:, None].detach()
@@ -69,11 +71,12 @@ def _at_rows(tensor: Tensor, rows: Tensor, kv_heads: int) -> Tensor:
     return grouped(tensor, kv_heads)[0, :, :, rows]
 
 
-def _value_norms(query: Query, call: AttentionCall, g: Tensor, inputs: Tensor, output: Tensor) -> Tensor:
+def _value_norms(query: Query, call: AttentionCall, g: Tensor, at: Observed) -> Tensor:
     """Norms [n] of the gradients of V, from factors with one row per head."""
+    inputs, output = at.inputs, at.part(at.output)
     if not torch.equal(call.value[0].transpose(0, 1).flatten(1), output[0]):
         raise UnsupportedModelError(
-            f"estimator 'last' needs the values of attention to be the outputs of v_proj, and "
+            f"estimator 'last' needs the values of attention to be the outputs of the V projection, and "
             f"{query.layers[0].name} changes them in between; use 'exact' or 'reference'"
         )
     kv_heads, width = call.key.shape[1], output.shape[-1]
@@ -96,19 +99,20 @@ def _by_target(tensor: Tensor) -> Tensor:
     return tensor.flatten(0, 1).transpose(0, 1)
 
 
-def _key_norms(query: Query, call: AttentionCall, g: Tensor, inputs: Tensor, output: Tensor) -> Tensor:
-    """Norms [n] of the gradients of K, from the derivatives at k_proj's output over each target's prefix."""
-    kv_heads, width = call.key.shape[1], output.shape[-1]
-    factor = second_factor(inputs[0].detach(), query.norm)
+def _key_norms(query: Query, call: AttentionCall, g: Tensor, at: Observed) -> Tensor:
+    """Norms [n] of the gradients of K, from the derivatives at its output over each target's prefix."""
+    kv_heads, (_, length, width) = call.key.shape[1], at.output.shape
+    factor = second_factor(at.inputs[0].detach(), query.norm)
     norms = []
-    for group in _groups(query, output.shape[1] * (width + call.query.shape[1])):
+    for group in _groups(query, length * (width + call.query.shape[1])):
         rows = query.rows[group]
         g_rows, q_rows = (_at_rows(x, rows, kv_heads) for x in (g, call.query))
         beta = call.at_scores(*call.weights(rows), g_rows[None])
         beta = (beta[0] * call.scaling).to(q_rows.dtype)
         at_keys = torch.einsum("jgms,jgmd->mjsd", beta, q_rows)
-        (delta,) = torch.autograd.grad(
-            call.key, output, at_keys[:, None], is_grads_batched=True, retain_graph=True
+        (whole,) = torch.autograd.grad(
+            call.key, at.output, at_keys[:, None], is_grads_batched=True, retain_graph=True
         )
+        delta = at.part(whole)
         norms.append(prefix_norms(delta[:, 0], factor, query.positions[group].tolist(), query.norm))
     return torch.cat(norms)

@@ -13,6 +13,7 @@ from corrpo.estimators.query import (
     Query,
     attention_backend,
     check_positionwise,
+    derivatives_at,
     observed,
     target_scores,
 )
@@ -27,12 +28,13 @@ def own(query: Query) -> Tensor:
         observed(query.layers, query.projections) as record,
     ):
         scores = target_scores(query, query.positions, prefix)
-    outputs = [output for _, output in record]
-    deltas = torch.autograd.grad(scores.sum(), outputs, retain_graph=True)
-    check_positionwise(query, scores, outputs[0], deltas[0], "own")
+    deltas = derivatives_at(
+        record, lambda outputs: torch.autograd.grad(scores.sum(), outputs, retain_graph=True)
+    )
+    check_positionwise(query, scores, record[0], deltas[0], "own")
     result = query.empty_result()
-    for slot, ((inputs, _), delta) in enumerate(zip(record, deltas, strict=True)):
+    for slot, (at, delta) in enumerate(zip(record, deltas, strict=True)):
         layer, kind = divmod(slot, len(query.projections))
         rows = query.rows.to(delta.device)
-        result[:, layer, kind] = rank_one_norm(delta[0, rows], inputs[0, rows].detach(), query.norm)
+        result[:, layer, kind] = rank_one_norm(delta[0, rows], at.inputs[0, rows].detach(), query.norm)
     return result

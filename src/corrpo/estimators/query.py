@@ -1,6 +1,6 @@
 """What an estimator is asked, and the model made ready to answer and left as it was found."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from corrpo.errors import NonFiniteError, UnsupportedModelError
 from corrpo.eval_mode import eval_mode
-from corrpo.projections import AttentionLayer
+from corrpo.projections import MixerLayer, Projection
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Query:
         input_ids: LongTensor [1, T], without padding, on the model's device.
         positions: LongTensor [n], ascending and distinct, each in [1, T-1]: the tokens whose logit,
             predicted at position - 1, is differentiated. On the model's device.
-        layers: the attention layers measured.
-        projections: the projections measured, of "q", "k", "v", "o".
+        layers: the layers measured.
+        projections: names of the projections measured, which every layer holds.
         norm: one of `corrpo.spectra.NORMS`.
         target: "logit" or "logprob".
     """
@@ -31,7 +31,7 @@ class Query:
     model: nn.Module
     input_ids: Tensor
     positions: Tensor
-    layers: list[AttentionLayer]
+    layers: list[MixerLayer]
     projections: tuple[str, ...]
     norm: str
     target: str
@@ -114,35 +114,65 @@ def picked_logits(head: nn.Linear, hidden: Tensor, tokens: Tensor) -> Tensor:
     return picked if head.bias is None else picked + head.bias[columns, None].to(picked.device)
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What a measured projection read and wrote in one forward pass.
+
+    Attributes:
+        projection: which part of the output is its own.
+        inputs: [1, T, d_in].
+        output: [1, T, d], that of the whole module, in which targets are differentiated.
+    """
+
+    projection: Projection
+    inputs: Tensor
+    output: Tensor
+
+    def part(self, derivative: Tensor) -> Tensor:
+        """The projection's own features of a derivative at `output`."""
+        return self.projection.of(derivative)
+
+
 @contextmanager
-def observed(
-    layers: Sequence[AttentionLayer], projections: Sequence[str]
-) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Record (input, output) of every measured projection, layers outside, projections inside.
+def observed(layers: Sequence[MixerLayer], projections: Sequence[str]) -> Iterator[list[Observed]]:
+    """Record every measured projection, layers outside, projections inside.
 
     An output that carries no graph is made a leaf that requires grad, so the graph starts at the first
     measured projection and no weight needs a gradient. Filled when the forward pass has run.
     """
-    record: list[tuple[Tensor, Tensor]] = [None] * (len(layers) * len(projections))  # type: ignore
+    measured = [layer.projections[kind] for layer in layers for kind in projections]
+    record: list[Observed] = [None] * len(measured)  # type: ignore
     handles = []
 
-    def hook(slot: int):
+    def hook(slot: int, projection: Projection):
         def keep(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
             if not output.requires_grad:
                 output.requires_grad_(True)
-            record[slot] = (args[0], output)
+            record[slot] = Observed(projection, args[0], output)
 
         return keep
 
     try:
-        for i, layer in enumerate(layers):
-            for j, kind in enumerate(projections):
-                slot = i * len(projections) + j
-                handles.append(layer.projections[kind].register_forward_hook(hook(slot)))
+        for slot, projection in enumerate(measured):
+            handles.append(projection.module.register_forward_hook(hook(slot, projection)))
         yield record
     finally:
         for handle in handles:
             handle.remove()
+
+
+def derivatives_at(
+    record: Sequence[Observed], differentiate: Callable[[list[Tensor]], Sequence[Tensor]]
+) -> list[Tensor]:
+    """The derivative at every projection's own output features; projections of one module share one.
+
+    Args:
+        record: of `observed`.
+        differentiate: gives the derivatives at the tensors it is given.
+    """
+    distinct = {id(each.output): each.output for each in record}
+    found = dict(zip(distinct, differentiate(list(distinct.values())), strict=True))
+    return [each.part(found[id(each.output)]) for each in record]
 
 
 @contextmanager
@@ -159,8 +189,8 @@ def left_as_found(model: nn.Module) -> Iterator[None]:
                 parameter.requires_grad_(requires_grad)
 
 
-def check_positionwise(query: Query, scores: Tensor, output: Tensor, delta: Tensor, name: str) -> None:
-    """Refuse a model in which a target's derivative at `output` is not at its own position alone.
+def check_positionwise(query: Query, scores: Tensor, at: Observed, delta: Tensor, name: str) -> None:
+    """Refuse a model in which a target's derivative at a projection is not at its own position alone.
 
     Looks at the positions that predict no target; if every position predicts one, differentiates one target
     by itself.
@@ -168,8 +198,8 @@ def check_positionwise(query: Query, scores: Tensor, output: Tensor, delta: Tens
     Args:
         query: the targets.
         scores: [n], whose graph is kept.
-        output: [1, T, d], the observed output.
-        delta: [1, T, d], the derivative of the sum of scores there.
+        at: the projection.
+        delta: [1, T, d_out], the derivative of the sum of scores at its output.
         name: the estimator, for the message.
 
     Raises:
@@ -178,7 +208,8 @@ def check_positionwise(query: Query, scores: Tensor, output: Tensor, delta: Tens
     rows = query.rows.to(delta.device)
     if len(rows) == delta.shape[1] and len(rows) > 1:
         rows = rows[len(rows) // 2 :][:1]
-        (delta,) = torch.autograd.grad(scores[len(query.rows) // 2], output, retain_graph=True)
+        (whole,) = torch.autograd.grad(scores[len(query.rows) // 2], at.output, retain_graph=True)
+        delta = at.part(whole)
     others = torch.ones(delta.shape[1], dtype=torch.bool, device=delta.device)
     others[rows] = False
     if delta[0, others].any():

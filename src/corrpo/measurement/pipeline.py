@@ -139,7 +139,7 @@ def try_estimator(model: Any, settings: MeasureOptions) -> None:
         UnsupportedModelError: the estimator does not fit the model.
         BadInputError: a layer that the model does not have.
     """
-    layers_for(model, settings.estimator, settings.layers)
+    layers_for(model, settings.estimator, settings.layers, settings.projections)
     with suppress(NonFiniteError):  # told later, with the sample's name
         logit_gradient_norms(
             model,

@@ -1,41 +1,84 @@
-"""Where the Q, K, V and O projections are in each attention family; one file per family."""
+"""Where the projections are in each family of models; one file per family."""
 
 from collections.abc import Callable, Sequence
 
 from torch import nn
 
 from corrpo.errors import BadInputError, UnsupportedModelError
-from corrpo.projections.layer import PROJECTIONS, AttentionLayer
+from corrpo.projections.layer import PROJECTIONS, MixerLayer, Projection
 from corrpo.projections.separate import separate_projections
 
-__all__ = ["PROJECTIONS", "AttentionLayer", "find_attention_layers", "select_layers"]
+__all__ = [
+    "PROJECTIONS",
+    "MixerLayer",
+    "Projection",
+    "find_attention_layers",
+    "find_layers",
+    "find_mixers",
+    "select_layers",
+]
 
-_FAMILIES: tuple[Callable[[nn.Module], list[AttentionLayer]], ...] = (separate_projections,)
+_FAMILIES: tuple[Callable[[nn.Module], dict[str, Projection] | None], ...] = (separate_projections,)
 
 
-def find_attention_layers(model: nn.Module) -> list[AttentionLayer]:
-    """The attention layers of a causal LM, in the order of the forward pass.
+def find_mixers(model: nn.Module) -> list[MixerLayer]:
+    """The token mixers of a causal LM, in the order of the forward pass.
 
     Raises:
-        UnsupportedModelError: no family of corrpo recognises the model's attention.
+        UnsupportedModelError: no family of corrpo recognises one.
     """
-    for family in _FAMILIES:
-        if layers := family(model):
-            return layers
-    raise UnsupportedModelError(
-        f"{type(model).__name__}: no attention layer with separate linear q_proj, k_proj, v_proj and o_proj "
-        "was found. corrpo measures Llama, Mistral, Qwen2, Qwen3, Gemma 2, Gemma 3, OLMo-2 and models laid "
-        "out like them; fused projections (GPT-2, Phi-3, ...) are not supported yet."
-    )
+    prefix, decoder = _text_decoder(model)
+    found: list[MixerLayer] = []
+    for name, module in decoder.named_modules():
+        if found and f"{prefix}{name}".startswith(f"{found[-1].name}."):
+            continue
+        for family in _FAMILIES:
+            if projections := family(module):
+                found.append(MixerLayer(len(found), prefix + name, module, projections))
+                break
+    if not found:
+        raise UnsupportedModelError(
+            f"{type(model).__name__}: no attention or other token mixer that corrpo knows was found; "
+            "docs/MODELS.md lists the families it measures, and how to add one"
+        )
+    return found
 
 
-def select_layers(found: Sequence[AttentionLayer], layers: Sequence[int] | None) -> list[AttentionLayer]:
-    """The attention layers with the given indices; all of them for None.
-
-    Negative indices count from the end. The order is that of `layers`.
+def find_layers(model: nn.Module, projections: Sequence[str]) -> list[MixerLayer]:
+    """The token mixers that hold all of the named projections, in the order of the forward pass.
 
     Raises:
-        BadInputError: an index outside the model, a repeated one, or none at all.
+        BadInputError: no mixer holds these projections; the message tells which there are.
+        UnsupportedModelError: no mixer is recognised.
+    """
+    mixers = find_mixers(model)
+    fitting = [mixer for mixer in mixers if set(projections) <= set(mixer.projections)]
+    if not fitting:
+        kinds = {" ".join(mixer.projections): mixer.name for mixer in mixers}
+        there = "; ".join(f"{names} (as in {name})" for names, name in kinds.items())
+        raise BadInputError(
+            f"projections={tuple(projections)}: {type(model).__name__} has no layer with all of them; "
+            f"expected distinct names out of {there}"
+        )
+    return fitting
+
+
+def find_attention_layers(model: nn.Module) -> list[MixerLayer]:
+    """The layers that hold all of q, k, v and o.
+
+    Raises:
+        UnsupportedModelError: see `find_layers`.
+    """
+    return find_layers(model, PROJECTIONS)
+
+
+def select_layers(found: Sequence[MixerLayer], layers: Sequence[int] | None) -> list[MixerLayer]:
+    """The layers with the given places in `found`; all of them for None.
+
+    Negative places count from the end. The order is that of `layers`.
+
+    Raises:
+        BadInputError: a place outside the model, a repeated one, or none at all.
     """
     if layers is None:
         return list(found)
@@ -47,3 +90,14 @@ def select_layers(found: Sequence[AttentionLayer], layers: Sequence[int] | None)
     if len(set(chosen)) < len(chosen):
         raise BadInputError(f"layers={list(layers)}: a layer is named twice (of {n} layers)")
     return [found[i] for i in chosen]
+
+
+def _text_decoder(model: nn.Module) -> tuple[str, nn.Module]:
+    """The decoder of the text model, so that a vision tower's attention is not taken for it."""
+    get_decoder = getattr(model, "get_decoder", None)
+    decoder = get_decoder() if callable(get_decoder) else None
+    if isinstance(decoder, nn.Module):
+        for name, module in model.named_modules():
+            if module is decoder:
+                return f"{name}." if name else "", decoder
+    return "", model

@@ -18,7 +18,7 @@ from corrpo.estimators.api import layers_for
 from corrpo.estimators.batched import batched_own, has_direct_head
 from corrpo.eval_mode import eval_mode
 from corrpo.measurement.tokens import stratified_positions
-from corrpo.projections import find_attention_layers
+from corrpo.projections import find_layers
 from corrpo.rewards.correlation import rollout_correlation
 from corrpo.training.config import InversionConfig
 
@@ -70,8 +70,8 @@ class RolloutMeter:
 
     def __init__(self, model: nn.Module, config: InversionConfig):
         self.config = config
-        self._layers = config.measured_layers(len(find_attention_layers(model)))
-        layers_for(model, config.inversion_estimator, self._layers)
+        self._layers = config.measured_layers(len(find_layers(model, config.measured_projections)))
+        layers_for(model, config.inversion_estimator, self._layers, config.measured_projections)
         batched = config.inversion_estimator == "own"
         self._direct_head = batched and has_direct_head(model)
         self(model, [[0, 0]], [[0, 0]])
@@ -135,7 +135,7 @@ class RolloutMeter:
         strength: Tensor,
     ) -> None:
         """Fill entropy and strength [rollouts, width] by `batched_own`, rollouts of like length together."""
-        layers = layers_for(model, "own", self._layers)
+        layers = layers_for(model, "own", self._layers, self.config.measured_projections)
         projections = self.config.measured_projections
         for rows in _passes([len(sequence) for sequence in sequences], mask.any(1).tolist()):
             ids = torch.zeros(len(rows), len(sequences[rows[-1]]), dtype=torch.long)
