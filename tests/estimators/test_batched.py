@@ -77,7 +77,7 @@ def test_blocks_of_rows_are_the_whole(problem, kept, monkeypatch):
     layers = find_attention_layers(model)
     whole = batched_own(model, ids, targets, layers, PROJECTIONS)
     monkeypatch.setattr(attention, "_LEAST_ROWS", 1)
-    monkeypatch.setattr(attention, "_KEPT_ELEMENTS", kept)
+    monkeypatch.setattr(own_position, "_KEPT_ELEMENTS", kept)
     blocks = batched_own(model, ids, targets, layers, PROJECTIONS)
     for one, other in zip(blocks, whole, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)

@@ -119,7 +119,7 @@ def test_row_blocks_of_attention_do_not_change_own_and_last(monkeypatch):
     model = LLAMA.model(torch.float64)
     calls = [lambda e=e: logit_gradient_norms(model, IDS, POSITIONS, estimator=e) for e in ("own", "last")]
     whole = [call() for call in calls]
-    monkeypatch.setattr(attention, "_BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(attention, "BLOCK_ELEMENTS", 1)
     for before, call in zip(whole, calls, strict=True):
         torch.testing.assert_close(call(), before, rtol=1e-7, atol=0)
 

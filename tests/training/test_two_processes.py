@@ -19,11 +19,12 @@ def scored(folder: Path, processes: int, kind: str, control: str) -> dict:
     if processes > 1:
         rendezvous = ["--standalone", "--nproc_per_node", str(processes)]
         command = ["-m", "torch.distributed.run", *rendezvous, *command]
-    environment = os.environ | {"PYTHONPATH": str(WORKER.parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(WORKER.parents[1]), os.environ.get("PYTHONPATH", "")])
     run = subprocess.run(
         [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=240, check=False
     )
-    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.returncode == 0, run.stderr[-6000:]
     return json.loads(output.read_text()) | {"weights": torch.load(f"{output}.pt")}
 
 

@@ -1,17 +1,11 @@
-"""Attention whose backward stays at its own position: what `own` and `last` put in a model's place.
+"""One call of a model's attention, as transformers' AttentionInterface hands it over, a block at a time.
 
-Position t of the output is sum_s alpha_ts v_s. By causality only the term s = t of keys and values
-carries a dependence of token t on itself; all other keys and values are constants (METHOD 5). With g_t
-the derivative at the output of t, and per head
-
-    e_ts = alpha_ts (g_t . v_s - g_t . out_t)      times the soft-capping's own derivative: autograd's,
-
-the backward is dq_t = scale sum_s e_ts k_s (whole, as q_t belongs to t), dk_t = scale e_tt q_t and
-dv_t = alpha_tt g_t. Rows of queries are taken a block at a time, so that memory grows with the length and
-not with its square; alpha is made again in the backward, but kept where it is small.
+Estimators put an attention function of their own in a model's place (`query.attention_backend`). What such a
+function is given is an `AttentionCall`; its mask is a rule that makes the rows that are asked for, so that no
+tensor grows with the square of the length.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -19,15 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import eager_mask
+from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from corrpo.errors import UnsupportedModelError
 
-BACKEND = "corrpo_own_position"
-_BLOCK_ELEMENTS = 1 << 24
-_KEPT_ELEMENTS = 1 << 22
+BLOCK_ELEMENTS = 1 << 24
 _LEAST_ROWS = 32
+_WHOLE_MASK_ELEMENTS = 1 << 22
 _HARMLESS = {
     "sliding_window",  # already in the mask
     "position_ids",
@@ -42,38 +34,107 @@ _HARMLESS = {
 }
 
 
+class RowMask:
+    """Which keys each query sees: a rule of transformers' masking functions in place of a [T, T] tensor."""
+
+    def __init__(self, rule: Callable, offsets: tuple[int, int], shape: tuple[int, int, int], device: Any):
+        self._rule = rule
+        self._offsets = offsets
+        self._shape = shape
+        self._device = device
+        small = shape[1] * shape[2] <= _WHOLE_MASK_ELEMENTS
+        self._all = self._made(slice(None), shape[2]) if small else None
+
+    def rows(self, rows: slice | Tensor, keys: int, device: torch.device) -> Tensor:
+        """Bool [B, 1, rows, keys], True where a query of `rows` sees one of the first `keys` keys."""
+        if isinstance(rows, Tensor):
+            rows = rows.to(self._device)
+        made = self._made(rows, keys) if self._all is None else self._all[:, :, rows, :keys]
+        return made.to(device)
+
+    def _made(self, rows: slice | Tensor, keys: int) -> Tensor:
+        batch, queries, _ = self._shape
+        chosen = torch.arange(queries, device=self._device)[rows] + self._offsets[0]
+        seen = torch.arange(keys, device=self._device) + self._offsets[1]
+        first = torch.arange(batch, device=self._device)[:, None, None, None]
+        made = self._rule(first, torch.zeros_like(first), chosen[None, None, :, None], seen[None, None, None])
+        return made.expand(batch, 1, len(chosen), keys)
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnsupportedModelError(f"the model reads .{name} of its attention mask; use 'reference'")
+
+
+def row_mask(
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    q_offset: int = 0,
+    kv_offset: int = 0,
+    mask_function: Callable = causal_mask_function,
+    attention_mask: Tensor | None = None,
+    use_vmap: bool = False,
+    device: Any = "cpu",
+    **kwargs: Any,
+) -> "RowMask | Tensor":
+    """A mask function of transformers' AttentionMaskInterface: a `RowMask`, or bool [B, 1, T, T].
+
+    The tensor is for rules that only transformers can evaluate: overlays of the model's own, and padding.
+    """
+    if use_vmap or attention_mask is not None:
+        whole = sdpa_mask(
+            batch_size,
+            q_length,
+            kv_length,
+            q_offset=q_offset,
+            kv_offset=kv_offset,
+            mask_function=mask_function,
+            attention_mask=attention_mask,
+            allow_is_causal_skip=False,
+            use_vmap=use_vmap,
+            device=device,
+        )
+        assert whole is not None
+        return whole
+    return RowMask(mask_function, (q_offset, kv_offset), (batch_size, q_length, kv_length), device)
+
+
 @dataclass(frozen=True)
 class AttentionCall:
-    """What one attention layer was given: queries [B, H, T, d], keys and values [B, H_kv, T, d], and how.
-
-    `mask` is additive, [B or 1, 1, T, T].
-    """
+    """What one attention layer was given: queries [B, H, T, d], keys and values [B, H_kv, T, d], and how."""
 
     query: Tensor
     key: Tensor
     value: Tensor
-    mask: Tensor | None
+    mask: RowMask | Tensor | None
     scaling: float
     softcap: float | None
 
     def until(self, stop: int) -> "AttentionCall":
         """The same call with the keys and values of the first `stop` positions alone."""
-        mask = None if self.mask is None else self.mask[..., :stop]
-        return replace(self, key=self.key[:, :, :stop], value=self.value[:, :, :stop], mask=mask)
+        return replace(self, key=self.key[:, :, :stop], value=self.value[:, :, :stop])
 
     def scores(self, rows: Tensor | slice) -> Tensor:
         """Scaled q.k of some query rows, [B, H_kv, H / H_kv, rows, keys] in float32 or better."""
         query = grouped(self.query * self.scaling, self.key.shape[1])[:, :, :, rows]
-        scores = _per_kv_head(query, self.key.mT)
+        scores = per_kv_head(query, self.key.mT)
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
     def attend(self, scores: Tensor, rows: Tensor | slice) -> Tensor:
         """Attention weights alpha of `scores(rows)`: soft-capped, masked, softmaxed."""
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
-        if self.mask is not None:
-            scores = scores + self.mask[:, :, None, rows, : self.key.shape[2]].to(scores.dtype)
+        seen = self._seen(rows)
+        if seen is not None:
+            scores = scores.masked_fill(~seen[:, :, None], torch.finfo(scores.dtype).min)
         return torch.softmax(scores, dim=-1)
+
+    def _seen(self, rows: Tensor | slice) -> Tensor | None:
+        keys = self.key.shape[2]
+        if self.mask is None:
+            return None
+        if isinstance(self.mask, RowMask):
+            return self.mask.rows(rows, keys, self.key.device)
+        return self.mask[:, :, rows, :keys]
 
     def weights(self, rows: slice | Tensor) -> tuple[Tensor, Tensor]:
         """Attention weights alpha of some rows, and the scores that they are differentiable in."""
@@ -83,8 +144,21 @@ class AttentionCall:
 
     def at_scores(self, alpha: Tensor, scores: Tensor, g: Tensor) -> Tensor:
         """The derivative e at the scores, for one of g [B, H_kv, H / H_kv, rows, d] at the outputs."""
-        at_weights = _per_kv_head(g, self.value.mT).to(alpha.dtype)
+        at_weights = per_kv_head(g, self.value.mT).to(alpha.dtype)
         return torch.autograd.grad(alpha, scores, at_weights, retain_graph=True)[0]
+
+    def row_blocks(self, copies: int = 1) -> Iterator[tuple[slice, "AttentionCall"]]:
+        """Blocks of query rows, and the call with the keys that they can see.
+
+        A block has at most `BLOCK_ELEMENTS` weights, `copies` times over. Four blocks or more spare most of
+        the half of q.k that causality hides.
+        """
+        batch, heads, length = self.query.shape[:3]
+        fitting = BLOCK_ELEMENTS // max(1, copies * batch * heads * length)
+        step = max(1, min(fitting, max(_LEAST_ROWS, -(-length // 4))))
+        for start in range(0, length, step):
+            stop = min(start + step, length)
+            yield slice(start, stop), self.until(stop)
 
 
 def grouped(tensor: Tensor, kv_heads: int) -> Tensor:
@@ -92,70 +166,27 @@ def grouped(tensor: Tensor, kv_heads: int) -> Tensor:
     return tensor.unflatten(1, (kv_heads, -1))
 
 
-def _per_kv_head(rows: Tensor, matrix: Tensor) -> Tensor:
+def per_kv_head(rows: Tensor, matrix: Tensor) -> Tensor:
     """[B, H_kv, groups, rows, x] times [B, H_kv, x, y], as one product per key-value head."""
     return torch.matmul(rows.flatten(2, 3), matrix).unflatten(2, rows.shape[2:4])
 
 
-def _row_blocks(call: AttentionCall) -> Iterator[tuple[slice, AttentionCall]]:
-    """Blocks of query rows, and the call with the keys that they can see.
+@dataclass(frozen=True)
+class RecordedCall:
+    """A call and its output [B, H, T, d]."""
 
-    Four blocks or more spare most of the half of q.k that causality hides.
-    """
-    batch, heads, length = call.query.shape[:3]
-    fitting = _BLOCK_ELEMENTS // max(1, batch * heads * length)
-    step = max(1, min(fitting, max(_LEAST_ROWS, -(-length // 4))))
-    for start in range(0, length, step):
-        stop = min(start + step, length)
-        yield slice(start, stop), call.until(stop)
+    module: nn.Module
+    call: AttentionCall
+    output: Tensor
 
 
-class OwnPositionAttention(torch.autograd.Function):
-    """softmax(q k^T scale) v, with a backward that keeps each position's own part alone."""
-
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask, scaling, softcap) -> Tensor:
-        """Attention output [B, H, T, d]."""
-        call = AttentionCall(query, key, value, mask, scaling, softcap)
-        ctx.kept = [] if query.shape[:3].numel() * query.shape[2] <= _KEPT_ELEMENTS else None
-        rows = []
-        for block, seen in _row_blocks(call):
-            alpha, scores = seen.weights(block)
-            rows.append(_per_kv_head(alpha.detach().to(value.dtype), seen.value))
-            if ctx.kept is not None:
-                ctx.kept.append((alpha, scores))
-        output = torch.cat(rows, dim=3).flatten(1, 2)
-        ctx.save_for_backward(query, key, value, mask)
-        ctx.scaling, ctx.softcap = scaling, softcap
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """dq, dk, dv of the derivative at the output [B, H, T, d], own position alone."""
-        query, key, value, mask = ctx.saved_tensors
-        call = AttentionCall(query, key, value, mask, ctx.scaling, ctx.softcap)
-        q, g = (grouped(x, key.shape[1]) for x in (query, gradients[0]))
-        dq, dk, dv = torch.zeros_like(q), torch.zeros_like(key), torch.zeros_like(value)
-        for number, (block, seen) in enumerate(_row_blocks(call)):
-            alpha, scores = seen.weights(block) if ctx.kept is None else ctx.kept[number]
-            e = seen.at_scores(alpha, scores, g[:, :, :, block])
-            dq[:, :, :, block] = _per_kv_head(e.to(q.dtype), seen.key) * ctx.scaling
-            own_e, own_alpha = (
-                x.diagonal(block.start, dim1=-2, dim2=-1)[..., None].to(q.dtype) for x in (e, alpha.detach())
-            )
-            dk[:, :, block] = (own_e * q[:, :, :, block]).sum(2) * ctx.scaling
-            dv[:, :, block] = (own_alpha * g[:, :, :, block]).sum(2)
-        return dq.flatten(1, 2), dk, dv, None, None, None
-
-
-_Calls = dict[nn.Module, tuple[AttentionCall, Tensor]]
-_calls: ContextVar[_Calls | None] = ContextVar("corrpo_attention_calls", default=None)
+_calls: ContextVar[list[RecordedCall] | None] = ContextVar("corrpo_attention_calls", default=None)
 
 
 @contextmanager
-def recorded_calls() -> Iterator[_Calls]:
-    """Collect what every attention module was given, and gave [B, H, T, d], while `BACKEND` is in place."""
-    calls: _Calls = {}
+def recorded_calls() -> Iterator[list[RecordedCall]]:
+    """Collect what every attention module was given and gave, while one of our backends is in place."""
+    calls: list[RecordedCall] = []
     token = _calls.set(calls)
     try:
         yield calls
@@ -163,42 +194,41 @@ def recorded_calls() -> Iterator[_Calls]:
         _calls.reset(token)
 
 
-def own_position_attention(
+def record_call(module: nn.Module, call: AttentionCall, output: Tensor) -> None:
+    """Add to the list of the innermost `recorded_calls`, if there is one."""
+    calls = _calls.get()
+    if calls is not None:
+        calls.append(RecordedCall(module, call, output))
+
+
+def understood_call(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    softcap: float | None = None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """An attention function of transformers' AttentionInterface (no cache, eval mode, padding on the right).
+    mask: RowMask | Tensor | None,
+    scaling: float | None,
+    softcap: float | None,
+    others: dict[str, Any],
+) -> AttentionCall:
+    """The call behind the arguments of an attention function.
 
     Raises:
         UnsupportedModelError: the model passes something that changes its attention and is not known here
             (attention sinks, position biases, ...).
     """
-    foreign = sorted(name for name, value in kwargs.items() if value is not None and name not in _HARMLESS)
+    foreign = sorted(name for name, value in others.items() if value is not None and name not in _HARMLESS)
     if foreign or not getattr(module, "is_causal", True):
         what = ", ".join(foreign) or "attention that is not causal"
         raise UnsupportedModelError(
             f"{type(module).__name__} uses {what}, which the estimators 'own' and 'last' do not model; "
             "use 'exact' or 'reference'"
         )
-    if query.shape[2] > 1 and (attention_mask is None or attention_mask.shape[1] != 1):
+    masked = isinstance(mask, RowMask) or (isinstance(mask, Tensor) and mask.dtype == torch.bool)
+    if query.shape[2] > 1 and not masked:
         raise UnsupportedModelError(
             f"{type(module).__name__} does not mask its attention through transformers' masking functions, "
             "which the estimators 'own' and 'last' need; use 'exact' or 'reference'"
         )
     scaling = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
-    output: Tensor = OwnPositionAttention.apply(query, key, value, attention_mask, scaling, softcap)  # pyright: ignore
-    calls = _calls.get()
-    if calls is not None:
-        calls[module] = AttentionCall(query, key, value, attention_mask, scaling, softcap), output
-    return output.transpose(1, 2), None
-
-
-AttentionInterface.register(BACKEND, own_position_attention)
-AttentionMaskInterface.register(BACKEND, eager_mask)
+    return AttentionCall(query, key, value, mask, scaling, softcap)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from corrpo.entropy import CHUNK_ELEMENTS, token_entropy
 from corrpo.errors import NonFiniteError
-from corrpo.estimators.attention import BACKEND
+from corrpo.estimators.own_position import BACKEND
 from corrpo.estimators.query import (
     attention_backend,
     derivatives_at,

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from corrpo.errors import UnsupportedModelError
-from corrpo.estimators.attention import BACKEND, AttentionCall, grouped, recorded_calls
+from corrpo.estimators.attention import AttentionCall, RecordedCall, grouped, recorded_calls
+from corrpo.estimators.own_position import BACKEND
 from corrpo.estimators.query import (
     Observed,
     Query,
@@ -42,7 +43,7 @@ def last(query: Query) -> Tensor:
         observed(whole.layers, whole.projections) as record,
     ):
         scores = target_scores(query, query.positions, prefix)
-    call, attended = calls[query.layers[0].mixer]
+    call, attended = _call_of(query, calls)
     io = dict(zip(PROJECTIONS, record, strict=True))
     wanted = [io["q"].output, io["o"].output, attended]
     at_q, at_o, g = torch.autograd.grad(scores.sum(), wanted, retain_graph=True)
@@ -57,6 +58,17 @@ def last(query: Query) -> Tensor:
     }
     norms = torch.stack([columns[kind]() for kind in query.projections], dim=-1)
     return norms[:, None].detach()
+
+
+def _call_of(query: Query, calls: list[RecordedCall]) -> tuple[AttentionCall, Tensor]:
+    """The attention call of the measured layer, and its output."""
+    of_layer = [each for each in calls if each.module is query.layers[0].mixer]
+    if len(of_layer) != 1:
+        raise UnsupportedModelError(
+            f"estimator 'last' needs {query.layers[0].name} to call attention once, and it calls it "
+            f"{len(of_layer)} times; use 'exact' or 'reference'"
+        )
+    return of_layer[0].call, of_layer[0].output
 
 
 def _groups(query: Query, elements_per_target: int) -> list[slice]:

@@ -8,7 +8,7 @@ last attention layer that is the whole gradient of Q and O; elsewhere, and for K
 import torch
 from torch import Tensor
 
-from corrpo.estimators.attention import BACKEND
+from corrpo.estimators.own_position import BACKEND
 from corrpo.estimators.query import (
     Query,
     attention_backend,

@@ -232,9 +232,7 @@ def attention_backend(model: nn.Module, name: str, estimator: str, fitting: str)
         UnsupportedModelError: the model does not take its attention function from transformers'
             AttentionInterface; `fitting` names the estimators that do not need it to.
     """
-    swap = getattr(model, "set_attn_implementation", None)
-    can_swap = getattr(model, "_can_set_attn_implementation", None)
-    if swap is None or can_swap is None or not can_swap():
+    if not can_swap_attention(model):
         raise UnsupportedModelError(
             f"estimator {estimator!r} replaces the attention function, and {type(model).__name__} does not "
             f"take its own from transformers' AttentionInterface; use {fitting}"
@@ -242,11 +240,17 @@ def attention_backend(model: nn.Module, name: str, estimator: str, fitting: str)
     configs = _attention_configs(model)
     before = [(config, config._attn_implementation) for config in configs.values()]
     try:
-        swap(name)
+        model.set_attn_implementation(name)  # pyright: ignore
         yield
     finally:
         for config, implementation in before:
             config._attn_implementation = implementation
+
+
+def can_swap_attention(model: nn.Module) -> bool:
+    """Whether the model takes its attention function from transformers' AttentionInterface."""
+    can_swap = getattr(model, "_can_set_attn_implementation", None)
+    return hasattr(model, "set_attn_implementation") and can_swap is not None and can_swap()
 
 
 def _attention_configs(model: nn.Module) -> dict[int, Any]:

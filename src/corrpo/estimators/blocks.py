@@ -1,0 +1,255 @@
+"""A model as a chain of blocks, so that targets are taken back through it block by block.
+
+Most decoders are a list of blocks, each reading the output of the one before. Cut between the blocks, and at
+the output of each attention (`cut_attention`), the graph is a chain of short pieces: the derivatives of a
+group of targets go back through one piece after another, and a piece can go as soon as it has been passed.
+Where the pieces of all blocks would take too much memory, only the inputs of the blocks are kept, and a piece
+is made again when its turn comes.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from corrpo.estimators.attention import RecordedCall, recorded_calls
+from corrpo.estimators.cut_attention import derivatives
+from corrpo.estimators.query import Observed, Query, observed, target_scores
+from corrpo.projections import MixerLayer, find_mixers
+
+
+class NotAChainError(Exception):
+    """The blocks of a model do not simply follow one another."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of the chain, and the numbers of the measured layers in it among those of the query."""
+
+    module: nn.Module
+    layers: tuple[int, ...]
+
+
+@dataclass
+class _Piece:
+    """One block's pass: what it was called with, and its piece of the graph where that is kept.
+
+    `record` is that of `observed`, filled when the block has run.
+    """
+
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    inputs: Tensor
+    output: Tensor
+    record: list
+    calls: list[RecordedCall]
+
+
+@dataclass(frozen=True)
+class Deltas:
+    """The derivatives of m targets at the projections of one measured layer.
+
+    Attributes:
+        layer: its number among the layers of the query.
+        record: what its projections read and wrote.
+        deltas: for each projection [m, 1, T, d_out].
+    """
+
+    layer: int
+    record: list[Observed]
+    deltas: list[Tensor]
+
+
+def blocks_of(model: nn.Module, layers: list[MixerLayer]) -> list[Block] | None:
+    """The blocks of a model: the elements of the outermost list of modules that holds every mixer."""
+    names = [mixer.name for mixer in find_mixers(model)]
+    for path, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and all(name.startswith(f"{path}.") for name in names):
+            return [
+                Block(
+                    block,
+                    tuple(
+                        i
+                        for i, layer in enumerate(layers)
+                        if f"{layer.name}.".startswith(f"{path}.{number}.")
+                    ),
+                )
+                for number, block in enumerate(module)
+            ]
+    return None
+
+
+def vector_jacobian_products(
+    query: Query, blocks: list[Block], positions: Tensor, prefix: int, *, keep: bool, batched: bool
+) -> Iterator[Deltas]:
+    """The derivatives of the targets at every measured projection output, from the last block down.
+
+    Args:
+        query: the model and the sequence.
+        blocks: of `blocks_of`.
+        positions: LongTensor [m] of the targets, all at most `prefix`.
+        prefix: how many tokens are read.
+        keep: keep the graph of every block from the forward pass, in place of making it again.
+        batched: differentiate all targets at once, which some operations of some models do not allow.
+
+    Raises:
+        NotAChainError: a block does not read what the one before wrote, or is called twice.
+    """
+    pieces, top, scores = _forward(query, blocks, positions, prefix, keep)
+    one_each = torch.eye(len(positions), dtype=scores.dtype, device=scores.device)
+    (at_output,) = differentiate([scores], [top], [one_each], batched)
+    assert at_output is not None
+    del scores
+    lowest = min(i for i, block in enumerate(blocks) if block.layers)
+    for number in range(len(blocks) - 1, lowest - 1, -1):
+        block, piece = blocks[number], pieces.pop()
+        if not keep:
+            piece = _again(query, block, piece, through=number > lowest)
+        at_output = at_output.to(piece.output.device)
+        at_inputs, deltas = _back(block, piece, at_output, batched, through=number > lowest)
+        yield from deltas
+        at_output = at_inputs
+
+
+def differentiate(
+    outputs: Sequence[Tensor], wanted: Sequence[Tensor], cotangents: Sequence[Tensor], batched: bool
+) -> list[Tensor | None]:
+    """The derivatives [m, ...] at `wanted` for m cotangents of each output; None where there is no path."""
+    reached = [(o, c.to(o.dtype)) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
+    if not reached:
+        return [None] * len(wanted)
+    ends, given = zip(*reached, strict=True)
+    options: dict[str, Any] = {"retain_graph": True, "allow_unused": True}
+    if batched:
+        return list(torch.autograd.grad(ends, wanted, given, is_grads_batched=True, **options))
+    each = [torch.autograd.grad(ends, wanted, [c[i] for c in given], **options) for i in range(len(given[0]))]
+    return [None if row[0] is None else torch.stack(row) for row in zip(*each, strict=True)]
+
+
+def _back(
+    block: Block, piece: _Piece, at_output: Tensor, batched: bool, *, through: bool
+) -> tuple[Tensor, list[Deltas]]:
+    """The derivatives at the block's input, and those of its measured layers.
+
+    A block is passed in parts: what follows the last attention, then that attention, then what comes before.
+    """
+    outputs = list({id(each.output): each.output for each in piece.record}.values())
+    ends = [call.output for call in piece.calls]
+    wanted = [*([piece.inputs] if through else []), *outputs, *ends]
+    found = differentiate([piece.output], wanted, [at_output], batched)
+    for recorded in reversed(piece.calls):
+        g = found.pop()
+        wanted = wanted[:-1]
+        if g is not None:
+            call = recorded.call
+            at_call = derivatives(call, recorded.output, g)
+            before = differentiate([call.query, call.key, call.value], wanted, at_call, batched)
+            found = [_sum(a, b) for a, b in zip(found, before, strict=True)]
+    whole = [
+        w.new_zeros(len(at_output), *w.shape) if f is None else f for w, f in zip(wanted, found, strict=True)
+    ]
+    of = {id(output): delta for output, delta in zip(outputs, whole[through:], strict=True)}
+    per_layer = len(piece.record) // max(1, len(block.layers))
+    deltas = []
+    for i, layer in enumerate(block.layers):
+        record = piece.record[i * per_layer : (i + 1) * per_layer]
+        deltas.append(Deltas(layer, record, [each.part(of[id(each.output)]) for each in record]))
+    return whole[0], deltas
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
+
+
+def _forward(
+    query: Query, blocks: list[Block], positions: Tensor, prefix: int, keep: bool
+) -> tuple[list[_Piece], Tensor, Tensor]:
+    """One forward pass: the pieces of all blocks, the output of the last, and the scores as its function."""
+    pieces: list[_Piece] = []
+    numbers = {block.module: i for i, block in enumerate(blocks)}
+    lowest = min(i for i, block in enumerate(blocks) if block.layers)
+    of_block = [[query.layers[i] for i in block.layers] for block in blocks]
+    inside = [ExitStack() for _ in blocks]
+
+    def before(module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        number = numbers[module]
+        inputs = _hidden(arguments, options)
+        if number != len(pieces) or (pieces and inputs is not pieces[-1].output):
+            raise NotAChainError
+        if keep:
+            inputs = inputs.detach().requires_grad_(number > lowest)
+            arguments, options = _with_hidden(arguments, options, inputs)
+        record = inside[number].enter_context(observed(of_block[number], query.projections)) if keep else []
+        calls = inside[number].enter_context(recorded_calls()) if keep else []
+        pieces.append(_Piece(arguments, options, inputs, inputs, record, calls))
+        return arguments, options
+
+    def after(module: nn.Module, _arguments: Any, _options: Any, output: Any) -> Any:
+        inside[numbers[module]].close()
+        piece = pieces[-1]
+        piece.output = _first(output)
+        if numbers[module] < len(blocks) - 1:
+            return None
+        tops.append(piece.output.detach().requires_grad_(True))
+        return tops[0] if isinstance(output, Tensor) else (tops[0], *output[1:])
+
+    tops: list[Tensor] = []
+    try:
+        with _hooked(blocks, before, after):
+            scores = target_scores(query, positions, prefix)
+    finally:
+        for each in inside:
+            each.close()
+    if len(pieces) != len(blocks):
+        raise NotAChainError
+    return pieces, tops[0], scores
+
+
+@contextmanager
+def _hooked(blocks: list[Block], before: Any, after: Any) -> Iterator[None]:
+    handles = []
+    try:
+        for block in blocks:
+            handles.append(block.module.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(block.module.register_forward_hook(after, with_kwargs=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _again(query: Query, block: Block, piece: _Piece, *, through: bool) -> _Piece:
+    """The same pass with its graph."""
+    inputs = piece.inputs.detach().requires_grad_(through)
+    arguments, options = _with_hidden(piece.arguments, piece.options, inputs)
+    layers = [query.layers[i] for i in block.layers]
+    with observed(layers, query.projections) as record, recorded_calls() as calls:
+        output = _first(block.module(*arguments, **options))
+    return _Piece(arguments, options, inputs, output, record, calls)
+
+
+def _hidden(arguments: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
+    hidden = arguments[0] if arguments else options.get("hidden_states")
+    if not isinstance(hidden, Tensor):
+        raise NotAChainError
+    return hidden
+
+
+def _with_hidden(
+    arguments: tuple[Any, ...], options: dict[str, Any], hidden: Tensor
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if arguments:
+        return (hidden, *arguments[1:]), options
+    return arguments, options | {"hidden_states": hidden}
+
+
+def _first(output: Any) -> Tensor:
+    hidden = output if isinstance(output, Tensor) else output[0]
+    if not isinstance(hidden, Tensor):
+        raise NotAChainError
+    return hidden

@@ -1,0 +1,146 @@
+"""How `exact` differentiates a model: tried out once on its first tokens, and remembered.
+
+The quickest way that gives what differentiating the whole graph gives: block by block with attention cut
+out (`blocks`, `cut_attention`); block by block with the model's eager attention, or its own; the whole graph.
+Many targets at once, where every operation of the model allows it (`torch.vmap`), or else one by one.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from corrpo.errors import UnsupportedModelError
+from corrpo.estimators import blocks, cut_attention
+from corrpo.estimators.blocks import Deltas, NotAChainError, differentiate
+from corrpo.estimators.query import Query, attention_backend, can_swap_attention, observed, target_scores
+
+_TRIED_TOKENS = 4
+_TOLERANCES = {torch.float64: 1e-3, torch.float32: 1e-2}
+_HALF_TOLERANCE = 0.25
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the targets of one model are taken back.
+
+    Attributes:
+        backend: the attention function put in the model's place; None leaves its own.
+        chain: block by block; else the whole graph at once.
+        batched: many targets at once.
+        graph_bytes: what autograd keeps of one token in all blocks together, of activations.
+    """
+
+    backend: str | None
+    chain: bool
+    batched: bool
+    graph_bytes: int = 0
+
+    def attention(self, model: nn.Module) -> AbstractContextManager[None]:
+        """The model with this plan's attention function."""
+        if self.backend is None:
+            return nullcontext()
+        return attention_backend(model, self.backend, "exact", "'reference'")
+
+    def products(self, query: Query, positions: Tensor, prefix: int, keep: bool = True) -> Iterator[Deltas]:
+        """The derivatives of the targets at `positions` at all measured projections, layer by layer."""
+        if not self.chain:
+            return _whole_graph(query, positions, prefix, self.batched)
+        found = blocks.blocks_of(query.model, query.layers)
+        assert found is not None
+        return blocks.vector_jacobian_products(
+            query, found, positions, prefix, keep=keep, batched=self.batched
+        )
+
+
+_plans: WeakKeyDictionary[nn.Module, Plan] = WeakKeyDictionary()
+
+
+def plan_for(query: Query) -> Plan:
+    """The plan of a model, tried on the first tokens of the query; remembered for all later queries.
+
+    What decides it is how the model's code passes tensors from block to block, which does not change with
+    weights or adapters.
+    """
+    known = _plans.get(query.model)
+    if known is not None:
+        return known
+    tokens = min(_TRIED_TOKENS, query.input_ids.shape[1] - 1)
+    short = replace(query, positions=query.positions.new_tensor(range(max(1, tokens - 1), tokens + 1)))
+    plan = _tried(short, tokens)
+    if tokens == _TRIED_TOKENS:
+        _plans[query.model] = plan
+    return plan
+
+
+def _tried(query: Query, prefix: int) -> Plan:
+    swaps = can_swap_attention(query.model)
+    whole = Plan("eager" if swaps else None, chain=False, batched=True)
+    try:
+        truth = _deltas(query, whole, prefix)
+    except RuntimeError:  # an operation without a batching rule
+        whole = replace(whole, batched=False)
+        truth = _deltas(query, whole, prefix)
+    if blocks.blocks_of(query.model, query.layers) is not None:
+        for backend in [cut_attention.BACKEND, "eager"] if swaps else [None]:
+            for batched in [True, False] if whole.batched else [False]:
+                plan = Plan(backend, chain=True, batched=batched)
+                if _agrees(query, plan, prefix, truth):
+                    return replace(plan, graph_bytes=_graph_bytes(query, plan, prefix))
+    return replace(whole, graph_bytes=_graph_bytes(query, whole, prefix))
+
+
+def _deltas(query: Query, plan: Plan, prefix: int) -> dict[int, Tensor]:
+    """The derivatives of each layer in one row."""
+    with plan.attention(query.model):
+        return {
+            each.layer: torch.cat([delta.flatten().float() for delta in each.deltas])
+            for each in plan.products(query, query.positions, prefix)
+        }
+
+
+def _agrees(query: Query, plan: Plan, prefix: int, truth: dict[int, Tensor]) -> bool:
+    try:
+        found = _deltas(query, plan, prefix)
+    except (NotAChainError, UnsupportedModelError, RuntimeError):
+        return False
+    tolerance = _TOLERANCES.get(next(query.model.parameters()).dtype, _HALF_TOLERANCE)
+    return found.keys() == truth.keys() and all(
+        (found[layer] - truth[layer]).norm() <= tolerance * truth[layer].norm() for layer in truth
+    )
+
+
+def _graph_bytes(query: Query, plan: Plan, prefix: int) -> int:
+    """Bytes a token that the graph holds besides weights, rounded up."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in query.model.parameters()}
+    held: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with plan.attention(query.model), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        for _ in plan.products(query, query.positions[-1:], prefix):
+            pass
+    return -(-sum(held.values()) // prefix)
+
+
+def _whole_graph(query: Query, positions: Tensor, prefix: int, batched: bool) -> Iterator[Deltas]:
+    with observed(query.layers, query.projections) as record:
+        scores = target_scores(query, positions, prefix)
+    outputs = list({id(each.output): each.output for each in record}.values())
+    one_each = torch.eye(len(positions), dtype=scores.dtype, device=scores.device)
+    found = differentiate([scores], outputs, [one_each], batched)
+    of = {
+        id(output): output.new_zeros(len(positions), *output.shape) if delta is None else delta
+        for output, delta in zip(outputs, found, strict=True)
+    }
+    each = len(query.projections)
+    for layer in range(len(query.layers)):
+        there = record[layer * each : (layer + 1) * each]
+        yield Deltas(layer, there, [slot.part(of[id(slot.output)]) for slot in there])
