@@ -6,7 +6,7 @@ from torch import nn
 
 from corrpo.entropy import token_entropy
 from corrpo.errors import NonFiniteError, UnsupportedModelError
-from corrpo.estimators import attention, logit_gradient_norms
+from corrpo.estimators import attention, logit_gradient_norms, own_position
 from corrpo.estimators.batched import batched_own, has_direct_head
 from corrpo.projections import PROJECTIONS, find_attention_layers
 from problems import PROBLEMS, VOCABULARY
