@@ -5,7 +5,14 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.projections.codegen import codegen_projections
+from corrpo.projections.falcon import falcon_projections
+from corrpo.projections.gpt2 import gpt2_projections
+from corrpo.projections.gpt_bigcode import gpt_bigcode_projections
+from corrpo.projections.gpt_neox import gpt_neox_projections
 from corrpo.projections.layer import PROJECTIONS, MixerLayer, Projection
+from corrpo.projections.mpt import mpt_projections
+from corrpo.projections.phi3 import phi3_projections
 from corrpo.projections.separate import separate_projections
 
 __all__ = [
@@ -18,7 +25,16 @@ __all__ = [
     "select_layers",
 ]
 
-_FAMILIES: tuple[Callable[[nn.Module], dict[str, Projection] | None], ...] = (separate_projections,)
+_FAMILIES: tuple[Callable[[nn.Module], dict[str, Projection] | None], ...] = (
+    gpt2_projections,
+    gpt_bigcode_projections,
+    gpt_neox_projections,
+    falcon_projections,
+    phi3_projections,
+    mpt_projections,
+    codegen_projections,
+    separate_projections,
+)
 
 
 def find_mixers(model: nn.Module) -> list[MixerLayer]:
