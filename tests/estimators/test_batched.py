@@ -11,7 +11,7 @@ from corrpo.estimators.batched import batched_own, has_direct_head
 from corrpo.projections import PROJECTIONS, find_attention_layers
 from problems import PROBLEMS, VOCABULARY
 
-UNPADDED = [problem for problem in PROBLEMS if not problem.padding]
+UNPADDED = [problem for problem in PROBLEMS if not problem.padding and "own" in problem.fits]
 LENGTHS = (14, 9, 20)
 
 
