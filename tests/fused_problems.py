@@ -139,9 +139,11 @@ FUSED = (
         {**_EXPERTS, "num_local_experts": 4, "head_dim": 12, "sliding_window": 6},
         fits=("exact",),
     ),
-    Problem("deepseek-v2-direct-queries", "DeepseekV2", {"q_lora_rank": None}, shape=_MLA),
-    Problem("deepseek-v3", "DeepseekV3", shape=_MLA),
-    Problem("deepseek-v3-left-padding", "DeepseekV3", padding="left", shape=_MLA),
+    Problem(
+        "deepseek-v2-direct-queries", "DeepseekV2", {"q_lora_rank": None}, shape=_MLA, float32_inside=True
+    ),
+    Problem("deepseek-v3", "DeepseekV3", shape=_MLA, float32_inside=True),
+    Problem("deepseek-v3-left-padding", "DeepseekV3", padding="left", shape=_MLA, float32_inside=True),
     Problem("deepseek-v3.2-sparse", "DeepseekV32", _SPARSE, shape=_MLA, fits=("exact",)),
     Problem("a.x-k2-gated-sparse", "AXK2", _SPARSE, shape=_MLA, fits=("exact",)),
     Problem("minicpm3", "MiniCPM3", shape=_MLA),

@@ -39,6 +39,8 @@ class Problem:
         shape: the common shape, under the family's own names.
         fits: the estimators that can measure it besides `reference`; the others refuse it.
         layers: how many of its layers have all of q, k, v and o.
+        float32_inside: a part of the model computes in float32 whatever its dtype (DeepSeek: the router, and
+            the rotary embedding of V2), so that rounding in it depends on the size of the batch.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Problem:
     shape: dict[str, Any] = field(default_factory=lambda: SHAPE)
     fits: tuple[str, ...] = ("exact", "last", "own")
     layers: int = 3
+    float32_inside: bool = False
 
     def model(self, dtype: torch.dtype = torch.float32, seed: int = 0) -> nn.Module:
         """The model, in eval mode, with every parameter (norms and biases too) far from its start."""
@@ -58,7 +61,8 @@ class Problem:
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 noise = torch.randn(parameter.shape, generator=generator)
-                is_norm = "norm" in name or "ln_" in name
+                module = name.split(".")[-2]
+                is_norm = "norm" in module or module.startswith("ln_")
                 centre = 1.0 if is_norm and self.family not in _AROUND_ZERO else 0.0
                 parameter.copy_(centre + 0.25 * noise)
         return model.to(dtype).eval()
