@@ -11,7 +11,7 @@ from corrpo.estimators.batched import batched_own, has_direct_head
 from corrpo.projections import PROJECTIONS, find_attention_layers
 from problems import PROBLEMS, VOCABULARY
 
-UNPADDED = [problem for problem in PROBLEMS if not problem.padding]
+UNPADDED = [problem for problem in PROBLEMS if not problem.padding and "own" in problem.fits]
 LENGTHS = (14, 9, 20)
 
 
@@ -44,7 +44,8 @@ def test_a_row_is_what_it_is_alone(problem, dtype):
             token_entropy(model(input_ids=sequence[None]).logits[0])[torch.tensor(where) - 1]
             for sequence, where in zip(sequences, positions, strict=True)
         ]
-    tolerance = 1e-9 if dtype == torch.float64 else 2e-4
+    double = 1e-5 if problem.float32_inside else 1e-9
+    tolerance = double if dtype == torch.float64 else 2e-4
     torch.testing.assert_close(norms, torch.cat(alone).double(), rtol=tolerance, atol=tolerance)
     # eager attention takes its softmax in float32 even here, own-position attention in the model's dtype
     torch.testing.assert_close(entropy, torch.cat(entropies), rtol=2e-5, atol=2e-5)

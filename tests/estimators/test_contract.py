@@ -216,7 +216,12 @@ def test_layers_carry_the_module_path_for_messages():
 
 def test_every_supported_family_is_in_the_problem_list():
     families = {problem.family for problem in PROBLEMS}
-    assert families == {"Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3", "Olmo2"}
+    dense = {"Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3", "Olmo2", "OPT", "Phi", "DiffLlama"}
+    own_attention = {"OpenAIGPT", "GPTNeoXJapanese", "Bloom", "Falcon", "Mpt", "CodeGen", "GPTJ", "GPTNeo"}
+    fused = {"GPT2", "GPTBigCode", "GPTNeoX", "Persimmon", "Phi3", "Dbrx"}
+    experts = {"Mixtral", "Qwen3Moe", "GptOss"}
+    latent = {"DeepseekV2", "DeepseekV3", "DeepseekV32", "AXK2", "MiniCPM3"}
+    assert families == dense | own_attention | fused | experts | latent | {"Qwen3Next", "Qwen3_5"}
     for family in families:
         paddings = {problem.padding for problem in PROBLEMS if problem.family == family}
         assert "" in paddings

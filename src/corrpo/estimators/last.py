@@ -113,7 +113,7 @@ def _by_target(tensor: Tensor) -> Tensor:
 
 def _key_norms(query: Query, call: AttentionCall, g: Tensor, at: Observed) -> Tensor:
     """Norms [n] of the gradients of K, from the derivatives at its output over each target's prefix."""
-    kv_heads, (_, length, width) = call.key.shape[1], at.output.shape
+    kv_heads, length, width = call.key.shape[1], at.inputs.shape[1], at.output.shape[-1]
     factor = second_factor(at.inputs[0].detach(), query.norm)
     norms = []
     for group in _groups(query, length * (width + call.query.shape[1])):

@@ -121,7 +121,8 @@ class Observed:
     Attributes:
         projection: which part of the output is its own.
         inputs: [1, T, d_in].
-        output: [1, T, d], that of the whole module, in which targets are differentiated.
+        output: [1, T, d], or with further axes of one in the middle, as the module gave it: that of the whole
+            module, in which targets are differentiated.
     """
 
     projection: Projection
@@ -129,8 +130,9 @@ class Observed:
     output: Tensor
 
     def part(self, derivative: Tensor) -> Tensor:
-        """The projection's own features of a derivative at `output`."""
-        return self.projection.of(derivative)
+        """The projection's own features [..., 1, T, d] of a derivative [..., *shape of output]."""
+        further = self.output.dim() - 3
+        return self.projection.of(derivative.flatten(-2 - further, -2) if further else derivative)
 
 
 @contextmanager
@@ -143,18 +145,20 @@ def observed(layers: Sequence[MixerLayer], projections: Sequence[str]) -> Iterat
     measured = [layer.projections[kind] for layer in layers for kind in projections]
     record: list[Observed] = [None] * len(measured)  # type: ignore
     handles = []
+    of_module: dict[nn.Module, list[int]] = {}
+    for slot, projection in enumerate(measured):
+        of_module.setdefault(projection.module, []).append(slot)
 
-    def hook(slot: int, projection: Projection):
-        def keep(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            if not output.requires_grad:
-                output.requires_grad_(True)
-            record[slot] = Observed(projection, args[0], output)
-
-        return keep
+    def keep(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if not output.requires_grad:
+            output.requires_grad_(True)
+        inputs = args[0] if args[0].dim() == 3 else args[0].flatten(1, -2)
+        for slot in of_module[module]:
+            record[slot] = Observed(measured[slot], inputs, output)
 
     try:
-        for slot, projection in enumerate(measured):
-            handles.append(projection.module.register_forward_hook(hook(slot, projection)))
+        for module in of_module:
+            handles.append(module.register_forward_hook(keep))
         yield record
     finally:
         for handle in handles:

@@ -5,8 +5,19 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.projections.codegen import codegen_projections
+from corrpo.projections.falcon import falcon_projections
+from corrpo.projections.gated import gated_projections
+from corrpo.projections.gpt2 import gpt2_projections
+from corrpo.projections.gpt_bigcode import gpt_bigcode_projections
+from corrpo.projections.gpt_neox import gpt_neox_projections
 from corrpo.projections.layer import PROJECTIONS, MixerLayer, Projection
+from corrpo.projections.mla import mla_projections
+from corrpo.projections.mpt import mpt_projections
+from corrpo.projections.phi3 import phi3_projections
 from corrpo.projections.separate import separate_projections
+from corrpo.projections.shared_keys import shared_key_projections
+from corrpo.projections.unknown import refuse_unknown
 
 __all__ = [
     "PROJECTIONS",
@@ -18,14 +29,27 @@ __all__ = [
     "select_layers",
 ]
 
-_FAMILIES: tuple[Callable[[nn.Module], dict[str, Projection] | None], ...] = (separate_projections,)
+_FAMILIES: tuple[Callable[[nn.Module], dict[str, Projection] | None], ...] = (
+    gpt2_projections,
+    gpt_bigcode_projections,
+    gpt_neox_projections,
+    falcon_projections,
+    phi3_projections,
+    mpt_projections,
+    codegen_projections,
+    mla_projections,
+    gated_projections,
+    shared_key_projections,
+    separate_projections,
+)
 
 
 def find_mixers(model: nn.Module) -> list[MixerLayer]:
     """The token mixers of a causal LM, in the order of the forward pass.
 
     Raises:
-        UnsupportedModelError: no family of corrpo recognises one.
+        UnsupportedModelError: no family of corrpo recognises one, or one computes several projections in a
+            module whose layout is not known.
     """
     prefix, decoder = _text_decoder(model)
     found: list[MixerLayer] = []
@@ -36,6 +60,8 @@ def find_mixers(model: nn.Module) -> list[MixerLayer]:
             if projections := family(module):
                 found.append(MixerLayer(len(found), prefix + name, module, projections))
                 break
+        else:
+            refuse_unknown(module)
     if not found:
         raise UnsupportedModelError(
             f"{type(model).__name__}: no attention or other token mixer that corrpo knows was found; "

@@ -1,0 +1,25 @@
+"""GPT-NeoX (Pythia), its Japanese relative, Bloom, Persimmon: query_key_value takes turns, dense is O.
+
+The output of query_key_value is, head after head, that head's q, k and v.
+"""
+
+from typing import Any
+
+from corrpo.projections.fused import attention, is_class, split
+from corrpo.projections.layer import Projection
+
+_CLASSES = (
+    "gpt_neox.GPTNeoXAttention",
+    "gpt_neox_japanese.GPTNeoXJapaneseAttention",
+    "bloom.BloomAttention",
+    "persimmon.PersimmonAttention",
+)
+
+
+def gpt_neox_projections(mixer: Any) -> dict[str, Projection] | None:
+    """The four projections of an attention of these families; None for any other module."""
+    if not is_class(mixer, *_CLASSES):
+        return None
+    head_dim = getattr(mixer, "head_dim", None) or mixer.head_size
+    heads = mixer.dense.in_features // head_dim
+    return attention(split(mixer.query_key_value, [head_dim] * 3, heads), mixer.dense)
