@@ -5,8 +5,15 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.projections.gated_delta import gated_delta_projections
+from corrpo.projections.griffin import griffin_projections
 from corrpo.projections.layer import PROJECTIONS, MixerLayer, Projection
+from corrpo.projections.lightning import lightning_projections
+from corrpo.projections.mamba import mamba_projections
+from corrpo.projections.rwkv import rwkv_projections
 from corrpo.projections.separate import separate_projections
+from corrpo.projections.short_convolution import short_convolution_projections
+from corrpo.projections.xlstm import xlstm_projections
 
 __all__ = [
     "PROJECTIONS",
@@ -18,7 +25,16 @@ __all__ = [
     "select_layers",
 ]
 
-_FAMILIES: tuple[Callable[[nn.Module], dict[str, Projection] | None], ...] = (separate_projections,)
+_FAMILIES: tuple[Callable[[nn.Module], dict[str, Projection] | None], ...] = (
+    gated_delta_projections,  # before separate: some of these have a q_proj, too
+    lightning_projections,
+    separate_projections,
+    mamba_projections,
+    rwkv_projections,
+    short_convolution_projections,
+    griffin_projections,
+    xlstm_projections,
+)
 
 
 def find_mixers(model: nn.Module) -> list[MixerLayer]:
