@@ -105,6 +105,6 @@ def targets_per_pass(query: Query, prefix: int) -> int:
         for kind in query.projections
     )
     in_flight = 8 * config.hidden_size + 4 * getattr(config, "intermediate_size", 4 * config.hidden_size)
-    scores = 4 * config.num_attention_heads * prefix
+    scores = 4 * getattr(config, "num_attention_heads", 0) * prefix
     bytes_per_target = 4 * prefix * (width + in_flight + scores)
     return max(1, min(MAX_TARGETS_PER_PASS, MEMORY_BUDGET // bytes_per_target))

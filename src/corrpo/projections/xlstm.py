@@ -1,8 +1,8 @@
-"""mLSTM layers of xLSTM: q, k, v, the three gates and out_proj, or their fused forms.
+"""mLSTM layers of xLSTM: q, k, v, the gates ogate_preact, igate_preact and fgate_preact, and out_proj.
 
-weight_mode "single": q, k, v, ogate_preact, igate_preact, fgate_preact, out_proj. "fused": qkv_opreact,
-ifgate_preact, out_proj. The output projection keeps its name out_proj, so that the default projections
-q, k, v, o, which mean softmax attention, are not taken for these.
+The output projection keeps its own name, so that the default projections q, k, v, o, which mean softmax
+attention, are not taken for these. Layers of weight_mode "fused" are not known: transformers 5.23 cannot
+build one.
 """
 
 from torch import nn
@@ -10,11 +10,9 @@ from torch import nn
 from corrpo.projections.layer import Projection
 from corrpo.projections.own_names import has_modules, under_own_names
 
-_NAMES = ("q", "k", "v", "ogate_preact", "igate_preact", "fgate_preact", "qkv_opreact", "ifgate_preact")
+_NAMES = ("q", "k", "v", "ogate_preact", "igate_preact", "fgate_preact", "out_proj")
 
 
 def xlstm_projections(mixer: nn.Module) -> dict[str, Projection] | None:
     """The linear maps around an mLSTM recurrence `mlstm_backend`; None for any other module."""
-    if not has_modules(mixer, "mlstm_backend", "out_proj"):
-        return None
-    return under_own_names(mixer, (*_NAMES, "out_proj"))
+    return under_own_names(mixer, _NAMES) if has_modules(mixer, "mlstm_backend", *_NAMES) else None
