@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from transformers import AutoModelForCausalLM
 
 VOCABULARY = 53
@@ -73,6 +74,20 @@ class RecurrentProblem:
         """input_ids [T], positions [n]."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randint(3, VOCABULARY, (LENGTH,), generator=generator), torch.tensor(POSITIONS)
+
+
+class Float64Throughout(TorchFunctionMode):
+    """Computes in float64 what a model's own code casts to float32, as scans and gates do in every dtype."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        wide = {torch.float32: torch.float64}
+        func = torch.Tensor.double if func is torch.Tensor.float else func
+        args = tuple(wide.get(each, each) if isinstance(each, torch.dtype) else each for each in args)
+        kwargs = {
+            key: wide.get(each, each) if isinstance(each, torch.dtype) else each
+            for key, each in (kwargs or {}).items()
+        }
+        return func(*args, **kwargs)
 
 
 QKVO = ("q", "k", "v", "o")
