@@ -59,8 +59,8 @@ def main(output: str, kind: str, rollouts: str, control: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-    # All is written. Taking the interpreter down has aborted ("terminate called without an active exception", a
-    # thread of a library) once in some hundred runs, which says nothing about what is tested.
+    # All is written. Taking the interpreter down has aborted ("terminate called without an active exception",
+    # a thread of a library) once in some hundred runs, which says nothing about what is tested.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

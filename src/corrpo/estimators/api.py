@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.estimators.exact import exact
+from corrpo.estimators.fit import check_fit
 from corrpo.estimators.last import last
 from corrpo.estimators.own import own
 from corrpo.estimators.query import Query, left_as_found
@@ -117,11 +118,14 @@ def layers_for(
 
     Raises:
         BadInputError: an index outside the model, or a layer that the estimator does not cover.
-        UnsupportedModelError: see `find_layers`.
+        UnsupportedModelError: see `find_layers`; or a mixer that the estimator does not fit.
     """
     found = find_layers(model, projections)
     if estimator != "last":
-        return select_layers(found, layers)
+        chosen = select_layers(found, layers)
+        check_fit(model, chosen, projections, estimator)
+        return chosen
+    check_fit(model, found[-1:], projections, estimator)
     if layers is not None and select_layers(found, layers) != found[-1:]:
         raise BadInputError(
             f"layers={list(layers)}: estimator 'last' covers the last attention layer alone "

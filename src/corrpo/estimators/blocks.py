@@ -199,12 +199,10 @@ def _forward(
         return tops[0] if isinstance(output, Tensor) else (tops[0], *output[1:])
 
     tops: list[Tensor] = []
-    try:
-        with _hooked(blocks, before, after):
-            scores = target_scores(query, positions, prefix)
-    finally:
-        for each in inside:
-            each.close()
+    with ExitStack() as unwinding, _hooked(blocks, before, after):
+        for each in inside:  # those of a block that an error leaves half-way
+            unwinding.push(each)
+        scores = target_scores(query, positions, prefix)
     if len(pieces) != len(blocks):
         raise NotAChainError
     return pieces, tops[0], scores

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from corrpo.errors import UnsupportedModelError
 from corrpo.estimators import blocks, cut_attention
 from corrpo.estimators.blocks import Deltas, NotAChainError, differentiate
-from corrpo.estimators.query import Query, attention_backend, can_swap_attention, observed, target_scores
+from corrpo.estimators.fit import takes_attention_function
+from corrpo.estimators.query import Query, attention_backend, observed, target_scores
 
 _TRIED_TOKENS = 4
 _TOLERANCES = {torch.float64: 1e-3, torch.float32: 1e-2}
@@ -77,7 +78,7 @@ def plan_for(query: Query) -> Plan:
 
 
 def _tried(query: Query, prefix: int) -> Plan:
-    swaps = can_swap_attention(query.model)
+    swaps = takes_attention_function(query.model)
     whole = Plan("eager" if swaps else None, chain=False, batched=True)
     try:
         truth = _deltas(query, whole, prefix)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from corrpo.errors import NonFiniteError, UnsupportedModelError
+from corrpo.estimators.bare_weights import run_as_modules
+from corrpo.estimators.fit import takes_attention_function
 from corrpo.eval_mode import eval_mode
 from corrpo.projections import MixerLayer, Projection
 
@@ -66,10 +68,11 @@ def target_scores(query: Query, positions: Tensor, prefix: int) -> Tensor:
     Raises:
         NonFiniteError: a score is NaN or infinite.
     """
-    tokens = query.input_ids[0, positions]
-    inputs = {"input_ids": query.input_ids[:, :prefix], "use_cache": False, "logits_to_keep": positions - 1}
-    with target_columns_only(query.model, tokens if query.target == "logit" else None) as only_columns:
-        logits = query.model(**inputs).logits[0]
+    tokens, rows = query.input_ids[0, positions], positions - 1
+    inputs = {"input_ids": query.input_ids[:, :prefix], "use_cache": False, "logits_to_keep": rows}
+    only = tokens if query.target == "logit" else None
+    with target_columns_only(query.model, only, rows) as only_columns:
+        logits = _kept_rows(query.model(**inputs).logits[0], rows)
     if only_columns:
         scores = logits[:, 0]
     elif query.target == "logit":
@@ -86,9 +89,14 @@ def target_scores(query: Query, positions: Tensor, prefix: int) -> Tensor:
     return scores
 
 
+def _kept_rows(tensor: Tensor, rows: Tensor) -> Tensor:
+    """The given rows of [..., T, d], where a model did not mind logits_to_keep (xLSTM) and gives all T."""
+    return tensor if tensor.shape[-2] == len(rows) else tensor[..., rows.to(tensor.device), :]
+
+
 @contextmanager
-def target_columns_only(model: nn.Module, tokens: Tensor | None) -> Iterator[bool]:
-    """Let a plain linear head compute, at kept position i, the logit of `tokens[i]` alone.
+def target_columns_only(model: nn.Module, tokens: Tensor | None, rows: Tensor) -> Iterator[bool]:
+    """Let a plain linear head compute, at row rows[i] of the sequence, the logit of `tokens[i]` alone.
 
     The head is the largest matrix of many models and its gradient is dense; only one column of it is
     differentiated. What the model does to its logits afterwards (soft-capping, scaling) is kept, and must act
@@ -100,7 +108,7 @@ def target_columns_only(model: nn.Module, tokens: Tensor | None) -> Iterator[boo
         yield False
         return
 
-    head.forward = lambda hidden: picked_logits(head, hidden, tokens)  # pyright: ignore
+    head.forward = lambda hidden: picked_logits(head, _kept_rows(hidden, rows), tokens)  # pyright: ignore
     try:
         yield True
     finally:
@@ -141,8 +149,12 @@ def observed(layers: Sequence[MixerLayer], projections: Sequence[str]) -> Iterat
 
     An output that carries no graph is made a leaf that requires grad, so the graph starts at the first
     measured projection and no weight needs a gradient. Filled when the forward pass has run.
+
+    Raises:
+        UnsupportedModelError: a module ran twice, as in blocks that share one set of weights, or not at all.
     """
     measured = [layer.projections[kind] for layer in layers for kind in projections]
+    names = [f"{kind} of {layer.name}" for layer in layers for kind in projections]
     record: list[Observed] = [None] * len(measured)  # type: ignore
     handles = []
     of_module: dict[nn.Module, list[int]] = {}
@@ -154,15 +166,28 @@ def observed(layers: Sequence[MixerLayer], projections: Sequence[str]) -> Iterat
             output.requires_grad_(True)
         inputs = args[0] if args[0].dim() == 3 else args[0].flatten(1, -2)
         for slot in of_module[module]:
+            if record[slot] is not None:
+                raise _not_run_once(names[slot], "runs more than once")
             record[slot] = Observed(measured[slot], inputs, output)
 
     try:
         for module in of_module:
             handles.append(module.register_forward_hook(keep))
-        yield record
+        with run_as_modules([projection.module for projection in measured if projection.bare]):
+            yield record
+        for name, each in zip(names, record, strict=True):
+            if each is None:
+                raise _not_run_once(name, "does not run as a module")
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _not_run_once(name: str, what: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"the projection {name} {what} in a forward pass, and this estimator observes every module once; "
+        "use 'reference', or projections of other layers"
+    )
 
 
 def derivatives_at(
@@ -236,7 +261,7 @@ def attention_backend(model: nn.Module, name: str, estimator: str, fitting: str)
         UnsupportedModelError: the model does not take its attention function from transformers'
             AttentionInterface; `fitting` names the estimators that do not need it to.
     """
-    if not can_swap_attention(model):
+    if not takes_attention_function(model):
         raise UnsupportedModelError(
             f"estimator {estimator!r} replaces the attention function, and {type(model).__name__} does not "
             f"take its own from transformers' AttentionInterface; use {fitting}"
@@ -244,17 +269,11 @@ def attention_backend(model: nn.Module, name: str, estimator: str, fitting: str)
     configs = _attention_configs(model)
     before = [(config, config._attn_implementation) for config in configs.values()]
     try:
-        model.set_attn_implementation(name)  # pyright: ignore
+        model.set_attn_implementation(name)  # pyright: ignore[reportCallIssue]
         yield
     finally:
         for config, implementation in before:
             config._attn_implementation = implementation
-
-
-def can_swap_attention(model: nn.Module) -> bool:
-    """Whether the model takes its attention function from transformers' AttentionInterface."""
-    can_swap = getattr(model, "_can_set_attn_implementation", None)
-    return hasattr(model, "set_attn_implementation") and can_swap is not None and can_swap()
 
 
 def _attention_configs(model: nn.Module) -> dict[int, Any]:

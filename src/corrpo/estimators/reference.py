@@ -34,7 +34,7 @@ def reference(query: Query) -> Tensor:
             matrix_norm(_own_rows(of[id(weight)], projection), query.norm).item()
             for weight, (projection, _) in zip(weights, projections, strict=True)
         ]
-        result[i] = torch.tensor(norms).reshape(result.shape[1:])
+        result[i] = torch.tensor(norms, dtype=result.dtype).reshape(result.shape[1:])
     return result
 
 

@@ -8,16 +8,23 @@ from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.projections.codegen import codegen_projections
 from corrpo.projections.falcon import falcon_projections
 from corrpo.projections.gated import gated_projections
+from corrpo.projections.gated_delta import gated_delta_projections
 from corrpo.projections.gpt2 import gpt2_projections
 from corrpo.projections.gpt_bigcode import gpt_bigcode_projections
 from corrpo.projections.gpt_neox import gpt_neox_projections
+from corrpo.projections.griffin import griffin_projections
 from corrpo.projections.layer import PROJECTIONS, MixerLayer, Projection
+from corrpo.projections.lightning import lightning_projections
+from corrpo.projections.mamba import mamba_projections
 from corrpo.projections.mla import mla_projections
 from corrpo.projections.mpt import mpt_projections
 from corrpo.projections.phi3 import phi3_projections
+from corrpo.projections.rwkv import rwkv_projections
 from corrpo.projections.separate import separate_projections
 from corrpo.projections.shared_keys import shared_key_projections
+from corrpo.projections.short_convolution import short_convolution_projections
 from corrpo.projections.unknown import refuse_unknown
+from corrpo.projections.xlstm import xlstm_projections
 
 __all__ = [
     "PROJECTIONS",
@@ -40,7 +47,14 @@ _FAMILIES: tuple[Callable[[nn.Module], dict[str, Projection] | None], ...] = (
     mla_projections,
     gated_projections,
     shared_key_projections,
+    gated_delta_projections,  # before separate: some of these have a q_proj, too
+    lightning_projections,
     separate_projections,
+    mamba_projections,
+    rwkv_projections,
+    short_convolution_projections,
+    griffin_projections,
+    xlstm_projections,
 )
 
 

@@ -17,10 +17,12 @@ class Projection:
         module: the module whose input and output are observed. Under LoRA this is the adapted module, so that
             the output is that of the effective weight.
         features: the output features that belong to this map, a slice or a LongTensor; None for all.
+        bare: the model does not run the module, and multiplies by its weight itself.
     """
 
     module: nn.Module
     features: slice | Tensor | None = None
+    bare: bool = False
 
     def of(self, output: Tensor) -> Tensor:
         """This map's part [..., features] of the module's output, or of a derivative at it."""
