@@ -61,7 +61,12 @@ class RowMask:
         return made.expand(batch, 1, len(chosen), keys)
 
     def __getattr__(self, name: str) -> Any:
-        raise UnsupportedModelError(f"the model reads .{name} of its attention mask; use 'reference'")
+        raise UnsupportedModelError(
+            f"the model reads .{name} of its attention mask; use 'exact' or 'reference'"
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        raise UnsupportedModelError("the model cuts its attention mask itself; use 'exact' or 'reference'")
 
 
 def row_mask(

@@ -70,7 +70,7 @@ def derivatives(call: AttentionCall, output: Tensor, g: Tensor) -> tuple[Tensor,
         kv_heads = call.key.shape[1]
         at = g[:, 0].transpose(0, 1).unflatten(0, (kv_heads, -1))  # [H_kv, groups, m, T, d]
         q, out = (grouped(x, kv_heads)[0] for x in (call.query, output))  # [H_kv, groups, T, d]
-        dq = torch.empty_like(at, memory_format=torch.contiguous_format)
+        dq = at.new_empty(*at.shape[:-1], q.shape[-1])
         dk = at.new_zeros(kv_heads, len(g), call.key.shape[2], call.key.shape[3])
         dv = at.new_zeros(kv_heads, call.value.shape[2], len(g), call.value.shape[3])
         for rows, seen in call.row_blocks(len(g)):

@@ -18,6 +18,7 @@ from corrpo.estimators import blocks, cut_attention
 from corrpo.estimators.blocks import Deltas, NotAChainError, differentiate
 from corrpo.estimators.fit import takes_attention_function
 from corrpo.estimators.query import Query, attention_backend, observed, target_scores
+from corrpo.projections import find_layers
 
 _TRIED_TOKENS = 4
 _TOLERANCES = {torch.float64: 1e-3, torch.float32: 1e-2}
@@ -70,7 +71,11 @@ def plan_for(query: Query) -> Plan:
     if known is not None:
         return known
     tokens = min(_TRIED_TOKENS, query.input_ids.shape[1] - 1)
-    short = replace(query, positions=query.positions.new_tensor(range(max(1, tokens - 1), tokens + 1)))
+    short = replace(
+        query,
+        layers=find_layers(query.model, query.projections),
+        positions=query.positions.new_tensor(range(max(1, tokens - 1), tokens + 1)),
+    )
     plan = _tried(short, tokens)
     if tokens == _TRIED_TOKENS:
         _plans[query.model] = plan
