@@ -15,6 +15,7 @@ from corrpo.estimators.query import Query, left_as_found
 from corrpo.estimators.reference import reference
 from corrpo.projections import PROJECTIONS, MixerLayer, find_layers, select_layers
 from corrpo.spectra import check_norm
+from corrpo.vocabulary import vocabulary_size
 
 Estimator = Literal["reference", "exact", "last", "own"]
 Target = Literal["logit", "logprob"]
@@ -140,7 +141,7 @@ def _whole(positions: Tensor | Sequence[int]) -> Tensor:
 
 
 def _check_vocabulary(model: nn.Module, ids: Tensor) -> None:
-    size = model.get_input_embeddings().num_embeddings  # pyright: ignore
+    size = vocabulary_size(model)
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size:
         raise BadInputError(f"input_ids holds token {int(ids.max())}; the model knows 0 to {size - 1}")
 
