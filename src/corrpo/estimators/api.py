@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from corrpo.adapters import check_adapters
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.estimators.exact import exact
 from corrpo.estimators.last import last
@@ -118,8 +119,9 @@ def layers_for(
 
     Raises:
         BadInputError: an index outside the model, or a layer that the estimator does not cover.
-        UnsupportedModelError: see `find_layers`.
+        UnsupportedModelError: see `find_layers` and `check_adapters`.
     """
+    check_adapters(model)
     found = find_layers(model, projections)
     if estimator != "last":
         return select_layers(found, layers)
