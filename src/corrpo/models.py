@@ -1,17 +1,20 @@
 """Models and tokenizers from a local folder or the hub, checked to be what they are taken for."""
 
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from corrpo.adapters import adapter_record, base_of, is_adapter, with_adapter
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.projections import find_mixers
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+_QUANTIZATIONS = ("none", "8bit", "4bit")
 
 
 def load_model(
@@ -21,8 +24,13 @@ def load_model(
     dtype: str = "auto",
     device: str = "auto",
     trust_remote_code: bool = False,
+    quantization: str = "none",
+    base: str | None = None,
 ) -> tuple[Any, Any]:
     """A causal LM in eval mode and its tokenizer.
+
+    The folder of an adapter (peft's LoRA, DoRA, ...) gives its base model with the adapter on it, unmerged;
+    the tokenizer is the adapter's own if it has one.
 
     Args:
         name: a local folder, or a name on the hub.
@@ -30,9 +38,12 @@ def load_model(
         dtype: "auto" (as saved), "float32", "bfloat16", "float16" or "float64".
         device: "auto" (a GPU if there is one), or a torch device.
         trust_remote_code: run code that comes with the model.
+        quantization: "none" (as saved), or "8bit" or "4bit": quantize the weights by bitsandbytes.
+        base: the base model of an adapter, in place of what its adapter_config.json tells.
 
     Raises:
-        BadInputError: no such folder or hub model, an empty or broken folder, weights that are missing.
+        BadInputError: no such folder or hub model, an empty or broken folder, weights that are missing, a
+            library that is not installed.
         UnsupportedModelError: not a causal LM, or one of a family that corrpo does not know.
     """
     if dtype not in _DTYPES:
@@ -43,42 +54,80 @@ def load_model(
         torch.device(device)
     except RuntimeError as error:
         raise BadInputError(f"device {device!r} is unknown: {_first_line(error)}") from error
+    quantized = _quantization(quantization)
     _check_folder(name)
+    adapter = Path(name) if is_adapter(Path(name)) else None
+    if adapter is None and base is not None:
+        raise BadInputError(f"base={base!r}: {name} is no folder of an adapter, and has no base model")
+    source = name if adapter is None else base_of(adapter, base)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    model = _load_weights(source, dtype, device, options, quantized)
+    if adapter is not None:
+        model = with_adapter(model, adapter)
+        if dtype == "float64":
+            model = model.double()
+    find_mixers(model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(adapter, source), **options)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BadInputError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from error
+    return model.eval(), tokenizer
+
+
+def _load_weights(
+    name: str, dtype: str, device: str, options: dict[str, Any], quantized: BitsAndBytesConfig | None
+) -> Any:
+    """The model on its device, none of its weights made up."""
     try:
         config = AutoConfig.from_pretrained(name, **options)
     except (OSError, ValueError, KeyError) as error:
         raise BadInputError(f"cannot load the config of {name}: {_first_line(error)}") from error
-    if type(config) not in AutoModelForCausalLM._model_mapping and not trust_remote_code:
+    if type(config) not in AutoModelForCausalLM._model_mapping and not options["trust_remote_code"]:
         raise UnsupportedModelError(f"{name} is a {config.model_type} model, which is not a causal LM")
+    how: dict[str, Any] = {}
+    if quantized is not None:
+        how["quantization_config"] = quantized
+    if quantized is not None or getattr(config, "quantization_config", None) is not None:
+        how["device_map"] = {"": device}  # quantized weights are packed where they are loaded
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, output_loading_info=True, **options
+            name, dtype=dtype, output_loading_info=True, **how, **options
         )
-        model, report = loaded
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, _safetensors_error()) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, _safetensors_error()) as error:
         raise BadInputError(f"cannot load {name}: {_first_line(error)}") from error
+    model, report = loaded
     missing = sorted(report["missing_keys"])
     if missing:
         raise BadInputError(
             f"{name}: {len(missing)} weights of {type(model).__name__} are not in the checkpoint "
             f"({', '.join(missing[:3])}, ...), and random ones in their place would be measured"
         )
-    find_mixers(model)
-    return model.to(device).eval(), tokenizer
+    return model if "device_map" in how else model.to(device)
+
+
+def _quantization(name: str) -> BitsAndBytesConfig | None:
+    """How weights are to be quantized while they are loaded; None for as saved."""
+    if name not in _QUANTIZATIONS:
+        raise BadInputError(f"quantization {name!r} is unknown; expected one of {', '.join(_QUANTIZATIONS)}")
+    if name == "none":
+        return None
+    if find_spec("bitsandbytes") is None:
+        raise BadInputError(
+            f"quantization {name!r} needs bitsandbytes, which is not installed: pip install bitsandbytes"
+        )
+    return BitsAndBytesConfig(load_in_8bit=name == "8bit", load_in_4bit=name == "4bit")
+
+
+def _tokenizer_source(adapter: Path | None, source: str) -> str:
+    own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
+    return str(adapter) if own else source
 
 
 def _check_folder(name: str) -> None:
     """Raise on a local folder that is empty or holds no model, or a path that does not exist."""
     path = Path(name)
     if path.is_dir():
-        if not (path / "config.json").is_file() and (path / "adapter_config.json").is_file():
-            raise BadInputError(
-                f"{name} holds a LoRA adapter; merge it into its base model first (peft's merge_and_unload), "
-                "or load it with peft and call corrpo.measure"
-            )
-        if not (path / "config.json").is_file():
+        if not (path / "config.json").is_file() and not is_adapter(path):
             holds = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
             raise BadInputError(f"{name} holds no config.json (it holds {holds}); expected a saved model")
     elif path.exists():
@@ -102,17 +151,32 @@ def describe_model(model: Any, name: str | None = None, revision: str | None = N
 
     Returns:
         name, revision (the hub's commit where known), architecture, parameters, attention_layers,
-        dtype, digest (`model_digest`).
+        dtype, digest (`model_digest`); where there are any, adapter (`adapter_record`) and quantization (the
+        library's method). A compiled model is described as what was compiled.
     """
-    return {
+    model = getattr(model, "_orig_mod", model)
+    adapter, quantized = adapter_record(model), getattr(model.config, "quantization_config", None)
+    beneath = model.get_base_model() if hasattr(model, "get_base_model") else model
+    described = {
         "name": name or getattr(model.config, "_name_or_path", "") or type(model).__name__,
         "revision": getattr(model.config, "_commit_hash", None) or revision,
-        "architecture": type(model).__name__,
+        "architecture": type(beneath).__name__,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "attention_layers": sum("q" in mixer.projections for mixer in find_mixers(model)),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         "digest": model_digest(model),
     }
+    if adapter is not None:
+        described["adapter"] = adapter
+    if quantized is not None:
+        described["quantization"] = _method_of(quantized)
+    return described
+
+
+def _method_of(quantized: Any) -> str:
+    """bitsandbytes, gptq, ... of a quantization config, which is an object or what it was read from."""
+    told = quantized.get("quant_method") if isinstance(quantized, dict) else quantized.quant_method
+    return str(getattr(told, "value", told))
 
 
 def model_digest(model: nn.Module) -> str:

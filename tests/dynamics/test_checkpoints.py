@@ -206,7 +206,7 @@ def test_a_name_that_says_it_is_being_written(tmp_path, name):
     assert [each.reason for each in skipped] == ["its name says that it is still being written"]
 
 
-def test_an_adapter_alone_is_skipped_and_the_merged_final_model_is_not(tmp_path):
+def test_half_an_adapter_is_skipped_and_the_merged_final_model_is_not(tmp_path):
     adapter = tmp_path / "run/checkpoint-5"
     adapter.mkdir(parents=True)
     (adapter / "adapter_config.json").write_text("{}")
@@ -214,7 +214,7 @@ def test_an_adapter_alone_is_skipped_and_the_merged_final_model_is_not(tmp_path)
     (tmp_path / "run/recipe.json").write_text('{"stage": "grpo", "settings": {"max_steps": 5}}')
     found, skipped = find_checkpoints([str(tmp_path / "run")])
     assert [each.key for each in found] == ["grpo/step-000005"]
-    assert "merge it into its base model" in skipped[0].reason
+    assert "tells no base_model_name_or_path" in skipped[0].reason
 
 
 def test_a_run_that_has_not_saved_anything_yet(tmp_path):

@@ -169,9 +169,10 @@ def test_lora_checkpoints_are_adapters_and_the_final_model_is_merged(tmp_path):
         "corrpo", tmp_path, use_peft=True, lora_target_modules=["q_proj", "v_proj"], learning_rate=1e-1
     )
     assert (tmp_path / "checkpoint-2" / "adapter_model.safetensors").exists()
-    with pytest.raises(BadInputError, match="merge_and_unload"):
-        corrpo.load_model(str(tmp_path / "checkpoint-2"))
-    corrpo.load_model(str(final))
+    beside, _ = corrpo.load_model(str(tmp_path / "checkpoint-2"))
+    merged, _ = corrpo.load_model(str(final))
+    ids = torch.arange(3, 12)[None]
+    torch.testing.assert_close(beside(input_ids=ids).logits, merged(input_ids=ids).logits)
     before, after = weights(checkpoint("qwen2", "reasoning")), weights(final)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved

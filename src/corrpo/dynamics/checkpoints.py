@@ -122,7 +122,7 @@ def find_checkpoints(words: Sequence[str], *, start: str | None = None) -> Found
 
     Returns:
         The checkpoints, stage after stage and by step, and the folders that are left out, with reasons:
-        half-written ones, which a later call may find whole, and LoRA adapters.
+        half-written ones, which a later call may find whole, and adapters whose base model has gone.
 
     Raises:
         BadInputError: a word or a folder that cannot be read as any of these; no checkpoint at all; two of

@@ -11,8 +11,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from corrpo.adapters import CONFIG, base_of, is_adapter
+from corrpo.errors import BadInputError
+
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 _TOKENIZERS = (
     "tokenizer.json",
     "tokenizer.model",
@@ -39,19 +43,32 @@ def why_not_whole(folder: Path) -> str | None:
         folder: of `save_pretrained` or of a Trainer's checkpoint.
 
     Returns:
-        The reason as a part of a sentence: a LoRA adapter alone; no or half a config.json; no weights, a
-        shard that is missing, a file that ends too early; no tokenizer.
+        The reason as a part of a sentence: no or half a config.json; no weights, a shard that is missing, a
+        file that ends too early; no tokenizer, which an adapter alone may take from its base model; an
+        adapter whose base model has gone.
     """
+    if is_adapter(folder):
+        return _why_not_whole_adapter(folder)
     if not (folder / "config.json").exists():
-        if (folder / "adapter_config.json").exists():
-            return (
-                "it holds a LoRA adapter alone; merge it into its base model (peft's merge_and_unload) and "
-                "save the tokenizer beside it"
-            )
         return "it has no config.json"
     if not isinstance(_json(folder / "config.json"), dict):
         return "its config.json ends too early"
     return _why_no_weights(folder) or _why_no_tokenizer(folder)
+
+
+def _why_not_whole_adapter(folder: Path) -> str | None:
+    if not isinstance(_json(folder / CONFIG), dict):
+        return f"its {CONFIG} ends too early"
+    try:
+        base_of(folder)
+    except BadInputError as error:
+        return str(error)
+    present = [path for path in (*_ADAPTERS, *_TOKENIZERS) if (folder / path).exists()]
+    no_weights = f"it has no weights ({' or '.join(_ADAPTERS)})"
+    tokenizer = any(name in _TOKENIZERS for name in present)
+    return (_why_no_weights(folder) if present[:1] and present[0] in _ADAPTERS else no_weights) or (
+        _why_no_tokenizer(folder) if tokenizer else None
+    )
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -59,6 +76,9 @@ def weight_files(folder: Path) -> list[Path]:
 
     Empty if there are none. A shard that an index names may be missing.
     """
+    adapter = [folder / name for name in _ADAPTERS if (folder / name).exists()]
+    if is_adapter(folder):
+        return adapter[:1]
     for single, index in zip(_SINGLE, _INDEXES, strict=True):
         if (folder / single).exists():
             return [folder / single]

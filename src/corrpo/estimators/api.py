@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from corrpo.adapters import check_adapters
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.estimators.exact import exact
 from corrpo.estimators.fit import check_fit
@@ -16,6 +17,7 @@ from corrpo.estimators.query import Query, left_as_found
 from corrpo.estimators.reference import reference
 from corrpo.projections import PROJECTIONS, MixerLayer, find_layers, select_layers
 from corrpo.spectra import check_norm
+from corrpo.vocabulary import vocabulary_size
 
 Estimator = Literal["reference", "exact", "last", "own"]
 Target = Literal["logit", "logprob"]
@@ -118,8 +120,9 @@ def layers_for(
 
     Raises:
         BadInputError: an index outside the model, or a layer that the estimator does not cover.
-        UnsupportedModelError: see `find_layers`; or a mixer that the estimator does not fit.
+        UnsupportedModelError: see `find_layers`, `check_adapters` and `check_fit`.
     """
+    check_adapters(model)
     found = find_layers(model, projections)
     if estimator != "last":
         chosen = select_layers(found, layers)
@@ -144,7 +147,7 @@ def _whole(positions: Tensor | Sequence[int]) -> Tensor:
 
 
 def _check_vocabulary(model: nn.Module, ids: Tensor) -> None:
-    size = model.get_input_embeddings().num_embeddings  # pyright: ignore
+    size = vocabulary_size(model)
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size:
         raise BadInputError(f"input_ids holds token {int(ids.max())}; the model knows 0 to {size - 1}")
 

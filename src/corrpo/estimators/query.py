@@ -206,9 +206,14 @@ def derivatives_at(
 
 @contextmanager
 def left_as_found(model: nn.Module) -> Iterator[None]:
-    """Eval mode and no weight requiring grad inside; each module's mode and each flag restored after."""
+    """Eval mode and no weight requiring grad inside; each module's mode and each flag restored after.
+
+    What torch.compile made of a model, or of parts of it, runs eagerly inside: compiled code knows no hooks
+    that come later, and its backward cannot be run twice.
+    """
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    with eval_mode(model), torch.inference_mode(False), torch.enable_grad():
+    eager = torch.compiler.set_stance("force_eager")
+    with eager, eval_mode(model), torch.inference_mode(False), torch.enable_grad():
         try:
             for parameter, _ in flags:
                 parameter.requires_grad_(False)

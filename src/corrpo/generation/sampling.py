@@ -13,6 +13,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
 from corrpo.eval_mode import eval_mode
+from corrpo.vocabulary import vocabulary_size
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def generate(
     check_sampling(temperature, top_p, max_new_tokens)
     ends = end_tokens(model, tokenizer)
     pad = tokenizer.pad_token_id
-    if pad is None or pad >= model.get_input_embeddings().num_embeddings:
+    if pad is None or pad >= vocabulary_size(model):
         pad = ends[0] if ends else 0  # never read: the mask hides it
     width = max(len(prompt) for prompt in prompts)
     device = next(model.parameters()).device

@@ -36,6 +36,7 @@ from corrpo.samples import (
     samples_digest,
 )
 from corrpo.store import RunFolder
+from corrpo.vocabulary import vocabulary_size
 
 TINY = 5_000_000
 """Parameters below which one thread is quickest."""
@@ -187,8 +188,8 @@ def encode_sample(sample: Sample, model: Any, tokenizer: Any, settings: MeasureO
             f"{sample.where}: the prompt of {len(prompt_ids)} tokens{what} does not fit into the model's "
             f"context of {context}; shorten the sample or leave it out"
         )
-    vocabulary = model.get_input_embeddings().num_embeddings
-    largest = max([*prompt_ids, *(response_ids or [])])
+    vocabulary = vocabulary_size(model)
+    largest: int = max([*prompt_ids, *(response_ids or [])])
     if largest >= vocabulary:
         raise BadInputError(
             f"{sample.where}: the tokenizer gives token {largest}, and the model knows {vocabulary}; is this "

@@ -1,0 +1,26 @@
+"""How many tokens a model knows."""
+
+from torch import nn
+
+from corrpo.errors import UnsupportedModelError
+
+
+def vocabulary_size(model: nn.Module) -> int:
+    """The rows of a causal LM's token embedding, beneath whatever an adapter has put around it.
+
+    Raises:
+        UnsupportedModelError: its tokens are embedded by something else than an nn.Embedding.
+
+    >>> from transformers import LlamaConfig, LlamaForCausalLM
+    >>> config = LlamaConfig(vocab_size=7, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    >>> vocabulary_size(LlamaForCausalLM(config))
+    7
+    """
+    embedding = model.get_input_embeddings()  # pyright: ignore
+    found = [module for module in embedding.modules() if isinstance(module, nn.Embedding)]
+    if not found:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} embeds its tokens by a {type(embedding).__name__}; expected an "
+            "nn.Embedding"
+        )
+    return found[0].num_embeddings
