@@ -53,11 +53,11 @@ def test_rank_one(norm):
 
 
 def test_l1_in_blocks(monkeypatch):
-    from corrpo import spectra
+    from corrpo.spectra import norms
 
     delta, inputs = torch.randn(2, 4, 7), torch.randn(4, 5)
     whole = product_norm(delta, inputs, "l1")
-    monkeypatch.setattr(spectra, "_L1_BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(norms, "_L1_BLOCK_ELEMENTS", 1)
     torch.testing.assert_close(product_norm(delta, inputs, "l1"), whole)
 
 

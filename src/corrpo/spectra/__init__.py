@@ -1,0 +1,25 @@
+"""Norms of gradients that are given as products of two thin factors and never formed."""
+
+from corrpo.spectra.norms import (
+    NORMS,
+    Norm,
+    check_norm,
+    matrix_norm,
+    prefix_norms,
+    product_norm,
+    rank_one_norm,
+    row_factor,
+    second_factor,
+)
+
+__all__ = [
+    "NORMS",
+    "Norm",
+    "check_norm",
+    "matrix_norm",
+    "prefix_norms",
+    "product_norm",
+    "rank_one_norm",
+    "row_factor",
+    "second_factor",
+]
