@@ -1,5 +1,6 @@
 """Norms of gradients that are given as products of two thin factors and never formed."""
 
+from corrpo.spectra.certified import certified_nuclear_norm
 from corrpo.spectra.norms import (
     NORMS,
     Norm,
@@ -15,6 +16,7 @@ from corrpo.spectra.norms import (
 __all__ = [
     "NORMS",
     "Norm",
+    "certified_nuclear_norm",
     "check_norm",
     "matrix_norm",
     "prefix_norms",
