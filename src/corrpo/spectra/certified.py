@@ -1,13 +1,13 @@
 """Nuclear norms within a tolerance that is proved for each one: a low rank with a bound on the rest.
 
-With M = Delta^T A (p x q, at most r of its rows or columns independent), Q an orthonormal basis of k
-directions of its rows and B = M Q,
+With M = Delta^T A or its transpose (q x p, q <= p, rank at most r), Q a matrix of k orthonormal rows and
+B = Q M,
 
     ||B||_*  <=  ||M||_*  <=  ||B||_* + sqrt(min(r, q - k)) sqrt(||M||_F^2 - ||B||_F^2).
 
-Proof. B has the singular values of M Q Q^T, and singular values do not grow when a matrix is multiplied by an
-orthogonal projection: the first inequality. For the second, M = M Q Q^T + E with E = M (I - Q Q^T). The rows
-of E are orthogonal to those of M Q Q^T, so ||E||_F^2 = ||M||_F^2 - ||B||_F^2; they lie in the q - k
+Proof. B has the singular values of Q^T Q M, and singular values do not grow when a matrix is multiplied by an
+orthogonal projection: the first inequality. For the second, M = Q^T Q M + E with E = (I - Q^T Q) M. The
+columns of E are orthogonal to those of Q^T Q M, so ||E||_F^2 = ||M||_F^2 - ||B||_F^2; they lie in the q - k
 directions that Q leaves, so E has at most min(r, q - k) singular values that are not zero, and their sum is
 at most the root of their number times the root of the sum of their squares (Cauchy and Schwarz). The triangle
 inequality of ||.||_* does the rest. The bracket of METHOD 2, with k singular values known, is the same
@@ -28,22 +28,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corrpo.errors import BadInputError, NonFiniteError
+from corrpo.errors import BadInputError
 from corrpo.spectra.rounding import (
     frobenius_squared,
     gamma,
+    gram_roots,
+    largest_entry,
     nuclear_by_gram,
     nuclear_by_svd,
     rounded_product,
 )
 
-FIRST_RANK = 8
+FIRST_RANK = 16
 SMALLEST_SIDE = 48
 """Matrices with a shorter side than this go to eigenvalues at once, which take less time than a basis."""
 
 _SEED = 20
 _NARROW_TOLERANCE = 1e-4
-_LARGEST_EXPONENT = {torch.float32: 126, torch.float64: 1000}
+_LIMIT = {torch.float32: 126, torch.float64: 1000}
 
 
 def check_tolerance(tolerance: float) -> None:
@@ -82,25 +84,27 @@ def certified_nuclear_norm(
     (True, True)
     """
     check_tolerance(tolerance)
-    if not (torch.isfinite(delta).all() and torch.isfinite(factor).all()):
-        raise NonFiniteError("a gradient holds NaN or infinite values; try a wider dtype (float32)")
     dtype = torch.promote_types(delta.dtype, torch.promote_types(factor.dtype, torch.float32))
-    delta, scale = _scaled(delta.to(dtype), (-2, -1))
-    factor, other = _scaled(factor.to(dtype), (-2, -1))
-    work = _Work.of(delta, factor.expand(len(delta), -1, -1), tolerance)
-    side, most = work.product.shape[-1], work.product.shape[-1] // 3
-    if side >= SMALLEST_SIDE:
-        _by_low_rank(work, tolerance, most)
+    delta, scale = _scaled(delta.to(dtype))
+    factor, other = _scaled(factor.to(dtype))
+    work = _Work.of(delta, factor, tolerance)
+    if work.product.shape[-2] >= SMALLEST_SIDE:
+        _by_low_rank(work, tolerance)
     _by_whole_spectrum(work, tolerance)
     return work.values * scale * other, work.bounds * scale * other
 
 
-def _scaled(factor: Tensor, dims: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Each matrix divided by the power of two next to its largest entry, without rounding; and the powers."""
-    limit = _LARGEST_EXPONENT[factor.dtype]
-    exponent = torch.frexp(factor.abs().amax(dims)).exponent.clamp(-limit, limit)
-    power = torch.exp2(-exponent.to(factor.dtype))
-    return factor * power[..., None, None], torch.exp2(exponent.double())
+def _scaled(factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Each matrix divided by the power of two next to its largest entry, without rounding; and the powers.
+
+    Left as they are if none is so large or small that a product could overflow or lose digits.
+    """
+    largest = largest_entry(factor)
+    exponent = torch.frexp(largest).exponent.clamp(-_LIMIT[factor.dtype], _LIMIT[factor.dtype])
+    exponent = torch.where(exponent.abs() > _LIMIT[factor.dtype] // 4, exponent, 0)
+    if exponent.any():
+        factor = factor * torch.exp2(-exponent.to(factor.dtype))[..., None, None]
+    return factor, torch.exp2(exponent.double())
 
 
 @dataclass
@@ -108,16 +112,18 @@ class _Work:
     """The gradients of one call and what is known of their norms.
 
     Attributes:
-        delta, factor: [n, t, d_out], [n, t, r], scaled.
-        product: [n, p, q] float64, q <= p, their product or its transpose.
+        delta, factor: [n, t, d_out], [*n, t, r], scaled.
+        rough: [n, q, p], q <= p, their product or its transpose, in the factors' dtype.
+        product: the same in float64, more accurate where `rough` was not accurate enough.
         narrow: whether each product was computed in float32, [n].
-        error: how far each is from the exact product, in Frobenius norm, [n].
+        error: how far `product` is from the exact product, in Frobenius norm, [n].
         ranks: upper bounds of the ranks, [n]: rows of delta that are not zero.
-        values, bounds: the norms, infinite bounds where not known yet, [n].
+        values, bounds: the norms, and their bounds, infinite where not known yet, [n].
     """
 
     delta: Tensor
     factor: Tensor
+    rough: Tensor
     product: Tensor
     narrow: Tensor
     error: Tensor
@@ -128,96 +134,95 @@ class _Work:
     @classmethod
     def of(cls, delta: Tensor, factor: Tensor, tolerance: float) -> "_Work":
         """Multiply the factors, in float32 where its rounding is small beside the tolerance."""
-        product, error = rounded_product(delta, factor, delta.dtype)
-        product = product.double()
-        side = min(product.shape[-2:])
-        frobenius = frobenius_squared(product)[0].sqrt()
-        coarse = math.sqrt(side) * error > tolerance / 8 * frobenius
-        if product.shape[-1] > product.shape[-2]:
-            product = product.mT
+        rough, error = rounded_product(delta, factor, delta.dtype)
+        product, side = rough.double(), rough.shape[-2]
+        coarse = math.sqrt(side) * error > tolerance / 3 * frobenius_squared(product)[0].sqrt()
         narrow = torch.full_like(coarse, delta.dtype == torch.float32)
-        ranks = (delta != 0).any(-1).sum(-1).clamp_max(side)
+        ranks = (torch.maximum(delta.amax(-1), -delta.amin(-1)) > 0).sum(-1).clamp_max(side)
         values, bounds = torch.zeros_like(error), torch.full_like(error, math.inf)
-        work = cls(delta, factor, product, narrow, error, ranks, values, bounds)
+        work = cls(delta, factor, rough, product, narrow, error, ranks, values, bounds)
         work.widen((coarse & narrow).nonzero()[:, 0])
         return work
 
     def widen(self, which: Tensor) -> None:
         """Multiply the factors of some gradients again, in float64."""
         if len(which):
-            product, error = rounded_product(self.delta[which], self.factor[which], torch.float64)
-            self.product[which] = product if product.shape == self.product[which].shape else product.mT
-            self.error[which] = error
+            factor = self.factor if self.factor.dim() == 2 else self.factor[which]
+            self.product[which], self.error[which] = rounded_product(self.delta[which], factor, torch.float64)
             self.narrow[which] = False
 
     def settle(self, which: Tensor, values: Tensor, errors: Tensor) -> None:
         """Keep norms of computed products, with bounds that also cover how far those are from exact ones."""
         self.values[which] = values
-        spread = math.sqrt(self.product.shape[-1])
+        spread = math.sqrt(self.product.shape[-2])
         self.bounds[which] = (errors + spread * self.error[which]) * (1 + 1e-9)
 
 
-def _by_low_rank(work: _Work, tolerance: float, most: int) -> None:
-    """Norms of those gradients that a basis of at most `most` directions brackets within the tolerance."""
-    todo = torch.arange(len(work.product), device=work.product.device)
-    squared, relative = frobenius_squared(work.product)
-    dtype = torch.float32 if tolerance >= _NARROW_TOLERANCE else torch.float64
-    rows, side = work.product.shape[-2:]
-    basis = work.product.new_empty(len(todo), side, 0)
-    image = work.product.new_empty(len(todo), rows, 0)
-    before, rank = squared.sqrt(), min(FIRST_RANK, most)
-    product, rough = work.product, work.product.to(dtype)
+def _by_low_rank(work: _Work, tolerance: float) -> None:
+    """Norms of the gradients that a basis of a third of all directions brackets within the tolerance."""
+    product, rough = work.product, work.rough if tolerance >= _NARROW_TOLERANCE else work.product
+    n, side, columns = product.shape
+    todo = torch.arange(n, device=product.device)
+    squared, relative = frobenius_squared(product)
+    basis, image = product.new_empty(n, 0, side), product.new_empty(n, 0, columns)
+    rank, most = FIRST_RANK, side // 3
     while rank <= most and len(todo):
         basis = _widened_basis(rough, basis, rank)
-        image = torch.cat([image, product @ basis[..., image.shape[-1] :]], dim=-1)
-        lower, error, residual = _bracket(image, basis, squared[todo], relative)
-        tail = torch.minimum(work.ranks[todo], torch.tensor(side - rank)).sqrt() * residual
-        values, errors = lower + tail / 2, error + tail / 2
-        work.settle(todo, values, errors)
+        image = torch.cat([image, basis[:, image.shape[1] :] @ product], dim=1)
+        roots, error, residual = _bracket(image, basis, squared[todo], relative)
+        tail = work.ranks[todo].clamp_max(side - rank).sqrt() * residual
+        values = roots.sum(-1) + tail / 2
+        work.settle(todo, values, error + tail / 2)
         done = work.bounds[todo] <= tolerance * values
-        # residuals of a geometric spectrum; others fall more slowly still
-        fall = residual / before
-        hopeless = tail * fall ** (2 * (most - rank) / rank) / 2 > tolerance * values
-        before, rank = residual, 2 * rank
         work.bounds[todo[~done]] = math.inf
-        on = ~done & ~hopeless
-        todo, before, basis, image = todo[on], before[on], basis[on], image[on]
-        product, rough = product[on], rough[on]
+        on = ~done & _hopeful(roots, tail, tolerance * values, most)
+        if not on.all():
+            todo, basis, image, product, rough = (x[on] for x in (todo, basis, image, product, rough))
+        rank *= 2
+
+
+def _hopeful(roots: Tensor, tail: Tensor, wanted: Tensor, most: int) -> Tensor:
+    """Whether half of `tail` may be within what is wanted at rank `most`, if it falls as singular values do.
+
+    They fall more slowly further on, so what is given up here would seldom have been done; and a wrong guess
+    costs time alone.
+    """
+    rank = roots.shape[-1]
+    fall = roots[:, rank // 4] / roots[:, 3 * rank // 4]
+    return tail * fall ** (2 * (most - rank) / rank) / 2 <= wanted
 
 
 def _widened_basis(matrix: Tensor, basis: Tensor, rank: int) -> Tensor:
-    """Orthonormal directions [n, q, rank] of the rows of each matrix [n, p, q], those of `basis` kept.
+    """Orthonormal rows [n, rank, q] within the columns of each matrix [n, q, p], those of `basis` kept.
 
-    New ones are random combinations of rows, drawn towards the largest singular values by one power
-    iteration and made orthogonal to the old ones, twice, as rounding wants it.
+    New ones are random combinations of columns, drawn towards the largest singular values by one power
+    iteration.
     """
-    new = rank - basis.shape[-1]
+    new = rank - basis.shape[-2]
     generator = torch.Generator().manual_seed(_SEED + rank)
-    start = torch.randn(matrix.shape[-2], new, generator=generator, dtype=torch.float64)
-    found = matrix.mT @ start.to(matrix)
-    found = _orthonormal(found.double(), basis)
-    found = (matrix.mT @ (matrix @ found.to(matrix.dtype))).double()
-    return torch.cat([basis, _orthonormal(found, basis)], dim=-1)
+    start = torch.randn(matrix.shape[-1], new, generator=generator, dtype=torch.float64)
+    found = _orthonormal((matrix @ start.to(matrix)).mT.double(), basis)
+    found = matrix @ (found.to(matrix.dtype) @ matrix).mT
+    return torch.cat([basis, _orthonormal(found.mT.double(), basis)], dim=1)
 
 
-def _orthonormal(columns: Tensor, basis: Tensor) -> Tensor:
-    """Orthonormal columns of the same span, orthogonal to `basis`; both float64."""
-    columns = torch.linalg.qr(columns - basis @ (basis.mT @ columns)).Q
-    if basis.shape[-1]:
-        columns = torch.linalg.qr(columns - basis @ (basis.mT @ columns)).Q
-    return columns
+def _orthonormal(rows: Tensor, basis: Tensor) -> Tensor:
+    """Orthonormal rows of the same span, orthogonal to `basis`: twice, as rounding wants it; float64."""
+    for _ in range(2 if basis.shape[1] else 1):
+        rows = torch.linalg.qr((rows - (rows @ basis.mT) @ basis).mT).Q.mT
+    return rows
 
 
 def _bracket(image: Tensor, basis: Tensor, squared: Tensor, relative: float) -> tuple[Tensor, Tensor, Tensor]:
-    """||M Q||_*, a bound on its rounding, and an upper bound of ||M (I - Q Q^T)||_F.
+    """Singular values of Q M [n, k], a bound on the error of their sum, an upper bound of ||M - Q^T Q M||_F.
 
-    `basis` is orthonormal to rounding only: with Q^T Q = H^2, Q H^-1 is orthonormal, and ||H^-1 - I|| is at
+    `basis` is orthonormal to rounding only: with Q Q^T = H^2, H^-1 Q is orthonormal, and ||H^-1 - I|| is at
     most ||H^2 - I||_F where that is at most 1/2. `squared` is ||M||_F^2 to within `relative` of itself.
     """
-    side, rank = basis.shape[-2:]
+    rank, side = basis.shape[-2:]
     slip = gamma(side, torch.float64)
     identity = torch.eye(rank, dtype=basis.dtype, device=basis.device)
-    skew = torch.linalg.vector_norm(basis.mT @ basis - identity, dim=(-2, -1)) + 2 * slip * rank
+    skew = torch.linalg.vector_norm(basis @ basis.mT - identity, dim=(-2, -1)) + 2 * slip * rank
     image_squared, image_relative = frobenius_squared(image)
     length = image_squared.sqrt()
     # of the image, in Frobenius norm
@@ -225,8 +230,8 @@ def _bracket(image: Tensor, basis: Tensor, squared: Tensor, relative: float) -> 
     error = torch.where(skew <= 0.5, error, math.inf)
     lost = relative * squared + image_relative * image_squared + error * (2 * length + error)
     residual = ((squared - image_squared).clamp_min(0.0) + 2 * lost).sqrt()
-    value, rounding = nuclear_by_gram(image)
-    return value, rounding + math.sqrt(rank) * error, residual
+    roots, rounding = gram_roots(image)
+    return roots, rounding + math.sqrt(rank) * error, residual
 
 
 def _by_whole_spectrum(work: _Work, tolerance: float) -> None:
@@ -237,6 +242,6 @@ def _by_whole_spectrum(work: _Work, tolerance: float) -> None:
             return
         if method is nuclear_by_svd:
             work.widen(todo[work.narrow[todo]])
-        work.settle(todo, *method(work.product[todo]))
+        work.settle(todo, *method(work.product if len(todo) == len(work.product) else work.product[todo]))
         if method is nuclear_by_gram:
             work.bounds[work.bounds > tolerance * work.values] = math.inf

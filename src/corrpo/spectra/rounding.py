@@ -12,8 +12,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from corrpo.errors import NonFiniteError
+
 UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 UNDERFLOW = {torch.float32: 2.0**-149, torch.float64: 2.0**-1074}
+
+
+def largest_entry(matrix: Float[Tensor, "*n rows columns"]) -> Float[Tensor, "*n"]:
+    """The largest absolute entry of each matrix.
+
+    Raises:
+        NonFiniteError: an entry is NaN or infinite.
+    """
+    if not matrix.numel():
+        return matrix.new_zeros(matrix.shape[:-2])
+    largest = torch.maximum(matrix.amax((-2, -1)), -matrix.amin((-2, -1)))
+    if not torch.isfinite(largest).all():
+        raise NonFiniteError("a gradient holds NaN or infinite values; try a wider dtype (float32)")
+    return largest
 
 
 def gamma(terms: int, dtype: torch.dtype) -> float:
@@ -23,18 +39,22 @@ def gamma(terms: int, dtype: torch.dtype) -> float:
 
 
 def rounded_product(
-    delta: Float[Tensor, "n t d"], factor: Float[Tensor, "n t r"], dtype: torch.dtype
-) -> tuple[Float[Tensor, "n d r"], Float[Tensor, " n"]]:
-    """Delta^T A computed in `dtype`, and how far from it the exact product is at most, in Frobenius norm.
+    delta: Float[Tensor, "n t d"], factor: Float[Tensor, "*n t r"], dtype: torch.dtype
+) -> tuple[Float[Tensor, "n q p"], Float[Tensor, " n"]]:
+    """Delta^T A or its transpose, the shorter side first, and how far the exact product is at most.
 
-    With rows delta_s and a_s, || |Delta|^T |A| ||_F <= sum_s |delta_s| |a_s|, which gamma_t multiplies.
+    In Frobenius norm: with rows delta_s and a_s, || |Delta|^T |A| ||_F <= sum_s |delta_s| |a_s|, which is
+    multiplied by gamma_t.
 
     Returns:
-        The products in `dtype`, and bounds in float64.
+        The products computed in `dtype`, and bounds in float64.
     """
-    product = torch.matmul(delta.mT.to(dtype), factor.to(dtype))
+    left, right = delta.to(dtype), factor.to(dtype)
+    if delta.shape[-1] > factor.shape[-1]:
+        left, right = right, left
+    product = torch.matmul(left.mT, right)
     terms, rows, columns = delta.shape[-2], delta.shape[-1], factor.shape[-1]
-    lengths = [torch.linalg.vector_norm(x.double(), dim=-1) for x in (delta, factor)]
+    lengths = [torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64) for x in (delta, factor)]
     absolute = (lengths[0] * lengths[1]).sum(-1)
     lost = (rows * columns) ** 0.5 * 2 * terms * UNDERFLOW[dtype]
     return product, torch.where(absolute > 0, gamma(terms, dtype) * absolute * (1 + 1e-9) + lost, 0.0)
@@ -46,24 +66,32 @@ def frobenius_squared(matrix: Float[Tensor, "*n rows columns"]) -> tuple[Float[T
     return value, 2 * gamma(sum(matrix.shape[-2:]) + 4, torch.float64)
 
 
-def nuclear_by_gram(
+def gram_roots(
     matrix: Float[Tensor, "*n rows columns"],
-) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
-    """||M||_* from the eigenvalues of the smaller Gram matrix, and a bound on its error; M is float64.
+) -> tuple[Float[Tensor, "*n k"], Float[Tensor, "*n"]]:
+    """Singular values, ascending, from the smaller Gram matrix, and a bound on the error of their sum.
 
-    A computed eigenvalue l' is within eta of the true one, l (Weyl), with eta the rounding of the Gram matrix
-    and of LAPACK. So |sqrt(l) - sqrt(l')| = |l - l'| / (sqrt(l) + sqrt(l')) is at most eta / sqrt(l') and at
-    most sqrt(eta), for l' < 0 counted as 0 too.
+    The matrix is float64. A computed eigenvalue l' is within eta of the true one, l (Weyl), with eta the
+    rounding of the Gram matrix and of LAPACK. So |sqrt(l) - sqrt(l')| = |l - l'| / (sqrt(l) + sqrt(l')) is at
+    most eta / sqrt(l') and at most sqrt(eta), for l' < 0 counted as 0 too.
     """
     rows, columns = matrix.shape[-2:]
     gram = matrix @ matrix.mT if rows <= columns else matrix.mT @ matrix
-    eigenvalues = torch.linalg.eigvalsh(gram).clamp_min(0.0)
+    side = gram.shape[-1]
+    roots = torch.linalg.eigvalsh(gram).clamp_min(0.0).sqrt()
     squared, _ = frobenius_squared(matrix)
-    eta = (gamma(max(rows, columns), torch.float64) + 10 * len(gram[0]) * UNIT[torch.float64]) * squared
+    eta = (gamma(max(rows, columns), torch.float64) + 10 * side * UNIT[torch.float64]) * squared
     eta = eta[..., None] * (1 + 1e-9)
-    roots = eigenvalues.sqrt()
-    errors = torch.minimum(eta.sqrt(), eta / roots)  # eta / 0 is infinite, 0 / 0 is not a number
-    return roots.sum(-1), torch.where(eta > 0, errors, 0.0).sum(-1) + roots.sum(-1) * len(gram[0]) * 2.0**-52
+    errors = torch.where(eta > 0, torch.minimum(eta.sqrt(), eta / roots), 0.0)
+    return roots, errors.sum(-1) + roots.sum(-1) * gamma(side, torch.float64)
+
+
+def nuclear_by_gram(
+    matrix: Float[Tensor, "*n rows columns"],
+) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
+    """||M||_* from `gram_roots`, and a bound on its error; M is float64."""
+    roots, error = gram_roots(matrix)
+    return roots.sum(-1), error
 
 
 def nuclear_by_svd(
