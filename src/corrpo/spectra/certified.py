@@ -40,7 +40,7 @@ from corrpo.spectra.rounding import (
 )
 
 FIRST_RANK = 16
-SMALLEST_SIDE = 48
+SMALLEST_SIDE = 96
 """Matrices with a shorter side than this go to eigenvalues at once, which take less time than a basis."""
 
 _SEED = 20
@@ -48,7 +48,7 @@ _NARROW_TOLERANCE = 1e-4
 _LIMIT = {torch.float32: 126, torch.float64: 1000}
 
 
-def check_tolerance(tolerance: float) -> None:
+def check_relative_error(tolerance: float) -> None:
     """Raise `BadInputError` unless 0 < tolerance < 1."""
     if not 0 < tolerance < 1:
         raise BadInputError(
@@ -83,7 +83,7 @@ def certified_nuclear_norm(
     >>> bool((values - 7).abs() <= bounds), bool(bounds <= 0.01 * values)
     (True, True)
     """
-    check_tolerance(tolerance)
+    check_relative_error(tolerance)
     dtype = torch.promote_types(delta.dtype, torch.promote_types(factor.dtype, torch.float32))
     delta, scale = _scaled(delta.to(dtype))
     factor, other = _scaled(factor.to(dtype))
