@@ -40,8 +40,8 @@ from corrpo.spectra.rounding import (
 )
 
 FIRST_RANK = 16
-SMALLEST_SIDE = 96
-"""Matrices with a shorter side than this go to eigenvalues at once, which take less time than a basis."""
+SMALLEST_SIDE = 160
+"""Matrices with a shorter side than this go to eigenvalues at once, which take less time."""
 
 _SEED = 20
 _NARROW_TOLERANCE = 1e-4
@@ -178,7 +178,7 @@ def _by_low_rank(work: _Work, tolerance: float) -> None:
         on = ~done & _hopeful(roots, tail, tolerance * values, most)
         if not on.all():
             todo, basis, image, product, rough = (x[on] for x in (todo, basis, image, product, rough))
-        rank *= 2
+        rank = min(2 * rank, most) if rank < most else side
 
 
 def _hopeful(roots: Tensor, tail: Tensor, wanted: Tensor, most: int) -> Tensor:

@@ -8,7 +8,8 @@ shares the inputs: it is lower triangular, so its first s rows and columns facto
 
 Singular values come from the eigenvalues of the smaller Gram matrix of M, in float64: squaring halves the
 digits, and values under about 1e-8 of the largest are lost, which moves a sum of r of them by at most
-r * 1e-8 of the largest. Half of float32's digits would not do.
+r * 1e-8 of the largest. Half of float32's digits would not do. On a GPU, where eigenvalues are slow, nuclear
+norms come from matrix products alone (`newton_schulz`), and with a tolerance from a low rank (`certified`).
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from corrpo.errors import BadInputError
 from corrpo.spectra.certified import certified_nuclear_norm, check_relative_error
+from corrpo.spectra.newton_schulz import nuclear_by_products
 from corrpo.spectra.rounding import largest_entry, lower_gram
 
 Norm = Literal["nuclear", "frobenius", "spectral", "l1"]
@@ -27,6 +29,7 @@ NORMS: tuple[str, ...] = get_args(Norm)
 
 _L1_BLOCK_ELEMENTS = 1 << 22
 _PREFIX_BLOCK = 8
+_PRODUCTS_SIDE = 128
 
 
 def check_norm(norm: str) -> None:
@@ -99,8 +102,15 @@ def product_norm(
     small = torch.matmul(inputs.mT, delta) if wide else torch.matmul(delta.mT, inputs)
     if norm == "frobenius":
         return torch.linalg.vector_norm(small, dim=(-2, -1), dtype=torch.float64)
+    if norm == "nuclear" and _by_products(small):
+        return nuclear_by_products(small)[0]
     eigenvalues = torch.linalg.eigvalsh(lower_gram(small.double())).clamp_min(0.0)
     return eigenvalues[..., -1].sqrt() if norm == "spectral" else eigenvalues.sqrt().sum(-1)
+
+
+def _by_products(small: Tensor) -> bool:
+    """Whether matrix products alone are quicker than eigenvalues: on a GPU, for matrices that fill it."""
+    return small.device.type == "cuda" and min(small.shape[-2:]) >= _PRODUCTS_SIDE
 
 
 def second_factor(inputs: Float[Tensor, "t d_in"], norm: str) -> Float[Tensor, "t r"]:
