@@ -8,7 +8,8 @@ shares the inputs: it is lower triangular, so its first s rows and columns facto
 
 Singular values come from the eigenvalues of the smaller Gram matrix of M, in float64: squaring halves the
 digits, and values under about 1e-8 of the largest are lost, which moves a sum of r of them by at most
-r * 1e-8 of the largest. Half of float32's digits would not do.
+r * 1e-8 of the largest. Half of float32's digits would not do. On a GPU, where eigenvalues are slow, nuclear
+norms come from matrix products alone (`newton_schulz`), and with a tolerance from a low rank (`certified`).
 """
 
 from collections.abc import Sequence
@@ -18,13 +19,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corrpo.errors import BadInputError, NonFiniteError
+from corrpo.errors import BadInputError
+from corrpo.spectra.certified import certified_nuclear_norm, check_relative_error
+from corrpo.spectra.newton_schulz import nuclear_by_products
+from corrpo.spectra.rounding import largest_entry, lower_gram
 
 Norm = Literal["nuclear", "frobenius", "spectral", "l1"]
 NORMS: tuple[str, ...] = get_args(Norm)
 
 _L1_BLOCK_ELEMENTS = 1 << 22
 _PREFIX_BLOCK = 8
+_PRODUCTS_SIDE = 128
 
 
 def check_norm(norm: str) -> None:
@@ -33,9 +38,14 @@ def check_norm(norm: str) -> None:
         raise BadInputError(f"norm {norm!r} is unknown; expected one of {', '.join(NORMS)}")
 
 
-def _check_finite(gradient: Tensor) -> None:
-    if not torch.isfinite(gradient).all():
-        raise NonFiniteError("a gradient holds NaN or infinite values; try a wider dtype (float32)")
+def check_tolerance(tolerance: float | None, norm: str = "nuclear") -> None:
+    """Raise `BadInputError` unless `tolerance` is None, or within (0, 1) and of a nuclear norm."""
+    if tolerance is not None and norm != "nuclear":
+        raise BadInputError(
+            f"tolerance={tolerance!r} with norm {norm!r}: only a nuclear norm takes a tolerance"
+        )
+    if tolerance is not None:
+        check_relative_error(tolerance)
 
 
 def row_factor(inputs: Float[Tensor, "*batch t d_in"]) -> Float[Tensor, "*batch t r"]:
@@ -52,6 +62,7 @@ def product_norm(
     delta: Float[Tensor, "n t d_out"],
     inputs: Float[Tensor, "*n t d_in"],
     norm: str = "nuclear",
+    tolerance: float | None = None,
 ) -> Float[Tensor, " n"]:
     """Norm of each G_i = Delta_i^T A_i without forming any G_i.
 
@@ -61,12 +72,14 @@ def product_norm(
             l1, the inputs may be replaced by their `row_factor`, which has the same Gram matrix.
         norm: "nuclear", the sum of the singular values; "frobenius"; "spectral", the largest singular
             value; "l1", the sum of the absolute entries.
+        tolerance: the largest relative error allowed of a nuclear norm, enforced by a bound
+            (`certified_nuclear_norm`); None for rounding alone.
 
     Returns:
         n norms, float64.
 
     Raises:
-        BadInputError: an unknown norm.
+        BadInputError: an unknown norm, or a tolerance out of (0, 1) or with another norm than the nuclear.
         NonFiniteError: a factor holds NaN or infinite values.
 
     >>> delta, inputs = torch.eye(3)[None], torch.diag(torch.tensor([3.0, 4.0, 0.0]))
@@ -74,20 +87,30 @@ def product_norm(
     [7.0, 5.0, 4.0, 7.0]
     """
     check_norm(norm)
+    check_tolerance(tolerance, norm)
     dtype = torch.promote_types(delta.dtype, torch.float32)
     delta, inputs = delta.to(dtype), inputs.to(dtype)
-    _check_finite(delta)
+    largest_entry(delta)
     if norm == "l1":
         return _l1(delta, inputs)
     if inputs.shape[-2] < inputs.shape[-1]:
         inputs = row_factor(inputs)
-    small = torch.matmul(delta.mT, inputs)
+    if tolerance is not None:
+        return certified_nuclear_norm(delta, inputs, tolerance)[0]
+    # the shorter side first: products of the same numbers, but quicker ones
+    wide = delta.shape[-1] > inputs.shape[-1]
+    small = torch.matmul(inputs.mT, delta) if wide else torch.matmul(delta.mT, inputs)
     if norm == "frobenius":
-        return torch.linalg.vector_norm(small.double(), dim=(-2, -1))
-    small = small.double()
-    gram = small @ small.mT if small.shape[-2] <= small.shape[-1] else small.mT @ small
-    eigenvalues = torch.linalg.eigvalsh(gram).clamp_min(0.0)
+        return torch.linalg.vector_norm(small, dim=(-2, -1), dtype=torch.float64)
+    if norm == "nuclear" and _by_products(small):
+        return nuclear_by_products(small)[0]
+    eigenvalues = torch.linalg.eigvalsh(lower_gram(small.double())).clamp_min(0.0)
     return eigenvalues[..., -1].sqrt() if norm == "spectral" else eigenvalues.sqrt().sum(-1)
+
+
+def _by_products(small: Tensor) -> bool:
+    """Whether matrix products alone are quicker than eigenvalues: on a GPU, for matrices that fill it."""
+    return small.device.type == "cuda" and min(small.shape[-2:]) >= _PRODUCTS_SIDE
 
 
 def second_factor(inputs: Float[Tensor, "t d_in"], norm: str) -> Float[Tensor, "t r"]:
@@ -96,7 +119,11 @@ def second_factor(inputs: Float[Tensor, "t d_in"], norm: str) -> Float[Tensor, "
 
 
 def prefix_norms(
-    delta: Float[Tensor, "n t d_out"], factor: Float[Tensor, "s r"], prefixes: Sequence[int], norm: str
+    delta: Float[Tensor, "n t d_out"],
+    factor: Float[Tensor, "s r"],
+    prefixes: Sequence[int],
+    norm: str,
+    tolerance: float | None = None,
 ) -> Float[Tensor, " n"]:
     """`product_norm` of gradients that reach back over prefixes of one sequence.
 
@@ -107,14 +134,14 @@ def prefix_norms(
         delta: row s of delta_i is zero for s >= prefixes[i].
         factor: `second_factor` of the inputs, of at least t rows.
         prefixes: n lengths, ascending.
-        norm: as in `product_norm`.
+        norm, tolerance: as in `product_norm`.
     """
     norms = []
     for start in range(0, len(prefixes), _PREFIX_BLOCK):
         block = slice(start, start + _PREFIX_BLOCK)
         prefix = prefixes[block][-1]
         columns = factor.shape[1] if norm == "l1" else min(prefix, factor.shape[1])
-        norms.append(product_norm(delta[block, :prefix], factor[:prefix, :columns], norm))
+        norms.append(product_norm(delta[block, :prefix], factor[:prefix, :columns], norm, tolerance))
     return torch.cat(norms)
 
 
@@ -152,7 +179,7 @@ def matrix_norm(matrix: Float[Tensor, "d_out d_in"], norm: str = "nuclear") -> F
     """
     check_norm(norm)
     matrix = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
-    _check_finite(matrix)
+    largest_entry(matrix)
     if norm == "l1":
         return matrix.abs().sum()
     if norm == "frobenius":

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corrpo.errors import BadInputError
-from corrpo.spectra import NORMS, matrix_norm, product_norm, rank_one_norm, row_factor
+from corrpo.spectra import NORMS, matrix_norm, prefix_norms, product_norm, rank_one_norm, row_factor
 
 sizes = st.integers(1, 9)
 
@@ -53,11 +53,11 @@ def test_rank_one(norm):
 
 
 def test_l1_in_blocks(monkeypatch):
-    from corrpo import spectra
+    from corrpo.spectra import norms
 
     delta, inputs = torch.randn(2, 4, 7), torch.randn(4, 5)
     whole = product_norm(delta, inputs, "l1")
-    monkeypatch.setattr(spectra, "_L1_BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(norms, "_L1_BLOCK_ELEMENTS", 1)
     torch.testing.assert_close(product_norm(delta, inputs, "l1"), whole)
 
 
@@ -72,3 +72,27 @@ def test_l1_in_blocks(monkeypatch):
 def test_an_unknown_norm_is_named_with_the_known_ones(call):
     with pytest.raises(BadInputError, match="'trace' is unknown.*nuclear, frobenius, spectral, l1"):
         call("trace")
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, 2.5])
+def test_a_tolerance_out_of_range_is_refused(tolerance):
+    with pytest.raises(BadInputError, match="between 0 and 1"):
+        product_norm(torch.ones(1, 1, 1), torch.ones(1, 1), tolerance=tolerance)
+
+
+def test_only_the_nuclear_norm_takes_a_tolerance():
+    with pytest.raises(BadInputError, match="norm 'spectral': only a nuclear norm"):
+        product_norm(torch.ones(1, 1, 1), torch.ones(1, 1), "spectral", tolerance=0.1)
+
+
+def test_prefixes_within_a_tolerance():
+    torch.manual_seed(0)
+    prefixes = [170, 171, 180, 190]
+    delta = torch.randn(4, 190, 200) * torch.logspace(0, -20, 190)[:, None]
+    for i, prefix in enumerate(prefixes):
+        delta[i, prefix:] = 0
+    factor = row_factor(torch.randn(190, 220))
+    exact = prefix_norms(delta, factor, prefixes, "nuclear")
+    within = prefix_norms(delta, factor, prefixes, "nuclear", 1e-2)
+    assert ((within - exact).abs() <= 1e-2 * exact).all()
+    assert not torch.equal(within, exact)
