@@ -136,7 +136,13 @@ FUSED = (
     Problem(
         "gpt-oss-sinks",
         "GptOss",
-        {**_EXPERTS, "num_local_experts": 4, "head_dim": 12, "sliding_window": 6},
+        {
+            **_EXPERTS,
+            "num_local_experts": 4,
+            "head_dim": 12,
+            "sliding_window": 6,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+        },
         fits=("exact",),
     ),
     Problem(
