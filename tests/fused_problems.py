@@ -51,7 +51,7 @@ _EXPERTS: dict[str, Any] = {
     "moe_intermediate_size": 12,
     "experts_implementation": "eager",
 }
-_MLA: dict[str, Any] = {
+LATENT_SHAPE: dict[str, Any] = {
     **SHAPE,
     **_EXPERTS,
     "num_key_value_heads": 4,
@@ -66,7 +66,7 @@ _MLA: dict[str, Any] = {
     "topk_group": 1,
 }
 # with few index heads many index scores are 0, and which of them are taken depends on the length
-_SPARSE = {"index_n_heads": 32, "index_head_dim": 8, "index_topk": 6}
+SPARSE = {"index_n_heads": 32, "index_head_dim": 8, "index_topk": 6}
 _GATED: dict[str, Any] = {
     **SHAPE,
     **_EXPERTS,
@@ -136,17 +136,29 @@ FUSED = (
     Problem(
         "gpt-oss-sinks",
         "GptOss",
-        {**_EXPERTS, "num_local_experts": 4, "head_dim": 12, "sliding_window": 6},
+        {
+            **_EXPERTS,
+            "num_local_experts": 4,
+            "head_dim": 12,
+            "sliding_window": 6,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+        },
         fits=("exact",),
     ),
     Problem(
-        "deepseek-v2-direct-queries", "DeepseekV2", {"q_lora_rank": None}, shape=_MLA, float32_inside=True
+        "deepseek-v2-direct-queries",
+        "DeepseekV2",
+        {"q_lora_rank": None},
+        shape=LATENT_SHAPE,
+        float32_inside=True,
     ),
-    Problem("deepseek-v3", "DeepseekV3", shape=_MLA, float32_inside=True),
-    Problem("deepseek-v3-left-padding", "DeepseekV3", padding="left", shape=_MLA, float32_inside=True),
-    Problem("deepseek-v3.2-sparse", "DeepseekV32", _SPARSE, shape=_MLA, fits=("exact",)),
-    Problem("a.x-k2-gated-sparse", "AXK2", _SPARSE, shape=_MLA, fits=("exact",)),
-    Problem("minicpm3", "MiniCPM3", shape=_MLA),
+    Problem("deepseek-v3", "DeepseekV3", shape=LATENT_SHAPE, float32_inside=True),
+    Problem(
+        "deepseek-v3-left-padding", "DeepseekV3", padding="left", shape=LATENT_SHAPE, float32_inside=True
+    ),
+    Problem("deepseek-v3.2-sparse", "DeepseekV32", SPARSE, shape=LATENT_SHAPE, fits=("exact",)),
+    Problem("a.x-k2-gated-sparse", "AXK2", SPARSE, shape=LATENT_SHAPE, fits=("exact",)),
+    Problem("minicpm3", "MiniCPM3", shape=LATENT_SHAPE),
     Problem("qwen3-next-gated", "Qwen3Next", shape=_GATED),
     Problem("qwen3.5-gated", "Qwen3_5", shape=_GATED),
     Problem("diffllama", "DiffLlama", fits=("exact", "own")),

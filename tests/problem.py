@@ -23,7 +23,7 @@ SHAPE: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-_TEXT_CONFIG = {"Gemma3", "Gemma3n", "Gemma4", "Qwen3_5", "Qwen3_5Moe"}
+_TEXT_CONFIG = {"Gemma3", "Gemma4", "Qwen3_5"}
 _AROUND_ZERO = ("Gemma", "Gemma2", "Gemma3")
 
 

@@ -58,8 +58,14 @@ _FAMILIES: tuple[Callable[[nn.Module], dict[str, Projection] | None], ...] = (
 )
 
 
+_OTHER_SEQUENCE = ("encoder_attn", "crossattention", "cross_attn")
+
+
 def find_mixers(model: nn.Module) -> list[MixerLayer]:
     """The token mixers of a causal LM, in the order of the forward pass.
+
+    Attention to another sequence, for which many decoders have room and which a causal LM does not run, is
+    left out.
 
     Raises:
         UnsupportedModelError: no family of corrpo recognises one, or one computes several projections in a
@@ -68,7 +74,8 @@ def find_mixers(model: nn.Module) -> list[MixerLayer]:
     prefix, decoder = _text_decoder(model)
     found: list[MixerLayer] = []
     for name, module in decoder.named_modules():
-        if found and f"{prefix}{name}".startswith(f"{found[-1].name}."):
+        inside = found and f"{prefix}{name}".startswith(f"{found[-1].name}.")
+        if inside or any(part in _OTHER_SEQUENCE for part in name.split(".")):
             continue
         for family in _FAMILIES:
             if projections := family(module):

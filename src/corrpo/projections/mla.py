@@ -18,7 +18,7 @@ from typing import Any
 from corrpo.projections.fused import attention, is_class, split
 from corrpo.projections.layer import Projection
 
-_CLASSES = (
+CLASSES = (
     "axk1.AXK1Attention",
     "axk2.AXK2Attention",
     "bailing_hybrid.BailingHybridAttention",
@@ -41,7 +41,7 @@ _CLASSES = (
 
 def mla_projections(mixer: Any) -> dict[str, Projection] | None:
     """The projections of a multi-head latent attention; None for any other module."""
-    if not is_class(mixer, *_CLASSES):
+    if not is_class(mixer, *CLASSES):
         return None
     gate = {}
     if (fused := getattr(mixer, "q_gate_proj", None)) is not None:
