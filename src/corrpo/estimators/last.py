@@ -102,7 +102,7 @@ def _value_norms(query: Query, call: AttentionCall, g: Tensor, at: Observed) -> 
         placed = g_rows.new_zeros(*g_rows.shape[:3], kv_heads, g_rows.shape[-1])
         for head in range(kv_heads):
             placed[head, :, :, head] = g_rows[head]
-        norms.append(product_norm(_by_target(placed.flatten(3)), _by_target(c), query.norm))
+        norms.append(product_norm(_by_target(placed.flatten(3)), _by_target(c), query.norm, query.tolerance))
     return torch.cat(norms)
 
 
@@ -126,5 +126,6 @@ def _key_norms(query: Query, call: AttentionCall, g: Tensor, at: Observed) -> Te
             call.key, at.output, at_keys[:, None], is_grads_batched=True, retain_graph=True
         )
         delta = at.part(whole)
-        norms.append(prefix_norms(delta[:, 0], factor, query.positions[group].tolist(), query.norm))
+        prefixes = query.positions[group].tolist()
+        norms.append(prefix_norms(delta[:, 0], factor, prefixes, query.norm, query.tolerance))
     return torch.cat(norms)
