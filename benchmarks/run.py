@@ -7,6 +7,7 @@ import torch
 import accuracy
 import agreement
 import rl
+import spectra
 import speed
 import view
 
@@ -15,6 +16,7 @@ def main() -> None:
     """Print what the machine is, then every table."""
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}\n")
     speed.main()
+    spectra.main()
     accuracy.main()
     agreement.main()
     rl.main()
