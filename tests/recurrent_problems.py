@@ -150,7 +150,6 @@ RECURRENT = (
         "Rwkv",
         {("receptance", "key", "value", "output"): 3},
         {"context_length": 64, "attention_hidden_size": 32, "intermediate_size": 40},
-        exact=False,  # takes no attention function, which `exact` wants to replace
     ),
     RecurrentProblem(
         "jamba",
