@@ -91,6 +91,7 @@ class Float64Throughout(TorchFunctionMode):
 
 
 QKVO = ("q", "k", "v", "o")
+GATED = (*QKVO, "gate")
 MAMBA = ("in_proj", "x_proj", "dt_proj", "out_proj")
 IN_OUT = ("in_proj", "out_proj")
 QWEN3_NEXT = ("in_proj_qkvz", "in_proj_ba", "out_proj")
@@ -129,9 +130,9 @@ RECURRENT = (
         {IN_OUT: 3},
         {"num_heads": 4, "head_dim": 16, "state_size": 8, "n_groups": 2, "chunk_size": 8},
     ),
-    RecurrentProblem("qwen3-next", "Qwen3Next", {QWEN3_NEXT: 2, QKVO: 1}, {**_QWEN, **_SHARED_EXPERT}),
-    RecurrentProblem("qwen3.5", "Qwen3_5Text", {QWEN3_5: 2, QKVO: 1}, _QWEN),
-    RecurrentProblem("qwen3.5-moe", "Qwen3_5MoeText", {QWEN3_5: 2, QKVO: 1}, {**_QWEN, **_SHARED_EXPERT}),
+    RecurrentProblem("qwen3-next", "Qwen3Next", {QWEN3_NEXT: 2, GATED: 1}, {**_QWEN, **_SHARED_EXPERT}),
+    RecurrentProblem("qwen3.5", "Qwen3_5Text", {QWEN3_5: 2, GATED: 1}, _QWEN),
+    RecurrentProblem("qwen3.5-moe", "Qwen3_5MoeText", {QWEN3_5: 2, GATED: 1}, {**_QWEN, **_SHARED_EXPERT}),
     RecurrentProblem(
         "olmo-hybrid", "OlmoHybrid", {OLMO_HYBRID: 2, QKVO: 1}, {**_ATTENTION, **_DELTA, **_HYBRID}
     ),
