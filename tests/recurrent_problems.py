@@ -41,7 +41,6 @@ class RecurrentProblem:
         family: the prefix of the transformers config, e.g. "Mamba2".
         mixers: the projections of each kind of mixer, and how many layers of the kind there are.
         config: what differs from the common shape.
-        exact: whether `exact` measures the model; `reference` measures all.
         shared_attention: its attention layers share their weights, which `reference` alone measures.
         last: whether no other mixer comes after the last attention, so that `last` measures it.
         spread: standard deviation of the weights; scans run in float32 in a float64 model, too, and that
@@ -52,7 +51,6 @@ class RecurrentProblem:
     family: str
     mixers: dict[tuple[str, ...], int]
     config: dict[str, Any] = field(default_factory=dict)
-    exact: bool = True
     shared_attention: bool = False
     last: bool = False
     spread: float = 0.25

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPTNeoConfig, LlamaConfig, T5Config
+from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoConfig, LlamaConfig, T5Config
 
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError
@@ -78,7 +78,9 @@ def test_layers_of_other_sizes_are_rows_of_their_own():
     config = LlamaConfig(hidden_size=32, num_attention_heads=4, num_hidden_layers=3, vocab_size=53)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-        model.model.layers[1].self_attn.q_proj = torch.nn.Linear(32, 48)
+        wider = model.model.layers[1].self_attn
+        wider.q_proj, wider.k_proj, wider.v_proj = (torch.nn.Linear(32, 48) for _ in "qkv")
+        wider.o_proj = torch.nn.Linear(48, 32)
     rows = [row for row in list_projections(model) if row.projection == "q"]
     assert [(row.layers, row.d_out) for row in rows] == [("0, 2", 32), ("1", 48)]
 
@@ -131,6 +133,14 @@ def test_a_gpt_like_model(tmp_path, capsys, monkeypatch):
     assert "transformer.h.*.attn.attention" in page
     assert "out_proj (Linear)" in page
     assert "measures layers 0-2 of the 3" in page.splitlines()[-1]
+
+
+def test_a_gpt2_model_with_one_module_for_three_maps(tmp_path, capsys, monkeypatch):
+    GPT2Config(n_embd=32, n_head=4, n_layer=3, vocab_size=53).save_pretrained(tmp_path)
+    page = listing(capsys, monkeypatch, tmp_path)
+    assert page.count("c_attn (Conv1D)") == 3
+    assert "rows 32-63 of 96" in page
+    assert page.count("32 x 32") == 4
 
 
 def test_shares_of_fused_modules_are_told(monkeypatch):

@@ -51,7 +51,7 @@ def test_exact_equals_reference(problem, dtype):
         truth = logit_gradient_norms(model, ids, positions, projections=kinds, estimator="reference")
         assert truth.shape == (len(positions), count, len(kinds))
         assert (truth > 0).all()
-        if problem.exact and not (problem.shared_attention and kinds == QKVO):
+        if not (problem.shared_attention and kinds == QKVO):
             exact = logit_gradient_norms(model, ids, positions, projections=kinds)
             assert relative_error(exact, truth) < BARS[dtype]
         else:
@@ -86,8 +86,6 @@ def test_last_measures_attention_that_no_other_mixer_follows_and_refuses_the_res
 
 
 def test_other_norms_and_targets(problem):
-    if not problem.exact:
-        pytest.skip("exact does not measure it")
     model = problem.model(torch.float64)
     ids, positions = problem.sequence()
     kinds = next(kinds for kinds in problem.mixers if kinds != QKVO)
