@@ -135,6 +135,19 @@ RECURRENT = (
         "olmo-hybrid", "OlmoHybrid", {OLMO_HYBRID: 2, QKVO: 1}, {**_ATTENTION, **_DELTA, **_HYBRID}
     ),
     RecurrentProblem(
+        "kimi-linear",
+        "KimiLinear",
+        {KIMI: 2, QKVO: 1},
+        {
+            **_ATTENTION,
+            **_HYBRID,
+            **{"linear_num_heads": 4, "linear_head_dim": 8, "linear_conv_kernel_dim": 4},
+            **{"num_key_value_heads": 4, "q_lora_rank": None, "kv_lora_rank": 16, "v_head_dim": 8},
+            **{"qk_nope_head_dim": 8, "qk_rope_head_dim": 8},
+            **{"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+        },
+    ),
+    RecurrentProblem(
         "minimax-lightning",
         "MiniMax",
         {("qkv_proj", "output_gate", "out_proj"): 2, QKVO: 1},
