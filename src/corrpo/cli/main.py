@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 from corrpo.errors import CorrpoError
 
@@ -93,11 +94,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def entry_of(verb: str, words: Sequence[str]) -> Any:
+    """The class of options of a verb, or its function that reads `words` itself.
+
+    A module whose options depend on the words names another class by its `entry_of(words)`.
+    """
+    module = import_module(f"corrpo.cli.{verb.split(maxsplit=1)[0]}")
+    choose = getattr(module, "entry_of", None)
+    return choose(words) if choose else getattr(module, VERBS[verb][0])
+
+
 def _run(verb: str, words: list[str]) -> None:
     import tyro
 
     module = import_module(f"corrpo.cli.{verb.split(maxsplit=1)[0]}")
-    entry = getattr(module, VERBS[verb][0])
+    entry = entry_of(verb, words)
     if not isinstance(entry, type):
         entry(words)
         return
