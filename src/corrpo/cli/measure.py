@@ -23,7 +23,8 @@ class Measure(MeasureOptions):
     """
 
     model: tyro.conf.Positional[str]
-    """A local folder, a name on the hub, or lab:FAMILY/KIND (lab:qwen2/reasoning)."""
+    """A local folder (of a model, or of an adapter), a name on the hub, or lab:FAMILY/KIND
+    (lab:qwen2/reasoning)."""
     samples: Path
     """JSONL, a line each: {"prompt": text or chat messages, "response": optional, "answer": optional,
     "id": optional}; or lab:reasoning, lab:safety, lab:base."""
@@ -37,6 +38,10 @@ class Measure(MeasureOptions):
     """A GPU if there is one (auto), or cpu, cuda:1, ..."""
     trust_remote_code: bool = False
     """Run code that comes with the model."""
+    quantization: str = "none"
+    """Weights as saved (none), or quantized by bitsandbytes: 8bit, 4bit."""
+    base: str | None = None
+    """The base model of an adapter, in place of what its adapter_config.json tells."""
 
 
 def run(options: Measure) -> None:
@@ -49,6 +54,8 @@ def run(options: Measure) -> None:
         dtype=options.dtype,
         device=options.device,
         trust_remote_code=options.trust_remote_code,
+        quantization=options.quantization,
+        base=None if options.base is None else model_location(options.base),
     )
     fingerprint = measure(
         model,
