@@ -19,7 +19,8 @@ from corrpo.samples import load_samples
 @dataclass(frozen=True, kw_only=True)
 class _MeasureModel(MeasureOptions):
     model: tyro.conf.Positional[str]
-    """A local folder, a name on the hub, or lab:FAMILY/KIND (lab:qwen2/reasoning)."""
+    """A local folder (of a model, or of an adapter), a name on the hub, or lab:FAMILY/KIND
+    (lab:qwen2/reasoning)."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: str = "auto"
@@ -31,6 +32,10 @@ class _MeasureModel(MeasureOptions):
     list_projections: bool = False
     """Show what would be measured, and measure nothing: reads the model's config alone, and needs neither
     --samples nor --output."""
+    quantization: str = "none"
+    """Weights as saved (none), or quantized by bitsandbytes: 8bit, 4bit."""
+    base: str | None = None
+    """The base model of an adapter, in place of what its adapter_config.json tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +95,8 @@ def _measure(options: Measure) -> None:
         dtype=options.dtype,
         device=options.device,
         trust_remote_code=options.trust_remote_code,
+        quantization=options.quantization,
+        base=None if options.base is None else model_location(options.base),
     )
     fingerprint = measure(
         model,

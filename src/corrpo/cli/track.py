@@ -46,6 +46,8 @@ class Track(MeasureOptions):
     """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
     trust_remote_code: bool = False
     """Run code that comes with the models."""
+    quantization: str = "none"
+    """Weights as saved (none), or quantized by bitsandbytes: 8bit, 4bit."""
 
 
 def run(options: Track) -> None:
@@ -68,7 +70,7 @@ def run(options: Track) -> None:
         output=options.output,
         start=options.start,
         processes=options.processes,
-        loading=Loading(options.device, options.dtype, options.trust_remote_code),
+        loading=Loading(options.device, options.dtype, options.trust_remote_code, options.quantization),
         progress=True,
         **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},
     )

@@ -28,6 +28,7 @@ class Loading:
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
+    quantization: str = "none"
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def _load_and_measure(job: Job, device: str) -> None:
         dtype=job.loading.dtype,
         device=device,
         trust_remote_code=job.loading.trust_remote_code,
+        quantization=job.loading.quantization,
     )
     begun = job.folder / SETTINGS
     known = read_json(begun)["model"] if begun.exists() else None
