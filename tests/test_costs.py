@@ -1,20 +1,30 @@
 """The cost model against counts: of weights, and of the matrix products that the real estimators make."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 import transformers
-from torch.utils.flop_counter import FlopCounterMode
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from corrpo import logit_gradient_norms
 from corrpo.costs import ModelShape, Workload, operations
-from corrpo.costs.arithmetic import exact, training_step
+from corrpo.costs.arithmetic import training_step
+from corrpo.costs.memory import memory
+from corrpo.costs.plan import H100, Setting, cost, gpus_needed, total_seconds
 from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.estimators import exact
 
 COUNTED = 5e-3
-"""Relative tolerance of the matrix products, which are all that PyTorch's counter counts. With one query head for
-each key head, an outer product of `last` is made by elementwise operations, which it does not count."""
+"""Relative tolerance of the matrix products, which are all that PyTorch's counter counts. With one query head
+for each key head, an outer product of `last` is made by elementwise operations, which it does not count."""
+PLANNED = 0.03
+"""Where the number of targets of a pass follows from bytes, which are computed to some 2 percent."""
+PEAK = 0.15
+"""Relative tolerance of peak memory."""
 
 SHAPE = {
     "vocab_size": 512,
@@ -68,11 +78,36 @@ def model_of(family, changes):
     return getattr(transformers, f"{family}ForCausalLM")(config_of(family, changes)).eval()
 
 
+class Counter(TorchDispatchMode):
+    """PyTorch's own count of each product; its FlopCounterMode cannot go back to a leaf within a model."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
 def counted(call):
     """Multiplications and additions of all matrix products within `call`."""
-    with FlopCounterMode(display=False) as counter:
+    with Counter() as counter:
         call()
-    return counter.get_total_flops()
+    return counter.total
+
+
+def peak_bytes(call):
+    """The most memory that tensors made within `call` take at one time."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+        call()
+    live = peak = 0
+    for event in run.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            live += event.nbytes()
+            peak = max(peak, live)
+    return peak
 
 
 def products(found):
@@ -96,16 +131,33 @@ def test_one_pass_estimators_make_the_products_that_are_computed(model, estimato
     assert products(computed) == pytest.approx(found, rel=COUNTED)
 
 
+@pytest.mark.parametrize("layers", [None, 2])
 @pytest.mark.parametrize(("prompt", "response"), [(8, 40), (150, 10)])
-def test_exact_makes_the_products_that_are_computed(model, prompt, response):
-    workload = Workload(prompt, response)
+def test_exact_makes_the_products_that_are_computed(model, prompt, response, layers):
+    workload = Workload(prompt, response, layers=layers)
     ids = torch.randint(512, (prompt + response,))
-    found = counted(lambda: logit_gradient_norms(model, ids, workload.positions, estimator="exact"))
-    shape = ModelShape.from_config(model.config)
-    computed = exact(
-        shape, workload.positions, 16, forwards=1, pairs_of=lambda length, _heads: length * length
-    )
-    assert products(computed) == pytest.approx(found, rel=COUNTED)
+    measured = None if layers is None else range(-layers, 0)
+
+    def call():
+        return logit_gradient_norms(model, ids, workload.positions, estimator="exact", layers=measured)
+
+    call()  # tries out how the model can be differentiated
+    computed = operations(ModelShape.from_config(model.config), workload, "exact")
+    assert products(computed) == pytest.approx(counted(call), rel=COUNTED)
+
+
+def test_exact_without_room_for_graphs_makes_the_products_that_are_computed(model, monkeypatch):
+    budget = 6 << 20
+    monkeypatch.setattr(exact, "MEMORY_BUDGET", budget)
+    workload = Workload(150, 10)
+    ids = torch.randint(512, (160,))
+
+    def call():
+        return logit_gradient_norms(model, ids, workload.positions, estimator="exact")
+
+    call()
+    computed = operations(ModelShape.from_config(model.config), workload, "exact", budget=budget)
+    assert products(computed) == pytest.approx(counted(call), rel=PLANNED)
 
 
 def test_reference_makes_the_products_that_are_computed(model):
@@ -120,7 +172,11 @@ def test_reference_makes_the_products_that_are_computed(model):
 def test_a_training_step_makes_the_products_that_are_computed(model):
     model.set_attn_implementation("eager")
     ids = torch.randint(512, (1, 96))
-    found = counted(lambda: model(input_ids=ids, labels=ids, use_cache=False).loss.backward())
+
+    def step():
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+
+    found = counted(step)
     assert training_step(ModelShape.from_config(model.config), 96).products == pytest.approx(found, rel=0.02)
 
 
@@ -157,3 +213,79 @@ def test_a_config_around_a_text_config_is_read():
     text = config_of(*MODELS["grouped"])
     outer = SimpleNamespace(get_text_config=lambda: text)
     assert ModelShape.from_config(outer) == ModelShape.from_config(text)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(("prompt", "response"), [(240, 16), (1016, 8)], ids=["256", "1024"])
+@pytest.mark.parametrize("estimator", ["own", "exact"])
+def test_peak_memory_is_that_which_is_computed(estimator, prompt, response, dtype):
+    wide = {"hidden_size": 256, "intermediate_size": 704, "tie_word_embeddings": False}
+    model = model_of("Qwen2", wide).to(dtype)
+    workload = Workload(prompt, response)
+    ids = torch.randint(512, (prompt + response,))
+
+    def call():
+        return logit_gradient_norms(model, ids, workload.positions, estimator=estimator)
+
+    call()
+    computed = memory(ModelShape.from_config(model.config), workload, estimator, element=dtype.itemsize)
+    assert computed.total == pytest.approx(peak_bytes(call), rel=PEAK)
+
+
+def test_peak_memory_of_last_is_that_which_is_computed():
+    model = model_of("Qwen2", {"hidden_size": 256, "intermediate_size": 704})
+    workload = Workload(1016, 8)
+    ids = torch.randint(512, (1024,))
+    found = peak_bytes(lambda: logit_gradient_norms(model, ids, workload.positions, estimator="last"))
+    computed = memory(ModelShape.from_config(model.config), workload, "last")
+    assert computed.total == pytest.approx(found, rel=PEAK)
+
+
+@pytest.fixture
+def large():
+    """The shape of Qwen2.5-7B."""
+    config = transformers.Qwen2Config(
+        vocab_size=152_064,
+        hidden_size=3584,
+        intermediate_size=18_944,
+        num_hidden_layers=28,
+        num_attention_heads=28,
+        num_key_value_heads=4,
+        tie_word_embeddings=False,
+    )
+    return ModelShape.from_config(config)
+
+
+def test_sharding_adds_links_and_saves_memory(large):
+    workload = Workload(256, 1024)
+    whole, spread = (cost(large, workload, "own", sharded=size) for size in (1, 8))
+    assert whole.gathered == 0
+    assert spread.gathered == pytest.approx(2 * large.block_weights * 2 * 7 / 8)
+    assert spread.memory < whole.memory
+    assert spread.compute_seconds == whole.compute_seconds
+
+
+def test_subsampling_and_layers_make_exact_cheaper(large):
+    every = cost(large, Workload(256, 1024), "exact").seconds
+    few = cost(large, Workload(256, 1024, targets=64), "exact").seconds
+    upper = cost(large, Workload(256, 1024, targets=64, layers=7), "exact").seconds
+    assert 1 / 20 < few / every < 1 / 8
+    assert 1 / 5 < upper / few < 1 / 2
+
+
+def test_what_does_not_fit_is_none_and_fewer_gpus_than_a_group_are_refused(large):
+    assert gpus_needed(large, Workload(256, 1024), "own") == 1
+    assert gpus_needed(large, Workload(256, 131_072), "own") is None
+    assert gpus_needed(replace(large, weight_bytes=16), Workload(256, 256), "own") == 2
+    one = cost(large, Workload(256, 256), "own")
+    assert total_seconds(one, 500, 64, 1) == pytest.approx(8 * one.seconds)
+    with pytest.raises(BadInputError, match="4 GPUs are fewer than the 8"):
+        total_seconds(one, 500, 4, 8)
+
+
+def test_low_rank_and_fused_attention_save_what_they_should(large):
+    workload = Workload(256, 8192, targets=16)
+    low, whole = (cost(large, workload, "exact", setting=Setting(rank=rank)) for rank in (64, None))
+    assert low.operations.decompositions < whole.operations.decompositions
+    fused = cost(large, workload, "exact", H100, setting=Setting(fused=True))
+    assert fused.moved < cost(large, workload, "exact", H100, setting=Setting()).moved

@@ -10,7 +10,7 @@ queries are taken in blocks, each with the keys that it can see):
 
     own        F(s) + O(s)                                 s: the last target's prefix; all targets at once
     last       F(s) + one block's O(s) + n (closed forms of K and V, over s)
-    exact      sum over groups of m targets: forwards x F(s) + m B(s), and n 4 L norms
+    exact      sum over passes of m targets: F(s), F(s) again without room for the graph, m B(s); n 4 L norms
     reference  F(T) + head + n (B(T) + head + 2 T W_qkvo), and n 4 L decompositions of d_out x d_in
 
 No backward goes below the first block's queries, keys and values. The head computes the written token's logit
@@ -20,11 +20,12 @@ alone, which is no matrix product; `reference` computes all logits. Elementwise 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from corrpo.costs.shapes import Block, Map, ModelShape, Workload, grouped
+from corrpo.costs.passes import CPU_BUDGET, WIDE, Pass, exact_passes
+from corrpo.costs.shapes import Block, Map, ModelShape, Workload
 from corrpo.errors import BadInputError
 
-FORWARDS = 2
-"""Forward passes of a group of `exact`: one keeps the inputs of blocks, one makes a graph block by block."""
+FACTOR_ROOM = 2 << 30
+"""Bytes of row factors that `exact` keeps from one pass to the next."""
 PREFIXES_TOGETHER = 8
 """Neighbouring targets whose norms are taken together, over the longest prefix of them."""
 _ROW_BLOCKS, _LEAST_ROWS, _BLOCK_ELEMENTS, _KEPT_ELEMENTS = 4, 32, 1 << 24, 1 << 22
@@ -60,14 +61,28 @@ class Operations:
         return self.products + self.wide + self.decompositions
 
 
-def pairs(length: int, heads: int) -> int:
+Norms = Callable[[Map, Sequence[int]], Operations]
+"""Operations of the norms of one projection's gradients, of (map, prefixes)."""
+
+
+def rows_together(length: int, heads: int, targets: int = 1) -> int:
+    """Rows of queries that attention takes at once, for so many targets together."""
+    fitting = _BLOCK_ELEMENTS // max(1, targets * heads * length)
+    return max(1, min(fitting, max(_LEAST_ROWS, -(-length // _ROW_BLOCKS))))
+
+
+def weights_kept(length: int, heads: int) -> bool:
+    """Whether attention keeps its weights for the backward, rather than make them again."""
+    return heads * length * length <= _KEPT_ELEMENTS
+
+
+def pairs(length: int, heads: int, targets: int = 1) -> int:
     """Pairs of query and key that attention by blocks of rows computes, of length^2.
 
     >>> pairs(1024, heads=8) / 1024**2
     0.625
     """
-    fitting = _BLOCK_ELEMENTS // max(1, heads * length)
-    step = max(1, min(fitting, max(_LEAST_ROWS, -(-length // _ROW_BLOCKS))))
+    step = rows_together(length, heads, targets)
     full, rest = divmod(length, step)
     return step * step * full * (full + 1) // 2 + rest * length
 
@@ -84,61 +99,55 @@ def _weights_backward(shape: ModelShape) -> int:
 
 
 def exact(
-    shape: ModelShape,
-    positions: Sequence[int],
-    per_pass: int,
-    *,
-    forwards: int = FORWARDS,
-    pairs_of: Callable[[int, int], int] = pairs,
-    norms: Callable[[Map, Sequence[int]], Operations] | None = None,
+    shape: ModelShape, passes: Sequence[Pass], layers: int | None = None, norms: Norms | None = None
 ) -> Operations:
-    """Operations of `exact` over the targets at `positions`.
+    """Operations of `exact`.
 
     Args:
         shape: of the model.
-        positions: ascending.
-        per_pass: targets differentiated at once.
-        forwards: forward passes of a group; with 2, the second makes the graph of one block at a time.
-        pairs_of: pairs of query and key that attention computes, of (length, heads).
+        passes: of `exact_passes`.
+        layers: how many upper layers are measured; all for None.
         norms: of the gradients of one projection, of (map, prefixes); `eigenvalue_norms` for None.
     """
-    total = Operations()
-    heads, layers = shape.heads, len(shape.blocks)
-    for group in grouped(positions, per_pass):
-        length, m = group[-1], len(group)
-        computed = pairs_of(length, heads)
-        attention = layers * 2 * heads * computed * (2 * shape.qk_dim + 2 * shape.v_dim)
-        backward = 2 * length * _weights_backward(shape) + attention
-        total += Operations(forwards * forward(shape, length, computed) + m * backward)
-    return total + _all_norms(shape, positions, per_pass, norms or eigenvalue_norms)
+    upper = shape.upper(layers)
+    heads, total = shape.heads, Operations()
+    for each in passes:
+        length, m = each.length, len(each.positions)
+        computed = pairs(length, heads)
+        total += Operations(forward(shape, length, computed))
+        if not each.keep:
+            total += Operations(forward(upper, length, computed))
+        per_pair = shape.qk_dim + m * (2 * shape.qk_dim + 2 * shape.v_dim)
+        attention = len(upper.blocks) * 2.0 * heads * per_pair * pairs(length, heads, m)
+        total += Operations(m * 2.0 * length * _weights_backward(upper) + attention)
+    return total + _all_norms(upper, passes, norms or eigenvalue_norms)
 
 
-def _all_norms(
-    shape: ModelShape,
-    positions: Sequence[int],
-    per_pass: int,
-    norms: Callable[[Map, Sequence[int]], Operations],
-) -> Operations:
-    """Norms of every projection of every block, and the row factors of their inputs."""
-    total = Operations()
+def _all_norms(shape: ModelShape, passes: Sequence[Pass], norms: Norms) -> Operations:
+    """Norms of every projection of every block, and the row factors of their inputs.
+
+    Factors of the first, longest pass serve all others as far as `FACTOR_ROOM` holds them, and are made again
+    beyond it.
+    """
+    total, room = Operations(), float(FACTOR_ROOM)
     costs: dict[Map, Operations] = {}
     for block in shape.blocks:
         for each in block.projections.values():
             if each not in costs:
-                costs[each] = sum(
-                    (norms(each, group) for group in grouped(positions, per_pass)), start=Operations()
-                )
+                costs[each] = sum((norms(each, one.positions) for one in passes), start=Operations())
             total += costs[each]
-        total += row_factors(block, positions[-1])
+        for width in inputs(block):
+            size = WIDE * passes[0].length * min(passes[0].length, width)
+            made = passes if size > room else passes[:1]
+            room -= size if size <= room else 0
+            total += Operations(decompositions=sum(_qr(one.length, width) for one in made))
     return total
 
 
-def row_factors(block: Block, length: int) -> Operations:
-    """QR decompositions of a block's inputs of projections; those of equal width are one tensor or two."""
-    widths = {each.d_in for kind, each in block.projections.items() if kind != "o"}
-    return Operations(
-        decompositions=sum(_qr(length, width) for width in [*widths, block.projections["o"].d_in])
-    )
+def inputs(block: Block) -> list[int]:
+    """Widths of the inputs of a block's projections; queries, keys and values of one width share it."""
+    maps = block.projections
+    return [*{maps[kind].d_in for kind in "qkv"}, maps["o"].d_in]
 
 
 def _qr(rows: int, columns: int) -> float:
@@ -164,44 +173,44 @@ def eigenvalue_norms(projection: Map, prefixes: Sequence[int]) -> Operations:
     return total
 
 
-def low_rank_norms(rank: int, power_iterations: int = 1) -> Callable[[Map, Sequence[int]], Operations]:
-    """Nuclear norms by a randomized range finder of that rank, for `exact`.
+def low_rank_norms(rank: int) -> Norms:
+    """Nuclear norms by a low rank, certified by the Frobenius norm of the rest: rank k of M = Delta^T R^T.
 
-    Each pass over a gradient multiplies k columns by A and by Delta^T, or by their transposes:
-    2 k s (d_in + d_out). The range takes one pass and two more for each power iteration, its singular values
-    one; each power iteration has a QR of k columns, and the end the eigenvalues of k x k.
+    M takes 2 s r d_out; a basis of k directions with one power iteration three products of M with k columns,
+    6 d_out r k; its image and the basis itself, in float64, 2 d_out r k and 8 r k^2; eigenvalues 4/3 k^3 and
+    QR 4 r k^2.
     """
 
     def norms(projection: Map, prefixes: Sequence[int]) -> Operations:
-        passes = 2 + 2 * power_iterations
         total = Operations()
         for length in prefixes:
-            k = min(rank, length, projection.d_in, projection.d_out)
-            through = 2.0 * k * length * (projection.d_in + projection.d_out)
-            small = (1 + power_iterations) * 2.0 * projection.d_out * k * k + 4 / 3 * k**3
-            total += Operations(passes * through, 2.0 * k * k * projection.d_in, small)
+            r, out = min(length, projection.d_in), projection.d_out
+            k = min(rank, r, out)
+            products = 2.0 * length * r * out + 6.0 * out * r * k
+            wide = 2.0 * out * r * k + 8.0 * r * k * k
+            total += Operations(products, wide, 4.0 * r * k * k + 4 / 3 * k**3)
         return total
 
     return norms
 
 
-def own(shape: ModelShape, positions: Sequence[int]) -> Operations:
-    """Operations of `own` over the targets at `positions`: their number does not matter."""
-    length = positions[-1]
+def own(shape: ModelShape, positions: Sequence[int], layers: int | None = None) -> Operations:
+    """Operations of `own` over the targets at `positions`, whose number does not matter, in upper layers."""
+    length, upper = positions[-1], shape.upper(layers)
     computed = pairs(length, shape.heads)
-    backward = 2.0 * length * _weights_backward(shape)
-    backward += len(shape.blocks) * _own_attention_backward(shape, length, computed)
+    backward = 2.0 * length * _weights_backward(upper)
+    backward += len(upper.blocks) * _own_attention_backward(shape, length, computed)
     return Operations(forward(shape, length, computed) + backward)
 
 
 def _own_attention_backward(shape: ModelShape, length: int, computed: int) -> float:
     """One layer's: weights made again where they were not kept, g v, and e k."""
-    kept = shape.heads * length * length <= _KEPT_ELEMENTS
-    return 2.0 * shape.heads * computed * (shape.v_dim + shape.qk_dim + (0 if kept else shape.qk_dim))
+    again = 0 if weights_kept(length, shape.heads) else shape.qk_dim
+    return 2.0 * shape.heads * computed * (shape.v_dim + shape.qk_dim + again)
 
 
-def last(shape: ModelShape, positions: Sequence[int]) -> Operations:
-    """Operations of `last` over the targets at `positions`."""
+def last(shape: ModelShape, positions: Sequence[int], norms: Norms | None = None) -> Operations:
+    """Operations of `last` over the targets at `positions`; `norms` as in `exact`, for K."""
     length, n = positions[-1], len(positions)
     heads, block = shape.heads, shape.blocks[-1]
     computed = pairs(length, heads)
@@ -214,7 +223,7 @@ def last(shape: ModelShape, positions: Sequence[int]) -> Operations:
     gram = 2.0 * heads**2 * max(heads, value.d_out)
     small = Operations(wide=n * gram, decompositions=n * (_qr(heads, value.d_in) + 4 / 3 * heads**3))
     factor = Operations(decompositions=_qr(length, key.d_in))
-    return Operations(passes + values + keys) + small + factor + eigenvalue_norms(key, positions)
+    return Operations(passes + values + keys) + small + factor + (norms or eigenvalue_norms)(key, positions)
 
 
 def reference(shape: ModelShape, positions: Sequence[int], length: int) -> Operations:
@@ -254,20 +263,31 @@ def operations(
     shape: ModelShape,
     workload: Workload,
     estimator: str,
-    norms: Callable[[Map, Sequence[int]], Operations] | None = None,
+    norms: Norms | None = None,
+    budget: float = CPU_BUDGET,
+    element: float = 4.0,
 ) -> Operations:
-    """Operations of an estimator over one response; `norms` as in `exact`, for which alone it matters.
+    """Operations of an estimator over one response.
+
+    Args:
+        shape: of the model.
+        workload: the response.
+        estimator: "exact", "own", "last" or "reference".
+        norms: as in `exact`, which alone and `last` take them.
+        budget: bytes that a pass of `exact` may take.
+        element: bytes of an activation.
 
     Raises:
         BadInputError: an unknown estimator.
     """
     positions = workload.positions
     if estimator == "exact":
-        return exact(shape, positions, workload.per_pass, norms=norms)
+        passes = exact_passes(shape.upper(workload.layers), positions, budget, element)
+        return exact(shape, passes, workload.layers, norms)
     if estimator == "own":
-        return own(shape, positions)
+        return own(shape, positions, workload.layers)
     if estimator == "last":
-        return last(shape, positions)
+        return last(shape, positions, norms)
     if estimator == "reference":
         return reference(shape, positions, workload.prompt + workload.response)
     raise BadInputError(f"estimator {estimator!r} is unknown; expected exact, own, last or reference")

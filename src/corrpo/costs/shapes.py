@@ -1,7 +1,7 @@
 """The shapes that costs depend on: of a model, from its transformers config, and of what is measured."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from corrpo.errors import BadInputError, UnsupportedModelError
@@ -46,6 +46,7 @@ class Block:
         active: weights of the feed-forward part that one token meets, router and shared experts with it.
         all: weights of the feed-forward part.
         inner: inner features of the feed-forward part that one token meets, over all its experts.
+        chosen: experts that a token is routed to; 0 in a dense block.
     """
 
     projections: dict[str, Map]
@@ -53,6 +54,7 @@ class Block:
     active: int
     all: int
     inner: int
+    chosen: int = 0
 
     @property
     def mixer(self) -> int:
@@ -90,20 +92,24 @@ class ModelShape:
     blocks: tuple[Block, ...]
     weight_bytes: float = 2.0
 
-    @property
+    @cached_property
     def block_weights(self) -> int:
         """Weights of all blocks."""
         return sum(block.mixer + block.all for block in self.blocks)
 
-    @property
+    @cached_property
     def active_weights(self) -> int:
         """Weights of all blocks that one token meets."""
         return sum(block.mixer + block.active for block in self.blocks)
 
-    @property
+    @cached_property
     def weights(self) -> int:
         """All weights: blocks, embedding and head."""
         return self.block_weights + (1 if self.tied else 2) * self.vocabulary * self.hidden
+
+    def upper(self, layers: int | None) -> "ModelShape":
+        """The same model with its `layers` last blocks alone, or with all for None."""
+        return self if layers is None else replace(self, blocks=self.blocks[-layers:])
 
     @classmethod
     def from_config(cls, config: Any, name: str = "", weight_bytes: float = 2.0) -> "ModelShape":
@@ -150,8 +156,7 @@ class ModelShape:
 def _block(text: Any, layer: int, latent: bool, width: int) -> Block:
     maps, compression = _latent_maps(text) if latent else (_separate_maps(text, width), 0)
     entry = compression + sum(maps[kind].weights for kind in "qkv")
-    active, whole, inner = _feed_forward(text, layer)
-    return Block(maps, entry, active, whole, inner)
+    return Block(maps, entry, *_feed_forward(text, layer))
 
 
 def _separate_maps(text: Any, width: int) -> dict[str, Map]:
@@ -173,8 +178,8 @@ def _latent_maps(text: Any) -> tuple[dict[str, Map], int]:
     return maps, compression + (d * text.q_lora_rank if text.q_lora_rank else 0)
 
 
-def _feed_forward(text: Any, layer: int) -> tuple[int, int, int]:
-    """Weights that a token meets, all weights, and inner features that a token meets."""
+def _feed_forward(text: Any, layer: int) -> tuple[int, int, int, int]:
+    """Weights that a token meets, all weights, inner features and routed experts that a token meets."""
     d = text.hidden_size
     kind = text.model_type
     if kind == "mixtral":
@@ -186,11 +191,12 @@ def _feed_forward(text: Any, layer: int) -> tuple[int, int, int]:
         experts, chosen, width = text.num_experts, text.num_experts_per_tok, text.moe_intermediate_size
         shared = text.shared_expert_intermediate_size if kind == "qwen2_moe" else 0
     else:
-        return 3 * d * text.intermediate_size, 3 * d * text.intermediate_size, text.intermediate_size
+        dense = 3 * d * text.intermediate_size
+        return dense, dense, text.intermediate_size, 0
     width = text.intermediate_size if width is None else width
     router = d * experts + (d if kind == "qwen2_moe" else 0)
     inner = chosen * width + shared
-    return 3 * d * inner + router, 3 * d * (experts * width + shared) + router, inner
+    return 3 * d * inner + router, 3 * d * (experts * width + shared) + router, inner, chosen
 
 
 def _has_experts(text: Any, layer: int) -> bool:
@@ -206,7 +212,7 @@ class Workload:
         prompt: tokens before the response, at least 1.
         response: tokens of the response.
         targets: how many of them are measured (`--max-tokens`), evenly spread; all for None.
-        per_pass: targets that `exact` differentiates at once.
+        layers: how many upper layers are measured (`--layers`); all for None.
 
     Raises:
         BadInputError: a number out of its range.
@@ -215,14 +221,14 @@ class Workload:
     prompt: int
     response: int
     targets: int | None = None
-    per_pass: int = 16
+    layers: int | None = None
 
     def __post_init__(self) -> None:
-        least = min(self.prompt, self.response, self.per_pass, 1 if self.targets is None else self.targets)
-        if least < 1:
+        chosen = [each for each in (self.targets, self.layers) if each is not None]
+        if min(self.prompt, self.response, *chosen) < 1:
             raise BadInputError(f"{self}: expected whole numbers of 1 or more")
 
-    @property
+    @cached_property
     def positions(self) -> list[int]:
         """Where the targets stand in the sequence, ascending; the prefix of each is as long.
 
@@ -236,21 +242,3 @@ class Workload:
     def length(self) -> int:
         """Tokens read: the last target's own token is not."""
         return self.positions[-1]
-
-    @property
-    def groups(self) -> list[list[int]]:
-        """The positions that `exact` takes together, the last group first.
-
-        >>> Workload(prompt=1, response=5, per_pass=2).groups
-        [[4, 5], [2, 3], [1]]
-        """
-        return grouped(self.positions, self.per_pass)
-
-    def sampled(self, targets: int | None) -> "Workload":
-        """The same response with that many targets."""
-        return replace(self, targets=targets)
-
-
-def grouped(positions: Sequence[int], per_pass: int) -> list[list[int]]:
-    """Neighbouring positions taken together from the end on."""
-    return [list(positions[max(0, end - per_pass) : end]) for end in range(len(positions), 0, -per_pass)]
