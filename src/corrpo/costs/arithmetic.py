@@ -28,6 +28,7 @@ FACTOR_ROOM = 2 << 30
 """Bytes of row factors that `exact` keeps from one pass to the next."""
 PREFIXES_TOGETHER = 8
 """Neighbouring targets whose norms are taken together, over the longest prefix of them."""
+_SPLIT_SIDE = 96
 _ROW_BLOCKS, _LEAST_ROWS, _BLOCK_ELEMENTS, _KEPT_ELEMENTS = 4, 32, 1 << 24, 1 << 22
 
 
@@ -156,11 +157,18 @@ def _qr(rows: int, columns: int) -> float:
     return 2.0 * r * r * (long - r / 3)
 
 
+def _gram(side: int, length: int) -> float:
+    """Products of the lower triangle of a Gram matrix, in two pieces from `_SPLIT_SIDE` on."""
+    half = side // 2
+    entries = side * side if side < _SPLIT_SIDE else half * side + (side - half) ** 2
+    return 2.0 * length * entries
+
+
 def eigenvalue_norms(projection: Map, prefixes: Sequence[int]) -> Operations:
     """Nuclear norms by the eigenvalues of the smaller Gram matrix of Delta^T R^T, r = min(s, d_in).
 
-    Products 2 s r d_out; the Gram matrix in float64, 2 k^2 K for k, K the smaller and larger of (d_out, r);
-    its eigenvalues 4/3 k^3.
+    Products 2 s r d_out; three quarters of the Gram matrix in float64, 3/2 k^2 K for k, K the smaller and
+    larger of (d_out, r), or the whole of a small one; its eigenvalues 4/3 k^3.
     """
     total = Operations()
     for start in range(0, len(prefixes), PREFIXES_TOGETHER):
@@ -168,7 +176,7 @@ def eigenvalue_norms(projection: Map, prefixes: Sequence[int]) -> Operations:
         length = together[-1]
         r = min(length, projection.d_in)
         k, large = sorted((r, projection.d_out))
-        each = Operations(2.0 * length * r * projection.d_out, 2.0 * k * k * large, 4 / 3 * k**3)
+        each = Operations(2.0 * length * r * projection.d_out, _gram(k, large), 4 / 3 * k**3)
         total += each * len(together)
     return total
 
@@ -220,7 +228,7 @@ def last(shape: ModelShape, positions: Sequence[int], norms: Norms | None = None
     scores = 2.0 * heads * length * shape.qk_dim
     values = n * (scores + 2.0 * heads * length * value.d_in + 2.0 * value.d_out * heads**2)
     keys = n * (2 * scores + 2.0 * heads * length * shape.v_dim)
-    gram = 2.0 * heads**2 * max(heads, value.d_out)
+    gram = _gram(min(heads, value.d_out), max(heads, value.d_out))
     small = Operations(wide=n * gram, decompositions=n * (_qr(heads, value.d_in) + 4 / 3 * heads**3))
     factor = Operations(decompositions=_qr(length, key.d_in))
     return Operations(passes + values + keys) + small + factor + (norms or eigenvalue_norms)(key, positions)
