@@ -149,16 +149,15 @@ class AttentionCall:
             return alpha, alpha
         return alpha, alpha * (1 - torch.tanh(scores / self.softcap) ** 2)
 
-    def at_scores(self, factor: Tensor, g: Tensor, output: Tensor) -> Tensor:
+    def at_scores(self, alpha: Tensor, factor: Tensor, g: Tensor, output: Tensor) -> Tensor:
         """The derivative e_ts = factor_ts (g_t . v_s - g_t . out_t) at the scores of some rows.
 
         Args:
-            factor: the second of `weights(rows)`.
+            alpha, factor: of `weights(rows)`.
             g: [B, H_kv, H / H_kv, rows, d], the derivative at these rows of the output.
             output: likewise, the output.
         """
-        along_output = (g * output).sum(-1, keepdim=True)
-        return per_kv_head(g, self.value.mT).sub_(along_output).to(factor.dtype).mul_(factor)
+        return less_output(per_kv_head(g, self.value.mT), alpha, g, output).mul_(factor)
 
     def row_blocks(self, copies: int = 1) -> Iterator[tuple[slice, "AttentionCall"]]:
         """Blocks of query rows, and the call with the keys that they can see.
@@ -172,6 +171,18 @@ class AttentionCall:
         for start in range(0, length, step):
             stop = min(start + step, length)
             yield slice(start, stop), self.until(stop)
+
+
+def less_output(at_values: Tensor, alpha: Tensor, g: Tensor, output: Tensor) -> Tensor:
+    """g_t . v_s - g_t . out_t from g_t . v_s, in the dtype of alpha.
+
+    The second term is the mean of the first under alpha. In half precision it is taken so, as the difference of
+    two rounded products would be all rounding where a token attends to one key alone.
+    """
+    if at_values.dtype == alpha.dtype:
+        return at_values.sub_((g * output).sum(-1, keepdim=True))
+    at_values = at_values.to(alpha.dtype)
+    return at_values.sub_((alpha * at_values).sum(-1, keepdim=True))
 
 
 def grouped(tensor: Tensor, kv_heads: int) -> Tensor:

@@ -97,7 +97,7 @@ def _value_norms(query: Query, call: AttentionCall, g: Tensor, at: Observed) -> 
     for group in _groups(query, heads * (width + inputs.shape[-1])):
         rows = query.rows[group]
         alpha = call.weights(rows)[0][0].detach()
-        c = torch.matmul(alpha.to(inputs.dtype), inputs[0])  # [H_kv, groups, m, d_in]
+        c = torch.matmul(alpha, inputs[0].to(alpha.dtype))  # [H_kv, groups, m, d_in]
         g_rows = _at_rows(g, rows, kv_heads)
         placed = g_rows.new_zeros(*g_rows.shape[:3], kv_heads, g_rows.shape[-1])
         for head in range(kv_heads):
@@ -119,7 +119,8 @@ def _key_norms(query: Query, call: AttentionCall, output: Tensor, g: Tensor, at:
     for group in _groups(query, length * (width + call.query.shape[1])):
         rows = query.rows[group]
         g_rows, q_rows, o_rows = (_at_rows(x, rows, kv_heads) for x in (g, call.query.detach(), output))
-        beta = call.at_scores(call.weights(rows)[1].detach(), g_rows[None], o_rows[None])
+        alpha, by_scores = (x.detach() for x in call.weights(rows))
+        beta = call.at_scores(alpha, by_scores, g_rows[None], o_rows[None])
         beta = (beta[0] * call.scaling).to(q_rows.dtype)
         at_keys = torch.einsum("jgms,jgmd->mjsd", beta, q_rows)
         (whole,) = torch.autograd.grad(
