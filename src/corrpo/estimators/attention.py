@@ -176,8 +176,8 @@ class AttentionCall:
 def less_output(at_values: Tensor, alpha: Tensor, g: Tensor, output: Tensor) -> Tensor:
     """g_t . v_s - g_t . out_t from g_t . v_s, in the dtype of alpha.
 
-    The second term is the mean of the first under alpha. In half precision it is taken so, as the difference of
-    two rounded products would be all rounding where a token attends to one key alone.
+    The second term is the mean of the first under alpha. In half precision it is taken so, as the difference
+    of two rounded products would be all rounding where a token attends to one key alone.
     """
     if at_values.dtype == alpha.dtype:
         return at_values.sub_((g * output).sum(-1, keepdim=True))
@@ -204,14 +204,19 @@ class RecordedCall:
     output: Tensor
 
 
-_calls: ContextVar[list[RecordedCall] | None] = ContextVar("corrpo_attention_calls", default=None)
+_calls: ContextVar[tuple[list[RecordedCall], nn.Module | None] | None]
+_calls = ContextVar("corrpo_attention_calls", default=None)
 
 
 @contextmanager
-def recorded_calls() -> Iterator[list[RecordedCall]]:
-    """Collect what every attention module was given and gave, while one of our backends is in place."""
+def recorded_calls(of: nn.Module | None = None) -> Iterator[list[RecordedCall]]:
+    """Collect what attention was given and gave, while one of our backends is in place.
+
+    Args:
+        of: the attention module to listen to; every one if not given.
+    """
     calls: list[RecordedCall] = []
-    token = _calls.set(calls)
+    token = _calls.set((calls, of))
     try:
         yield calls
     finally:
@@ -220,9 +225,9 @@ def recorded_calls() -> Iterator[list[RecordedCall]]:
 
 def record_call(module: nn.Module, call: AttentionCall, output: Tensor) -> None:
     """Add to the list of the innermost `recorded_calls`, if there is one."""
-    calls = _calls.get()
-    if calls is not None:
-        calls.append(RecordedCall(module, call, output))
+    listening = _calls.get()
+    if listening is not None and listening[1] in (None, module):
+        listening[0].append(RecordedCall(module, call, output))
 
 
 def understood_call(

@@ -39,7 +39,7 @@ def last(query: Query) -> Tensor:
     prefix = int(query.positions[-1])
     with (
         attention_backend(query.model, BACKEND, "last", "'exact' or 'reference'"),
-        recorded_calls() as calls,
+        recorded_calls(query.layers[0].mixer) as calls,
         observed(whole.layers, whole.projections) as record,
     ):
         scores = target_scores(query, query.positions, prefix)
@@ -61,14 +61,13 @@ def last(query: Query) -> Tensor:
 
 
 def _call_of(query: Query, calls: list[RecordedCall]) -> tuple[AttentionCall, Tensor]:
-    """The attention call of the measured layer, and its output."""
-    of_layer = [each for each in calls if each.module is query.layers[0].mixer]
-    if len(of_layer) != 1:
+    """The one attention call of the measured layer, and its output."""
+    if len(calls) != 1:
         raise UnsupportedModelError(
             f"estimator 'last' needs {query.layers[0].name} to call attention once, and it calls it "
-            f"{len(of_layer)} times; use 'exact' or 'reference'"
+            f"{len(calls)} times; use 'exact' or 'reference'"
         )
-    return of_layer[0].call, of_layer[0].output
+    return calls[0].call, calls[0].output
 
 
 def _groups(query: Query, elements_per_target: int) -> list[slice]:
