@@ -1,11 +1,15 @@
 """`corrpo measure MODEL --samples FILE --output DIR`."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
+from corrpo.distributed import Team, current_team, device_of_process
+from corrpo.dynamics.jobs import quiet_loading
+from corrpo.fingerprint import Fingerprint
 from corrpo.lab import model_location, sample_location
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.models import load_model
@@ -41,25 +45,11 @@ class Measure(MeasureOptions):
 
 def run(options: Measure) -> None:
     """Load, measure, write the report, and print the headline."""
-    samples = sample_location(options.samples)
-    load_samples(samples)  # a bad line is told before a large model is loaded
-    model, tokenizer = load_model(
-        model_location(options.model),
-        revision=options.revision,
-        dtype=options.dtype,
-        device=options.device,
-        trust_remote_code=options.trust_remote_code,
-    )
-    fingerprint = measure(
-        model,
-        tokenizer,
-        samples,
-        output=options.output,
-        name=options.model,
-        revision=options.revision,
-        progress=True,
-        **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},
-    )
+    team = current_team()
+    with team.together() as together:
+        fingerprint = _measured(options, together)
+    if not team.first:
+        return
     write_measure_report(fingerprint, options.output / "report.html")
     console = Console()
     console.print(f"Spearman           {fingerprint.spearman}", highlight=False)
@@ -69,3 +59,27 @@ def run(options: Measure) -> None:
     if warning := few_samples(fingerprint.spearman):
         console.print(warning, highlight=False)
     console.print(f"report             {options.output / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _measured(options: Measure, team: Team) -> Fingerprint:
+    samples = sample_location(options.samples)
+    load_samples(samples)  # a bad line is told before a large model is loaded
+    with nullcontext() if team.first else quiet_loading():
+        model, tokenizer = load_model(
+            model_location(options.model),
+            revision=options.revision,
+            dtype=options.dtype,
+            device=device_of_process(options.device),
+            trust_remote_code=options.trust_remote_code,
+        )
+    return measure(
+        model,
+        tokenizer,
+        samples,
+        output=options.output,
+        name=options.model,
+        revision=options.revision,
+        progress=team.first,
+        team=team,
+        **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},
+    )
