@@ -250,6 +250,7 @@ class RunFolder:
         """Hold the folder alone: check it, write the settings, and let go at the end."""
         with held_together(self.path, self.team) as team:
             self._check_agreement(team)
+            team.wait("agreed")
             if team.first:
                 self._check_settings()
                 for path in (*self.path.glob(".*.tmp"), *self.path.glob(f"{PARTS}/.*.tmp")):
