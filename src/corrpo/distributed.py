@@ -117,12 +117,12 @@ class Team:
         return self.size == 1 or self._ask("add", f"claim/{name}", 1) == 1
 
     def check(self) -> None:
-        """Raise the error of another process, if there is one; to be called between pieces of work."""
+        """Raise the error of another process, or what has ended the job; for between pieces of work."""
         stretch: Team | None = self if self.size > 1 else None
         while stretch is not None:
             told = stretch._failure()
-            if told is not None and told["process"] != self.rank:
-                raise _as_error(told)
+            if told is not None and (told["process"] != self.rank or stretch._parent is None):
+                raise self._as_error(told)
             stretch = stretch._parent
 
     def wait(self, what: str, meanwhile: Callable[[], None] | None = None) -> None:
@@ -198,7 +198,13 @@ class Team:
             self._listen()
             time.sleep(0.05)
         if told["process"] != self.rank and getattr(error, "process", None) is None:
-            raise _as_error(told) from error
+            raise self._as_error(told) from error
+
+    def _as_error(self, told: dict[str, Any]) -> CorrpoError:
+        """What was told as an error to raise here."""
+        error = getattr(errors, told["kind"], CorrpoError)(told["text"])
+        error.process = told["process"] if told["process"] != self.rank else None
+        return error
 
     def _record(self, error: BaseException) -> dict[str, Any]:
         """Note an error for all; returns the first that was noted in this stretch."""
@@ -267,14 +273,6 @@ class Team:
             ) from error
 
 
-def _as_error(told: dict[str, Any]) -> CorrpoError:
-    """The error of another process."""
-    kind = getattr(errors, told["kind"], CorrpoError)
-    error = kind(told["text"])
-    error.process = told["process"]
-    return error
-
-
 _current: ContextVar[Team | None] = ContextVar("team", default=None)
 _launches = count()
 
@@ -322,6 +320,18 @@ def launched(patience: float = PATIENCE) -> Iterator[Team]:
         _part(team)
         stopping.set()
         beating.join()
+
+
+def check_processes(team: Team, processes: int | None) -> None:
+    """Raise `BadInputError` if a team was also asked to start processes.
+
+    >>> check_processes(Team(), 4)
+    """
+    if team.size > 1 and processes not in (None, 1):
+        raise BadInputError(
+            f"processes={processes}, and {team.size} processes were started together already, as by "
+            "torchrun: give one or the other"
+        )
 
 
 def device_of_process(device: str) -> str:

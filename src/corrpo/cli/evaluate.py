@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from corrpo.distributed import current_team
 from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.options import EvaluateOptions
 
@@ -67,6 +68,7 @@ def run(options: Evaluate) -> None:
         load_suite(name, data=copies.get(name), problems=options.problems, seed=options.seed)
         for name in options.suite
     ]
+    team = current_team()
     evaluated = evaluate(
         options.words,
         suites,
@@ -77,8 +79,11 @@ def run(options: Evaluate) -> None:
         options=EvaluateOptions(
             **{field.name: getattr(options, field.name) for field in fields(EvaluateOptions)}
         ),
-        progress=True,
+        progress=team.first,
+        team=team,
     )
+    if not team.first:
+        return
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from corrpo.distributed import current_team
 from corrpo.errors import CorrpoError
 from corrpo.lab import sample_location
 from corrpo.measurement import MeasureOptions
@@ -62,6 +63,7 @@ def run(options: Track) -> None:
     from corrpo.report.collection import Collection
     from corrpo.report.notes import few_samples
 
+    team = current_team()
     tracked = track(
         options.words,
         sample_location(options.samples),
@@ -69,9 +71,12 @@ def run(options: Track) -> None:
         start=options.start,
         processes=options.processes,
         loading=Loading(options.device, options.dtype, options.trust_remote_code),
-        progress=True,
+        progress=team.first,
+        team=team,
         **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},
     )
+    if not team.first:
+        return
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)

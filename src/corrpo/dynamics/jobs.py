@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import transformers
 
+from corrpo.distributed import Team
 from corrpo.dynamics.checkpoints import Checkpoint
 from corrpo.dynamics.saved import file_stamps
 from corrpo.errors import CorrpoError, OutputFolderError
@@ -49,32 +50,35 @@ class Outcome:
     reason: str | None = None
 
 
-def measure_checkpoint(job: Job, device: str) -> Outcome:
-    """Measure one checkpoint in this process.
+def measure_checkpoint(job: Job, device: str, team: Team | None = None) -> Outcome:
+    """Measure one checkpoint in this process, or in all of a team, which share its samples.
 
     Args:
         job: what to measure.
         device: to measure on, in place of that of the job's loading.
+        team: this process alone if not given.
 
     Returns:
         The checkpoint, and why it failed if it did: weights that cannot be loaded, are others than those that
         its folder was measured on, or give NaN; no memory. The fingerprint is in `job.folder`.
     """
+    team = team or Team()
     try:
-        stamp = source_stamp(job.checkpoint, job.loading)
-        with quiet_loading():
-            _load_and_measure(job, device)
+        with team.together() as together, quiet_loading():
+            stamp = source_stamp(job.checkpoint, job.loading)
+            _load_and_measure(job, device, together)
     except CorrpoError as error:
+        team.check()  # what has ended the job is no failure of this checkpoint
         return Outcome(job.checkpoint, str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         told = str(error).splitlines()[0] if str(error) else "no memory left"
         return Outcome(job.checkpoint, f"{told}: try fewer --processes, or a smaller --batch-size")
-    if stamp is not None:
+    if stamp is not None and team.first:
         write_json(job.folder / SOURCE, stamp)
     return Outcome(job.checkpoint)
 
 
-def _load_and_measure(job: Job, device: str) -> None:
+def _load_and_measure(job: Job, device: str, team: Team) -> None:
     checkpoint = job.checkpoint
     model, tokenizer = load_model(
         checkpoint.source,
@@ -97,6 +101,7 @@ def _load_and_measure(job: Job, device: str) -> None:
         output=job.folder,
         name=checkpoint.name if known is None else known["name"],
         revision=checkpoint.revision,
+        team=team,
         **asdict(job.settings),
     )
 

@@ -8,8 +8,9 @@ read from: a finished evaluation whose model is as it was is not loaded again.
 import gc
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ import polars as pl
 import torch
 from rich.console import Console
 
+from corrpo.distributed import Team, check_processes, device_of_process
 from corrpo.dynamics.checkpoints import Checkpoint, Skipped, find_checkpoints
 from corrpo.dynamics.jobs import SOURCE, Loading, Outcome, quiet_loading, source_stamp
 from corrpo.dynamics.processes import parallel, processes_for
@@ -38,7 +40,7 @@ from corrpo.evaluation.suites import Problem, Suite
 from corrpo.measurement.summary import versions
 from corrpo.progress import progress_bar
 from corrpo.samples import Sample, encode_prompt
-from corrpo.store import RunFolder, locked, read_json, write_json, write_parquet
+from corrpo.store import Part, RunFolder, held_together, read_json, write_json, write_parquet
 
 SCORED_AT_ONCE = 256
 """Generations whose scores make a part."""
@@ -83,6 +85,7 @@ def evaluate(
     loading: Loading | None = None,
     options: EvaluateOptions | None = None,
     progress: bool = False,
+    team: Team | None = None,
 ) -> Evaluated:
     """Evaluate every model or checkpoint that words name on every suite.
 
@@ -96,6 +99,8 @@ def evaluate(
         loading: device, dtype and so on.
         options: the defaults if not given.
         progress: show what is being done, on standard error.
+        team: processes that were started together (`corrpo.distributed.launched`), which share the
+            generations of one evaluation after another; all of them must call this, and all get the result.
 
     Returns:
         The evaluations of this call, and the checkpoints that were skipped or failed. evaluations.parquet
@@ -107,24 +112,27 @@ def evaluate(
         CorrpoError: not one checkpoint could be evaluated, or math-verify is not installed and needed.
     """
     output, loading, options = Path(output), loading or Loading(), options or EvaluateOptions()
+    team = team or Team()
     _check_suites(suites, options)
-    checkpoints, skipped = find_checkpoints(words, start=start)
+    _check_team(team, processes, options)
+    checkpoints, skipped = team.from_first(lambda: find_checkpoints(words, start=start))
     console = Console(stderr=True, quiet=not progress, soft_wrap=True, highlight=False, markup=False)
     for each in skipped:
         console.print(f"skipped {each}")
     failed: list[Skipped] = []
-    with locked(output):
-        finished = {each.key: _is_finished(each, output / each.key, suites, loading) for each in checkpoints}
+    with held_together(output, team) as together:
+        finished = together.from_first(
+            lambda: {each.key: _is_finished(each, output / each.key, suites, loading) for each in checkpoints}
+        )
         left = [each for each in checkpoints if not finished[each.key]]
-        count = processes_for(left, processes, device=loading.device, dtype=loading.dtype) if left else 1
-        shown = progress and count == 1
+        alone = bool(left) and together.size == 1
+        count = processes_for(left, processes, device=loading.device, dtype=loading.dtype) if alone else 1
+        shown = progress and count == 1 and together.first
         jobs = [
             _Job(each, output / each.key, tuple(suites), loading, options, shown, finished[each.key])
             for each in checkpoints
         ]
-        for outcome in parallel(
-            _evaluate_checkpoint, jobs, processes=count, device=loading.device, name=_name_of
-        ):
+        for outcome in _outcomes(jobs, together, count, loading.device):
             if outcome.reason is not None:
                 failed.append(Skipped(outcome.checkpoint.name, outcome.reason))
             console.print(f"{outcome.checkpoint}: {outcome.reason or 'evaluated'}")
@@ -136,8 +144,28 @@ def evaluate(
         ]
         if not found:
             raise CorrpoError(f"no checkpoint could be evaluated; the first failed so: {failed[0]}")
-        write_parquet(output / EVALUATIONS, evaluations_table(load_evaluations(output)))
+        if together.first:
+            write_parquet(output / EVALUATIONS, evaluations_table(load_evaluations(output)))
     return Evaluated(tuple(found), tuple(skipped), tuple(failed))
+
+
+def _outcomes(jobs: Sequence[_Job], team: Team, processes: int, device: str) -> Iterator[Outcome]:
+    """One evaluated checkpoint after another: by the whole team each, or by processes of their own."""
+    if team.size == 1:
+        yield from parallel(_evaluate_checkpoint, jobs, processes=processes, device=device, name=_name_of)
+        return
+    own = device_of_process(device)
+    for job in jobs:
+        yield _evaluate_checkpoint(job, own, team)
+
+
+def _check_team(team: Team, processes: int | None, options: EvaluateOptions) -> None:
+    check_processes(team, processes)
+    if team.size > 1 and options.backend == "vllm":
+        raise BadInputError(
+            f"backend 'vllm' starts processes of its own, and {team.size} were started together already, "
+            "as by torchrun: run it without torchrun, or take backend 'transformers'"
+        )
 
 
 def folder_name(suite: str) -> str:
@@ -178,24 +206,15 @@ def _is_finished(checkpoint: Checkpoint, folder: Path, suites: Sequence[Suite], 
     return known is not None and known == source_stamp(checkpoint, loading)
 
 
-def _evaluate_checkpoint(job: _Job, device: str) -> Outcome:
-    """Evaluate one checkpoint on every suite in this process."""
+def _evaluate_checkpoint(job: _Job, device: str, team: Team | None = None) -> Outcome:
+    """Evaluate one checkpoint on every suite in this process, or in all of a team."""
+    team = team or Team()
     gc.collect()  # of a large model or engine before, as much as may stay in cycles
     try:
-        stamp = source_stamp(job.checkpoint, job.loading)
-        if not job.finished:
-            with quiet_loading():
-                backend = open_backend(job.options.backend, job.checkpoint, job.loading, device)
-            model = backend.describe()
-            for suite in job.suites:
-                _evaluate_suite(job, model, stamp, suite, backend)
-            if stamp is not None:
-                write_json(job.folder / SOURCE, stamp)
-        else:
-            for suite in job.suites:
-                folder = job.folder / folder_name(suite.name)
-                _evaluate_suite(job, read_json(folder / EVALUATION)["model"], stamp, suite, None)
+        with team.together() as together:
+            _evaluate_suites(job, device, together)
     except CorrpoError as error:
+        team.check()  # what has ended the job is no failure of this checkpoint
         return Outcome(job.checkpoint, str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         told = str(error).splitlines()[0] if str(error) else "no memory left"
@@ -206,8 +225,25 @@ def _evaluate_checkpoint(job: _Job, device: str) -> Outcome:
     return Outcome(job.checkpoint)
 
 
+def _evaluate_suites(job: _Job, device: str, team: Team) -> None:
+    stamp = team.from_first(lambda: source_stamp(job.checkpoint, job.loading))
+    if job.finished:
+        for suite in job.suites:
+            folder = job.folder / folder_name(suite.name)
+            _evaluate_suite(job, team, read_json(folder / EVALUATION)["model"], stamp, suite, None)
+        return
+    with quiet_loading():
+        backend = open_backend(job.options.backend, job.checkpoint, job.loading, device)
+    model = backend.describe()
+    for suite in job.suites:
+        _evaluate_suite(job, team, model, stamp, suite, backend)
+    if stamp is not None and team.first:
+        write_json(job.folder / SOURCE, stamp)
+
+
 def _evaluate_suite(
     job: _Job,
+    team: Team,
     model: dict[str, Any],
     stamp: dict[str, Any] | None,
     suite: Suite,
@@ -231,13 +267,16 @@ def _evaluate_suite(
         "settings": settings,
         "versions": _versions(suite, job.options),
     }
-    with RunFolder(job.folder / folder_name(suite.name), claim).claimed() as run:
-        if (run.path / EVALUATION).exists():
-            run.drop_parts()
+    with RunFolder(job.folder / folder_name(suite.name), claim, team).claimed() as run:
+        if run.team.from_first((run.path / EVALUATION).exists):
+            if run.team.first:
+                run.drop_parts()
             return
         if backend is None:
             raise CorrpoError(f"{run.path} lost its {EVALUATION} while it was read")
         generations = _generations(job, suite, settings, backend, run)
+        if generations is None:
+            return
         evaluation = Evaluation(
             model=model,
             checkpoint={
@@ -282,28 +321,39 @@ def _versions(suite: Suite, options: EvaluateOptions) -> dict[str, str]:
 
 def _generations(
     job: _Job, suite: Suite, settings: dict[str, Any], backend: Backend, run: RunFolder
-) -> pl.DataFrame:
-    """Every generation with its score."""
+) -> pl.DataFrame | None:
+    """Every generation with its score; None on processes other than the first of a team."""
     prompts = {each.id: _encoded(each, suite, settings, backend) for each in suite.problems}
     asked = [(each, sample) for each in suite.problems for sample in range(settings["n"])]
     size = settings["batch_size"]
     with progress_bar(shown=job.shown, transient=True) as bar:
-        task = bar.add_task(f"{job.checkpoint}, {suite.name}: generations", total=len(asked))
-        written = []
-        for number, start in enumerate(range(0, len(asked), size)):
-            batch = asked[start : start + size]
-            make = lambda batch=batch, number=number: _respond(backend, batch, prompts, settings, number)  # noqa: E731
-            written.append(run.part_once(f"generations-{number:06d}", make))
-            bar.advance(task, len(batch))
-        rows = pl.concat(written)
-        task = bar.add_task(f"{job.checkpoint}, {suite.name}: scores", total=len(asked))
-        scored = []
-        for number, start in enumerate(range(0, len(asked), SCORED_AT_ONCE)):
-            batch = asked[start : start + SCORED_AT_ONCE]
-            responses = rows["response"][start : start + SCORED_AT_ONCE].to_list()
-            make = lambda batch=batch, responses=responses: _score(suite, batch, responses)  # noqa: E731
-            scored.append(run.part_once(f"scores-{number:06d}", make))
-            bar.advance(task, len(batch))
+        what = f"{job.checkpoint}, {suite.name}"
+        parts = [
+            Part(
+                f"generations-{number:06d}",
+                partial(_respond, backend, asked[start : start + size], prompts, settings, number),
+                len(asked[start : start + size]),
+            )
+            for number, start in enumerate(range(0, len(asked), size))
+        ]
+        task = bar.add_task(f"{what}: generations", total=len(asked))
+        run.make(parts, partial(bar.advance, task))
+        rows = pl.concat(run.read(parts))
+        responses = rows["response"].to_list()
+        parts = [
+            Part(
+                f"scores-{number:06d}",
+                partial(_score, suite, asked[start:end], responses[start:end]),
+                len(asked[start:end]),
+            )
+            for number, start in enumerate(range(0, len(asked), SCORED_AT_ONCE))
+            for end in [start + SCORED_AT_ONCE]
+        ]
+        task = bar.add_task(f"{what}: scores", total=len(asked))
+        run.make(parts, partial(bar.advance, task))
+    if not run.team.first:
+        return None
+    scored = run.read(parts)
     return pl.concat([rows, pl.concat(scored)], how="horizontal").select(
         pl.col(name).cast(kind) for name, kind in GENERATIONS_SCHEMA.items()
     )
