@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from corrpo.adapters import adapter_record, base_of, is_adapter, with_adapter
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.projections import find_mixers
+from corrpo.sharding import architecture
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 _QUANTIZATIONS = ("none", "8bit", "4bit")
@@ -160,7 +161,7 @@ def describe_model(model: Any, name: str | None = None, revision: str | None = N
     described = {
         "name": name or getattr(model.config, "_name_or_path", "") or type(model).__name__,
         "revision": getattr(model.config, "_commit_hash", None) or revision,
-        "architecture": type(beneath).__name__,
+        "architecture": architecture(beneath),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "attention_layers": sum("q" in mixer.projections for mixer in find_mixers(model)),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
@@ -186,7 +187,8 @@ def model_digest(model: nn.Module) -> str:
         flat = parameter.detach().reshape(-1)
         step = max(1, flat.numel() // 64)
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        digest.update(flat[::step].float().cpu().numpy().tobytes())
+        values = flat[::step].clone()  # an array of the parameter itself would keep FSDP2 from freeing it
+        digest.update(values.float().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -37,6 +37,7 @@ from corrpo.samples import (
     encode_response,
     samples_digest,
 )
+from corrpo.sharding import full_parameters
 from corrpo.store import Part, RunFolder, make_parts
 from corrpo.vocabulary import vocabulary_size
 
@@ -79,7 +80,8 @@ def measure(
     """Measure the Entropy-Gradient Inversion of a causal LM on samples.
 
     Args:
-        model: a transformers causal LM; left as found.
+        model: a transformers causal LM; left as found. One that training keeps in pieces (FSDP, ZeRO-3) is
+            made whole for as long, so every process must call this; its samples may be its own.
         tokenizer: its tokenizer.
         samples: a JSONL file, or dicts {"prompt", "response", "answer", "id"}; see `load_samples`. A sample
             without a response is answered by the model.
@@ -105,6 +107,22 @@ def measure(
     settings = checked_options(options)
     if output is None and team is not None and team.size > 1:
         raise BadInputError("several processes share their work through a folder: give output")
+    with full_parameters(model) as whole:
+        return _measure(whole, tokenizer, samples, output, name, revision, progress, team, settings)
+
+
+def _measure(
+    model: Any,
+    tokenizer: Any,
+    samples: Path | str | Iterable[Sample | Mapping[str, Any]],
+    output: Path | str | None,
+    name: str | None,
+    revision: str | None,
+    progress: bool,
+    team: Team | None,
+    settings: MeasureOptions,
+) -> Fingerprint:
+    """`measure` of a model whose parameters are whole."""
     given = as_samples(samples)
     work = [encode_sample(sample, model, tokenizer, settings) for sample in given]
     described = describe_model(model, name, revision)
