@@ -322,11 +322,20 @@ def launched(patience: float = PATIENCE) -> Iterator[Team]:
         beating.join()
 
 
-def check_processes(team: Team, processes: int | None) -> None:
-    """Raise `BadInputError` if a team was also asked to start processes.
+def check_processes(team: Team, processes: int | None = None, device_map: str | None = None) -> None:
+    """See that there is one way in which GPUs are shared: by a team, by processes, or by parts of a model.
+
+    Raises:
+        BadInputError: there are two.
 
     >>> check_processes(Team(), 4)
     """
+    if device_map is not None and (team.size > 1 or processes not in (None, 1)):
+        raise BadInputError(
+            f"device_map={device_map!r} spreads one model over all GPUs of this machine, and there are "
+            f"{max(team.size, processes or 1)} processes: give it to one, or let each have a GPU and a model "
+            "of its own"
+        )
     if team.size > 1 and processes not in (None, 1):
         raise BadInputError(
             f"processes={processes}, and {team.size} processes were started together already, as by "

@@ -7,7 +7,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from corrpo.distributed import Team, current_team, device_of_process
+from corrpo.distributed import Team, check_processes, current_team, device_of_process
 from corrpo.dynamics.jobs import quiet_loading
 from corrpo.fingerprint import Fingerprint
 from corrpo.lab import model_location, sample_location
@@ -39,6 +39,8 @@ class Measure(MeasureOptions):
     """Weights as saved (auto), or float32, bfloat16, float16, float64."""
     device: str = "auto"
     """A GPU if there is one (auto), or cpu, cuda:1, ..."""
+    device_map: str | None = None
+    """auto spreads one model over all GPUs of this machine, for models that do not fit on one."""
     trust_remote_code: bool = False
     """Run code that comes with the model."""
 
@@ -62,6 +64,7 @@ def run(options: Measure) -> None:
 
 
 def _measured(options: Measure, team: Team) -> Fingerprint:
+    check_processes(team, device_map=options.device_map)
     samples = sample_location(options.samples)
     load_samples(samples)  # a bad line is told before a large model is loaded
     with nullcontext() if team.first else quiet_loading():
@@ -70,6 +73,7 @@ def _measured(options: Measure, team: Team) -> Fingerprint:
             revision=options.revision,
             dtype=options.dtype,
             device=device_of_process(options.device),
+            device_map=options.device_map,
             trust_remote_code=options.trust_remote_code,
         )
     return measure(

@@ -45,6 +45,8 @@ class Track(MeasureOptions):
     """Weights as saved (auto), or float32, bfloat16, float16, float64."""
     device: str = "auto"
     """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
+    device_map: str | None = None
+    """auto spreads one model over all GPUs of this machine, for models that do not fit on one."""
     trust_remote_code: bool = False
     """Run code that comes with the models."""
 
@@ -70,7 +72,7 @@ def run(options: Track) -> None:
         output=options.output,
         start=options.start,
         processes=options.processes,
-        loading=Loading(options.device, options.dtype, options.trust_remote_code),
+        loading=Loading(options.device, options.dtype, options.trust_remote_code, options.device_map),
         progress=team.first,
         team=team,
         **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},

@@ -29,6 +29,7 @@ class Loading:
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
+    device_map: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def _load_and_measure(job: Job, device: str, team: Team) -> None:
         revision=checkpoint.revision,
         dtype=job.loading.dtype,
         device=device,
+        device_map=job.loading.device_map,
         trust_remote_code=job.loading.trust_remote_code,
     )
     begun = job.folder / SETTINGS

@@ -89,7 +89,8 @@ def track(
     """
     output, samples, loading = Path(output), Path(samples), loading or Loading()
     settings, team = checked_options(options), team or Team()
-    check_processes(team, processes)
+    check_processes(team, processes, loading.device_map)
+    processes = 1 if loading.device_map is not None else processes
     claim = {
         "samples": {"name": samples.stem, "digest": samples_digest(load_samples(samples))},
         "settings": settings.as_dict(),

@@ -114,7 +114,9 @@ def evaluate(
     output, loading, options = Path(output), loading or Loading(), options or EvaluateOptions()
     team = team or Team()
     _check_suites(suites, options)
-    _check_team(team, processes, options)
+    check_processes(team, processes, loading.device_map)
+    processes = 1 if loading.device_map is not None else processes
+    _check_backend(team, options)
     checkpoints, skipped = team.from_first(lambda: find_checkpoints(words, start=start))
     console = Console(stderr=True, quiet=not progress, soft_wrap=True, highlight=False, markup=False)
     for each in skipped:
@@ -159,8 +161,7 @@ def _outcomes(jobs: Sequence[_Job], team: Team, processes: int, device: str) -> 
         yield _evaluate_checkpoint(job, own, team)
 
 
-def _check_team(team: Team, processes: int | None, options: EvaluateOptions) -> None:
-    check_processes(team, processes)
+def _check_backend(team: Team, options: EvaluateOptions) -> None:
     if team.size > 1 and options.backend == "vllm":
         raise BadInputError(
             f"backend 'vllm' starts processes of its own, and {team.size} were started together already, "
