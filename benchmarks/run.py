@@ -6,6 +6,7 @@ import torch
 
 import accuracy
 import agreement
+import processes
 import rl
 import speed
 import view
@@ -17,6 +18,7 @@ def main() -> None:
     speed.main()
     accuracy.main()
     agreement.main()
+    processes.main()
     rl.main()
     view.main()
 
