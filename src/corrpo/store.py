@@ -21,8 +21,8 @@ from uuid import uuid4
 
 import polars as pl
 
-from corrpo.distributed import Team
 from corrpo.errors import BadInputError, OutputFolderError
+from corrpo.team import Team
 
 SETTINGS = "settings.json"
 LOCK = ".lock"

@@ -115,7 +115,8 @@ def test_an_interrupt_stops_all_without_waiting():
 
 @pytest.mark.parametrize("dead", [0, 2])
 def test_the_dead_are_noticed(dead, monkeypatch):
-    monkeypatch.setattr("corrpo.distributed._BEAT", 0.05)
+    monkeypatch.setattr("corrpo.team.BEAT", 0.05)
+    monkeypatch.setattr("corrpo.distributed.BEAT", 0.05)
 
     def work(team: Team):
         stopping = threading.Event()

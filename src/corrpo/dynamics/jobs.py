@@ -9,13 +9,13 @@ from typing import Any
 import torch
 import transformers
 
-from corrpo.distributed import Team
 from corrpo.dynamics.checkpoints import Checkpoint
 from corrpo.dynamics.saved import file_stamps
 from corrpo.errors import CorrpoError, OutputFolderError
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.models import load_model, model_digest
 from corrpo.store import SETTINGS, read_json, write_json
+from corrpo.team import Team
 
 SOURCE = "source.json"
 """Tells, in the fingerprint folder of a checkpoint, what it was read from."""

@@ -6,17 +6,14 @@ read from: a finished evaluation whose model is as it was is not loaded again.
 """
 
 import gc
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
 from rich.console import Console
 
@@ -24,26 +21,21 @@ from corrpo.distributed import Team, check_processes, device_of_process
 from corrpo.dynamics.checkpoints import Checkpoint, Skipped, find_checkpoints
 from corrpo.dynamics.jobs import SOURCE, Loading, Outcome, quiet_loading, source_stamp
 from corrpo.dynamics.processes import parallel, processes_for
-from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
-from corrpo.evaluation.backends import Backend, open_backend, text_of
+from corrpo.errors import BadInputError, CorrpoError
+from corrpo.evaluation.backends import Backend, open_backend
+from corrpo.evaluation.generations import generations
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.results import (
     EVALUATION,
     EVALUATIONS,
-    GENERATIONS_SCHEMA,
     Evaluation,
     evaluations_table,
     load_evaluations,
 )
-from corrpo.evaluation.scoring import counts, estimates, scores
-from corrpo.evaluation.suites import Problem, Suite
+from corrpo.evaluation.scoring import counts, estimates
+from corrpo.evaluation.suites import Suite
 from corrpo.measurement.summary import versions
-from corrpo.progress import progress_bar
-from corrpo.samples import Sample, encode_prompt
-from corrpo.store import Part, RunFolder, held_together, read_json, write_json, write_parquet
-
-SCORED_AT_ONCE = 256
-"""Generations whose scores make a part."""
+from corrpo.store import RunFolder, held_together, read_json, write_json, write_parquet
 
 
 @dataclass(frozen=True)
@@ -275,8 +267,8 @@ def _evaluate_suite(
             return
         if backend is None:
             raise CorrpoError(f"{run.path} lost its {EVALUATION} while it was read")
-        generations = _generations(job, suite, settings, backend, run)
-        if generations is None:
+        rows = generations(str(job.checkpoint), suite, settings, backend, run, shown=job.shown)
+        if rows is None:
             return
         evaluation = Evaluation(
             model=model,
@@ -289,9 +281,9 @@ def _evaluate_suite(
             suite=described,
             settings=settings,
             versions=claim["versions"],
-            estimates=estimates(suite, generations, settings["k"], job.options.confidence),
-            counts=counts(generations),
-            generations=generations,
+            estimates=estimates(suite, rows, settings["k"], job.options.confidence),
+            counts=counts(rows),
+            generations=rows,
         )
         evaluation.save(run.path)
         run.drop_parts()
@@ -318,127 +310,3 @@ def _versions(suite: Suite, options: EvaluateOptions) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _generations(
-    job: _Job, suite: Suite, settings: dict[str, Any], backend: Backend, run: RunFolder
-) -> pl.DataFrame | None:
-    """Every generation with its score; None on processes other than the first of a team."""
-    prompts = {each.id: _encoded(each, suite, settings, backend) for each in suite.problems}
-    asked = [(each, sample) for each in suite.problems for sample in range(settings["n"])]
-    size = settings["batch_size"]
-    with progress_bar(shown=job.shown, transient=True) as bar:
-        what = f"{job.checkpoint}, {suite.name}"
-        parts = [
-            Part(
-                f"generations-{number:06d}",
-                partial(_respond, backend, asked[start : start + size], prompts, settings, number),
-                len(asked[start : start + size]),
-            )
-            for number, start in enumerate(range(0, len(asked), size))
-        ]
-        task = bar.add_task(f"{what}: generations", total=len(asked))
-        run.make(parts, partial(bar.advance, task))
-        rows = pl.concat(run.read(parts))
-        responses = rows["response"].to_list()
-        parts = [
-            Part(
-                f"scores-{number:06d}",
-                partial(_score, suite, asked[start:end], responses[start:end]),
-                len(asked[start:end]),
-            )
-            for number, start in enumerate(range(0, len(asked), SCORED_AT_ONCE))
-            for end in [start + SCORED_AT_ONCE]
-        ]
-        task = bar.add_task(f"{what}: scores", total=len(asked))
-        run.make(parts, partial(bar.advance, task))
-    if not run.team.first:
-        return None
-    scored = run.read(parts)
-    return pl.concat([rows, pl.concat(scored)], how="horizontal").select(
-        pl.col(name).cast(kind) for name, kind in GENERATIONS_SCHEMA.items()
-    )
-
-
-def _encoded(problem: Problem, suite: Suite, settings: dict[str, Any], backend: Backend) -> list[int]:
-    """The prompt's token ids.
-
-    Raises:
-        BadInputError: it leaves no room in the model's context; names the problem.
-    """
-    asked = problem.problem
-    text = settings["prompt"].format(problem=asked) if isinstance(asked, str) else asked
-    where = f"suite {suite.name}, problem {problem.id}"
-    ids = encode_prompt(Sample(problem.id, text, where=where), backend.tokenizer, settings["template"])
-    if backend.context is not None and len(ids) + 1 > backend.context:
-        raise BadInputError(
-            f"{where}: its prompt of {len(ids)} tokens does not fit into the model's context of "
-            f"{backend.context}; leave it out, or give a shorter --prompt"
-        )
-    return ids
-
-
-def _respond(
-    backend: Backend,
-    batch: Sequence[tuple[Problem, int]],
-    prompts: dict[str, list[int]],
-    settings: dict[str, Any],
-    number: int,
-) -> pl.DataFrame:
-    """One batch of generations."""
-    encoded = [prompts[problem.id] for problem, _ in batch]
-    context = backend.context
-    most = settings["max_new_tokens"]
-    room = [most if context is None else min(most, context - len(ids)) for ids in encoded]
-    try:
-        answers = backend.respond(
-            encoded,
-            max(room),
-            settings["temperature"],
-            settings["top_p"],
-            settings["seed"] * 1_000_003 + number,
-        )
-    except NonFiniteError as error:
-        place = "" if error.row is None else f"problem {batch[error.row][0].id}: "
-        raise NonFiniteError(f"{place}{error}") from error
-    answers = [answer.within(limit) for answer, limit in zip(answers, room, strict=True)]
-    texts = [_storable(text_of(backend, answer)) for answer in answers]
-    return pl.DataFrame(
-        {
-            "problem": [problem.id for problem, _ in batch],
-            "sample": [sample for _, sample in batch],
-            "prompt": [_told(problem, settings) for problem, _ in batch],
-            "response": texts,
-            "n_tokens": [len(answer.ids) for answer in answers],
-            "finished": [answer.finished for answer in answers],
-            "gold": [problem.answer for problem, _ in batch],
-        },
-        schema={name: GENERATIONS_SCHEMA[name] for name in _WRITTEN},
-    )
-
-
-_WRITTEN = ("problem", "sample", "prompt", "response", "n_tokens", "finished", "gold")
-
-
-def _told(problem: Problem, settings: dict[str, Any]) -> str:
-    """The prompt before the chat template: text, or chat messages as JSON."""
-    if isinstance(problem.problem, str):
-        return settings["prompt"].format(problem=problem.problem)
-    return json.dumps(problem.problem, ensure_ascii=False)
-
-
-def _storable(text: str) -> str:
-    """Text that Parquet can hold: a lone surrogate becomes its escape."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _score(suite: Suite, batch: Sequence[tuple[Problem, int]], responses: Sequence[str]) -> pl.DataFrame:
-    found = scores(suite, [problem for problem, _ in batch], responses)
-    return pl.DataFrame(
-        {
-            "answer": [each.answer for each in found],
-            "correct": [each.correct for each in found],
-            "verdict": [each.verdict for each in found],
-        },
-        schema={name: GENERATIONS_SCHEMA[name] for name in ("answer", "correct", "verdict")},
-    )

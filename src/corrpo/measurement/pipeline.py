@@ -18,7 +18,6 @@ import polars as pl
 import torch
 from rich.progress import Progress
 
-from corrpo.distributed import Team
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.estimators import logit_gradient_norms
 from corrpo.estimators.api import layers_for
@@ -39,6 +38,7 @@ from corrpo.samples import (
 )
 from corrpo.sharding import full_parameters
 from corrpo.store import Part, RunFolder, make_parts
+from corrpo.team import Team
 from corrpo.vocabulary import vocabulary_size
 
 TINY = 5_000_000
