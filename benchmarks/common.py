@@ -7,6 +7,7 @@ time of the same run, and both are the least of several interleaved repetitions.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,21 @@ def benchmark_model(vocabulary: int = VOCABULARY) -> nn.Module:
         num_attention_heads=8,
         num_key_value_heads=2,
         tie_word_embeddings=False,
+    )
+    return Qwen2ForCausalLM(config).eval()
+
+
+def qwen_half_billion() -> Any:
+    """The shape of Qwen2.5-0.5B, float32, random weights: 494 million parameters."""
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=151_936,
+        hidden_size=896,
+        intermediate_size=4864,
+        num_hidden_layers=24,
+        num_attention_heads=14,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
     )
     return Qwen2ForCausalLM(config).eval()
 

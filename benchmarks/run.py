@@ -8,6 +8,7 @@ import accuracy
 import agreement
 import processes
 import rl
+import spectra
 import speed
 import view
 
@@ -16,6 +17,7 @@ def main() -> None:
     """Print what the machine is, then every table."""
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}\n")
     speed.main()
+    spectra.main()
     accuracy.main()
     agreement.main()
     processes.main()

@@ -1,5 +1,9 @@
 """Time and memory of each estimator, as ratios of one run, and their growth with length."""
 
+import sys
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -11,95 +15,135 @@ from common import (
     heading,
     least_seconds,
     peak_bytes,
+    qwen_half_billion,
     sequence,
     table,
     training_step,
 )
 from corrpo.estimators import exact, logit_gradient_norms
-from corrpo.estimators.query import Query, attention_backend, left_as_found
+from corrpo.estimators.plan import plan_for
+from corrpo.estimators.query import Query, left_as_found
 from corrpo.projections import PROJECTIONS, find_attention_layers
 
-ESTIMATORS = ("exact", "last", "own")
+GROWTH = (64, 128, 256, 512, 1024, 2048, 4096)
+_EXACT_UNTIL = 512
+_TOLERANCE = 1e-2
 
 
 def vjp_alone(model: nn.Module, ids: Tensor, positions: range) -> None:
     """What `exact` does without its norms: the forwards and the vector-Jacobian products."""
     wanted = torch.tensor(positions)
     query = Query(model, ids[None], wanted, find_attention_layers(model), PROJECTIONS, "nuclear", "logit")
-    with left_as_found(model), attention_backend(model, "eager", "exact", "'reference'"):
-        for group, prefix in exact.groups(query):
-            exact.vector_jacobian_products(query, wanted[group], prefix)
+    with left_as_found(model):
+        plan = plan_for(query)
+        with plan.attention(model):
+            for each in exact.passes(query, plan):
+                for _ in plan.products(query, wanted[each.targets], each.prefix, each.keep):
+                    pass
 
 
-def speeds(vocabulary: int) -> None:
-    """Times over that of one training step on the same tokens, and the ratios asked for."""
-    model = benchmark_model(vocabulary)
+def activations_alone(model: nn.Module, ids: Tensor) -> Callable[[], None]:
+    """One forward and one backward through activations alone, without the head: the floor of `own`."""
+    decoder = model.get_decoder()  # pyright: ignore[reportCallIssue]
+    embedded = model.get_input_embeddings()(ids[None]).detach().requires_grad_(True)  # pyright: ignore
+
+    def run() -> None:
+        with left_as_found(model):
+            hidden = decoder(inputs_embeds=embedded, use_cache=False).last_hidden_state
+            torch.autograd.grad(hidden.sum(), embedded)
+
+    return run
+
+
+def speeds(name: str, model: nn.Module, vocabulary: int, repeats: int, few: int) -> None:
+    """Times over that of one training step on the same tokens, the ratios asked for, and peak memory."""
     ids, positions = sequence(vocabulary=vocabulary)
-    calls = {"forward + backward": training_step(model, ids)}
-    for name in ESTIMATORS:
-        calls[name] = lambda name=name: logit_gradient_norms(model, ids, positions, estimator=name)
-    calls["VJPs of exact"] = lambda: vjp_alone(model, ids, positions)
-    seconds = least_seconds(calls)
-    few = positions[:: len(positions) // 6][:6]
-    reference = least_seconds(
-        {"reference": lambda: logit_gradient_norms(model, ids, few, estimator="reference")}, repeats=1
-    )["reference"]
-    seconds["reference"] = reference * len(positions) / len(few)
-    step = seconds["forward + backward"]
-    with heading(f"Speed: {LENGTH} tokens, {TARGETS} targets, vocabulary {vocabulary:,}"):
+
+    def estimate(which: str, **options: float) -> Callable[[], Tensor]:
+        return partial(logit_gradient_norms, model, ids, positions, estimator=which, **options)
+
+    calls = {
+        "forward + backward": training_step(model, ids),
+        "own": estimate("own"),
+        "last": estimate("last"),
+        "exact": estimate("exact"),
+        f"exact, tolerance {_TOLERANCE:g}": estimate("exact", tolerance=_TOLERANCE),
+        "VJPs of exact": lambda: vjp_alone(model, ids, positions),
+        "activations alone": activations_alone(model, ids),
+    }
+    seconds = least_seconds(calls, repeats)
+    model.zero_grad(set_to_none=True)
+    some = positions[:: len(positions) // few][:few]
+    slow = partial(logit_gradient_norms, model, ids, some, estimator="reference")
+    seconds["reference"] = least_seconds({"": slow}, repeats=1)[""] * len(positions) / few
+    peaks = {each: peak_bytes(call) for each, call in calls.items()} | {"reference": peak_bytes(slow)}
+    model.zero_grad(set_to_none=True)
+    step, floor = seconds["forward + backward"], seconds["activations alone"]
+    with heading(f"Speed: {name}, {LENGTH} tokens, {TARGETS} targets"):
         rows = [
-            [name, f"{time / step:.2f}", f"{time:.3f} s", f"{1e3 * time / TARGETS:.2f} ms"]
-            for name, time in sorted(seconds.items(), key=lambda item: item[1])
+            [
+                each,
+                f"{time / step:.2f}",
+                f"{time / floor:.2f}",
+                f"{1e3 * time / TARGETS:.2f} ms",
+                f"{peaks[each] / 2**20:.0f} MiB",
+            ]
+            for each, time in sorted(seconds.items(), key=lambda item: item[1])
         ]
-        table(["what", "over forward + backward", "time", "per target"], rows)
+        table(["what", "over fwd + bwd", "over activations alone", "per target", "peak memory"], rows)
         print()
         ratios = [
-            ["reference / exact", f"{seconds['reference'] / seconds['exact']:.1f}", "at least 10"],
-            ["exact / its VJPs", f"{seconds['exact'] / seconds['VJPs of exact']:.2f}", "at most 1.5"],
-            ["own / forward + backward", f"{seconds['own'] / step:.2f}", "at most 0.5"],
-            ["last / forward + backward", f"{seconds['last'] / step:.2f}", "at most 1.0"],
+            ["reference / exact", seconds["reference"] / seconds["exact"], ""],
+            ["exact / its VJPs", seconds["exact"] / seconds["VJPs of exact"], "at most 1.3"],
+            ["own / forward + backward", seconds["own"] / step, "at most 0.4"],
+            ["last / forward + backward", seconds["last"] / step, "at most 0.6"],
         ]
-        table(["ratio", "measured", "goal"], ratios)
-        print(f"\nreference: {len(few)} targets evenly spaced, times {len(positions) / len(few):.0f}.")
+        table(["ratio", "measured", "goal"], [[what, f"{ratio:.2f}", goal] for what, ratio, goal in ratios])
+        print(f"\nreference: {few} targets evenly spaced, times {len(positions) / few:.0f}.")
 
 
-def memory_and_growth() -> None:
+def growth() -> None:
     """Peak memory and time against length, for 48 targets over the last three quarters of the tokens."""
     model = benchmark_model()
     rows = []
-    for length in (64, 128, 256, 512):
+    for length in GROWTH:
         ids, positions = sequence(length, 3 * length // 4)
         positions = positions[:: len(positions) // 48]
+        names = ["last", "own", *(["exact"] if length <= _EXACT_UNTIL else [])]
         calls = {"forward + backward": training_step(model, ids)}
-        for name in ESTIMATORS:
+        for name in names:
             calls[name] = lambda name=name, ids=ids, positions=positions: logit_gradient_norms(
                 model, ids, positions, estimator=name
             )
-        seconds = least_seconds(calls, repeats=2)
+        seconds = least_seconds(calls, repeats=2 if length <= _EXACT_UNTIL else 1)
         model.zero_grad(set_to_none=True)
         peaks = {name: peak_bytes(call) for name, call in calls.items()}
         model.zero_grad(set_to_none=True)
         rows += [
             [
-                str(length),
+                f"{length:,}",
                 name,
                 f"{seconds[name] / seconds['forward + backward']:.2f}",
-                f"{1e3 * seconds[name] / len(positions):.2f} ms",
+                f"{1e3 * seconds[name] / length:.2f} ms",
                 f"{peaks[name] / 2**20:.0f} MiB",
                 f"{peaks[name] / peaks['forward + backward']:.2f}",
             ]
             for name in calls
         ]
-    header = ["tokens", "what", "over fwd + bwd", "per target", "peak memory", "over fwd + bwd"]
-    with heading("Growth with length: time and peak memory of tensors beside the weights"):
+    header = ["tokens", "what", "over fwd + bwd", "per token", "peak memory", "over fwd + bwd"]
+    with heading("Growth with length, d = 512: time and peak memory of tensors beside the weights"):
         table(header, rows)
+        print("\n48 targets, so that a token of exact costs 48 / length of a target.")
 
 
 def main() -> None:
-    """Speed at two vocabularies, then growth."""
-    speeds(VOCABULARY)
-    speeds(1024)
-    memory_and_growth()
+    """Speed at two shapes, then growth; `speed.py small` leaves the larger shape out."""
+    speeds("d = 512, 8 layers, vocabulary 32,000", benchmark_model(), VOCABULARY, repeats=4, few=6)
+    if sys.argv[1:] != ["small"]:
+        model = qwen_half_billion()
+        speeds("Qwen2.5-0.5B (d = 896, 24 layers, 151,936)", model, model.config.vocab_size, 1, few=2)
+        del model
+    growth()
 
 
 if __name__ == "__main__":

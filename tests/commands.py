@@ -5,13 +5,12 @@ import re
 import shlex
 import subprocess
 from contextlib import ExitStack
-from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
 import tyro
 
-from corrpo.cli.main import VERBS
+from corrpo.cli.main import VERBS, entry_of
 from corrpo.cli.train import STAGES
 from corrpo.errors import BadInputError
 
@@ -60,9 +59,10 @@ def check_command(words: list[str]) -> None:
     if verb == "train":
         _check_training(rest)
         return
-    entry = getattr(import_module(f"corrpo.cli.{verb.split()[0]}"), VERBS[verb][0])
     try:
-        tyro.cli(entry, args=rest, config=(tyro.conf.FlagCreatePairsOff,), console_outputs=False)
+        tyro.cli(
+            entry_of(verb, rest), args=rest, config=(tyro.conf.FlagCreatePairsOff,), console_outputs=False
+        )
     except SystemExit as error:
         raise AssertionError(f"corrpo {' '.join(words)} cannot be read") from error
 

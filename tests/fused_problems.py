@@ -42,8 +42,10 @@ _NEO: dict[str, Any] = {
     "eos_token_id": 2,
 }
 
-WITHOUT_INTERFACE = ()
-"""What fits a model that does not take its attention function from transformers' AttentionInterface."""
+OWN_ATTENTION = {"OpenAIGPT", "GPTNeoXJapanese", "Bloom", "Falcon", "Mpt", "CodeGen", "GPTJ", "GPTNeo"}
+"""Families that do not take their attention function from transformers' AttentionInterface."""
+
+EXACT = ("exact",)
 
 # transformers' grouped matrix product of experts does not take float64
 _EXPERTS: dict[str, Any] = {
@@ -89,7 +91,7 @@ FUSED = (
     Problem("gpt2", "GPT2", shape=_GPT2),
     Problem("gpt2-scaled-by-layer", "GPT2", {"scale_attn_by_inverse_layer_idx": True}, shape=_GPT2),
     Problem("gpt2-left-padding", "GPT2", padding="left", shape=_GPT2),
-    Problem("gpt1", "OpenAIGPT", shape=_GPT2, fits=WITHOUT_INTERFACE),
+    Problem("gpt1", "OpenAIGPT", shape=_GPT2, fits=EXACT),
     Problem("gpt-bigcode-multi-query", "GPTBigCode", shape=_GPT2),
     Problem("gpt-bigcode-multi-head", "GPTBigCode", {"multi_query": False}, shape=_GPT2),
     Problem("gpt-neox", "GPTNeoX", shape=_MULTI_HEAD),
@@ -100,35 +102,35 @@ FUSED = (
         "GPTNeoXJapanese",
         {"intermediate_multiple_size": 2},
         shape=_MULTI_HEAD,
-        fits=WITHOUT_INTERFACE,
+        fits=EXACT,
     ),
     Problem("persimmon-qk-norm", "Persimmon", shape=_MULTI_HEAD),
-    Problem("bloom-alibi", "Bloom", shape=_BLOOM, fits=WITHOUT_INTERFACE),
-    Problem("bloom-left-padding", "Bloom", padding="left", shape=_BLOOM, fits=WITHOUT_INTERFACE),
+    Problem("bloom-alibi", "Bloom", shape=_BLOOM, fits=EXACT),
+    Problem("bloom-left-padding", "Bloom", padding="left", shape=_BLOOM, fits=EXACT),
     Problem(
         "falcon-grouped",
         "Falcon",
         {"new_decoder_architecture": True, "num_kv_heads": 2},
         shape=_MULTI_HEAD,
-        fits=WITHOUT_INTERFACE,
+        fits=EXACT,
     ),
-    Problem("falcon-multi-query", "Falcon", shape=_MULTI_HEAD, fits=WITHOUT_INTERFACE),
+    Problem("falcon-multi-query", "Falcon", shape=_MULTI_HEAD, fits=EXACT),
     Problem(
         "falcon-alibi",
         "Falcon",
         {"multi_query": False, "alibi": True, "parallel_attn": False, "bias": True},
         shape=_MULTI_HEAD,
-        fits=WITHOUT_INTERFACE,
+        fits=EXACT,
     ),
     Problem("phi3-sliding-window", "Phi3", {"sliding_window": 6}),
     Problem("phi3-left-padding", "Phi3", padding="left"),
-    Problem("mpt-alibi", "Mpt", shape=_MPT, fits=WITHOUT_INTERFACE),
-    Problem("mpt-clipped", "Mpt", {"attn_config": {"clip_qkv": 0.5}}, shape=_MPT, fits=WITHOUT_INTERFACE),
+    Problem("mpt-alibi", "Mpt", shape=_MPT, fits=EXACT),
+    Problem("mpt-clipped", "Mpt", {"attn_config": {"clip_qkv": 0.5}}, shape=_MPT, fits=EXACT),
     Problem("dbrx", "Dbrx", _clip(1e3), shape=_DBRX),
     Problem("dbrx-clipped", "Dbrx", _clip(1.0), shape=_DBRX, fits=("exact", "own")),
-    Problem("codegen", "CodeGen", {"rotary_dim": 4}, shape=_GPT2, fits=WITHOUT_INTERFACE),
-    Problem("gptj", "GPTJ", {"rotary_dim": 4}, shape=_GPT2, fits=WITHOUT_INTERFACE),
-    Problem("gpt-neo-local", "GPTNeo", shape=_NEO, fits=WITHOUT_INTERFACE),
+    Problem("codegen", "CodeGen", {"rotary_dim": 4}, shape=_GPT2, fits=EXACT),
+    Problem("gptj", "GPTJ", {"rotary_dim": 4}, shape=_GPT2, fits=EXACT),
+    Problem("gpt-neo-local", "GPTNeo", shape=_NEO, fits=EXACT),
     Problem("opt", "OPT", {"ffn_dim": 40, "word_embed_proj_dim": 32}, shape=_MULTI_HEAD),
     Problem("phi", "Phi"),
     Problem("mixtral", "Mixtral", {**_EXPERTS, "num_local_experts": 4}),
@@ -143,7 +145,7 @@ FUSED = (
             "sliding_window": 6,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
         },
-        fits=("exact",),
+        fits=EXACT,
     ),
     Problem(
         "deepseek-v2-direct-queries",
@@ -156,8 +158,8 @@ FUSED = (
     Problem(
         "deepseek-v3-left-padding", "DeepseekV3", padding="left", shape=LATENT_SHAPE, float32_inside=True
     ),
-    Problem("deepseek-v3.2-sparse", "DeepseekV32", SPARSE, shape=LATENT_SHAPE, fits=("exact",)),
-    Problem("a.x-k2-gated-sparse", "AXK2", SPARSE, shape=LATENT_SHAPE, fits=("exact",)),
+    Problem("deepseek-v3.2-sparse", "DeepseekV32", SPARSE, shape=LATENT_SHAPE, fits=EXACT),
+    Problem("a.x-k2-gated-sparse", "AXK2", SPARSE, shape=LATENT_SHAPE, fits=EXACT),
     Problem("minicpm3", "MiniCPM3", shape=LATENT_SHAPE),
     Problem("qwen3-next-gated", "Qwen3Next", shape=_GATED),
     Problem("qwen3.5-gated", "Qwen3_5", shape=_GATED),

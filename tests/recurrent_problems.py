@@ -41,7 +41,6 @@ class RecurrentProblem:
         family: the prefix of the transformers config, e.g. "Mamba2".
         mixers: the projections of each kind of mixer, and how many layers of the kind there are.
         config: what differs from the common shape.
-        exact: whether `exact` measures the model; `reference` measures all.
         shared_attention: its attention layers share their weights, which `reference` alone measures.
         last: whether no other mixer comes after the last attention, so that `last` measures it.
         spread: standard deviation of the weights; scans run in float32 in a float64 model, too, and that
@@ -52,7 +51,6 @@ class RecurrentProblem:
     family: str
     mixers: dict[tuple[str, ...], int]
     config: dict[str, Any] = field(default_factory=dict)
-    exact: bool = True
     shared_attention: bool = False
     last: bool = False
     spread: float = 0.25
@@ -91,6 +89,7 @@ class Float64Throughout(TorchFunctionMode):
 
 
 QKVO = ("q", "k", "v", "o")
+GATED = (*QKVO, "gate")
 MAMBA = ("in_proj", "x_proj", "dt_proj", "out_proj")
 IN_OUT = ("in_proj", "out_proj")
 QWEN3_NEXT = ("in_proj_qkvz", "in_proj_ba", "out_proj")
@@ -129,11 +128,24 @@ RECURRENT = (
         {IN_OUT: 3},
         {"num_heads": 4, "head_dim": 16, "state_size": 8, "n_groups": 2, "chunk_size": 8},
     ),
-    RecurrentProblem("qwen3-next", "Qwen3Next", {QWEN3_NEXT: 2, QKVO: 1}, {**_QWEN, **_SHARED_EXPERT}),
-    RecurrentProblem("qwen3.5", "Qwen3_5Text", {QWEN3_5: 2, QKVO: 1}, _QWEN),
-    RecurrentProblem("qwen3.5-moe", "Qwen3_5MoeText", {QWEN3_5: 2, QKVO: 1}, {**_QWEN, **_SHARED_EXPERT}),
+    RecurrentProblem("qwen3-next", "Qwen3Next", {QWEN3_NEXT: 2, GATED: 1}, {**_QWEN, **_SHARED_EXPERT}),
+    RecurrentProblem("qwen3.5", "Qwen3_5Text", {QWEN3_5: 2, GATED: 1}, _QWEN),
+    RecurrentProblem("qwen3.5-moe", "Qwen3_5MoeText", {QWEN3_5: 2, GATED: 1}, {**_QWEN, **_SHARED_EXPERT}),
     RecurrentProblem(
         "olmo-hybrid", "OlmoHybrid", {OLMO_HYBRID: 2, QKVO: 1}, {**_ATTENTION, **_DELTA, **_HYBRID}
+    ),
+    RecurrentProblem(
+        "kimi-linear",
+        "KimiLinear",
+        {KIMI: 2, QKVO: 1},
+        {
+            **_ATTENTION,
+            **_HYBRID,
+            **{"linear_num_heads": 4, "linear_head_dim": 8, "linear_conv_kernel_dim": 4},
+            **{"num_key_value_heads": 4, "q_lora_rank": None, "kv_lora_rank": 16, "v_head_dim": 8},
+            **{"qk_nope_head_dim": 8, "qk_rope_head_dim": 8},
+            **{"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+        },
     ),
     RecurrentProblem(
         "minimax-lightning",
@@ -150,7 +162,6 @@ RECURRENT = (
         "Rwkv",
         {("receptance", "key", "value", "output"): 3},
         {"context_length": 64, "attention_hidden_size": 32, "intermediate_size": 40},
-        exact=False,  # takes no attention function, which `exact` wants to replace
     ),
     RecurrentProblem(
         "jamba",

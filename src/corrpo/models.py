@@ -92,12 +92,7 @@ def _load_weights(
     quantized: BitsAndBytesConfig | None,
 ) -> Any:
     """The model on its device or devices, a device map of accelerate's; none of its weights made up."""
-    try:
-        config = AutoConfig.from_pretrained(name, **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInputError(f"cannot load the config of {name}: {_first_line(error)}") from error
-    if type(config) not in AutoModelForCausalLM._model_mapping and not options["trust_remote_code"]:
-        raise UnsupportedModelError(f"{name} is a {config.model_type} model, which is not a causal LM")
+    config = _config(name, options)
     how: dict[str, Any] = {}
     if quantized is not None:
         how["quantization_config"] = quantized
@@ -158,6 +153,44 @@ def check_present(model: nn.Module) -> None:
             "the disk between passes, where they cannot be read; use more or larger GPUs, a narrower dtype "
             "(bfloat16), or --device cpu"
         )
+
+
+def load_skeleton(
+    name: str, *, revision: str | None = None, trust_remote_code: bool = False, base: str | None = None
+) -> Any:
+    """A causal LM without weights, on torch's meta device, from its config alone: shapes, and no memory.
+
+    The folder of an adapter gives its base model, whose projections are the ones measured.
+
+    Args:
+        name: a local folder, or a name on the hub; its config.json is all that is read.
+        revision: branch, tag or commit on the hub.
+        trust_remote_code: run code that comes with the model.
+        base: the base model of an adapter, in place of what its adapter_config.json tells.
+
+    Raises:
+        BadInputError: no such folder or hub model, or a config that no model can be built from.
+        UnsupportedModelError: not a causal LM.
+    """
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    _check_folder(name)
+    config = _config(base_of(Path(name), base) if is_adapter(Path(name)) else name, options)
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).eval()
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise BadInputError(f"cannot build {name} from its config: {_first_line(error)}") from error
+
+
+def _config(name: str, options: dict[str, Any]) -> Any:
+    """The config of a causal LM; see `load_model` for what is raised."""
+    try:
+        config = AutoConfig.from_pretrained(name, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInputError(f"cannot load the config of {name}: {_first_line(error)}") from error
+    if type(config) not in AutoModelForCausalLM._model_mapping and not options["trust_remote_code"]:
+        raise UnsupportedModelError(f"{name} is a {config.model_type} model, which is not a causal LM")
+    return config
 
 
 def _check_folder(name: str) -> None:

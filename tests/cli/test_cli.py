@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
+from transformers import T5Config, T5ForConditionalGeneration, XLMConfig, XLMWithLMHeadModel
 
 from corrpo import Fingerprint
 from corrpo.cli.main import VERBS, main
@@ -122,10 +122,10 @@ def test_models_that_cannot_be_measured_say_why(samples, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
     T5ForConditionalGeneration(T5Config(d_model=16, d_ff=16, num_layers=1)).save_pretrained(tmp_path / "t5")
-    GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2)).save_pretrained(tmp_path / "gpt2")
+    XLMWithLMHeadModel(XLMConfig(emb_dim=16, n_layers=1, n_heads=2)).save_pretrained(tmp_path / "xlm")
     tokens = [path for path in checkpoint("qwen2", "base").iterdir() if "token" in path.name]
     for path in tokens:
-        (tmp_path / "gpt2" / path.name).write_bytes(path.read_bytes())
+        (tmp_path / "xlm" / path.name).write_bytes(path.read_bytes())
     broken = tmp_path / "broken"
     broken.mkdir()
     for path in checkpoint("qwen2", "base").iterdir():
@@ -136,7 +136,7 @@ def test_models_that_cannot_be_measured_say_why(samples, tmp_path, capsys):
         empty: "holds no config.json (it holds nothing)",
         samples: "is a file; expected the folder",
         tmp_path / "t5": "is a t5 model, which is not a causal LM",
-        tmp_path / "gpt2": "q_proj",
+        tmp_path / "xlm": "no attention or other token mixer",
         broken: "cannot load",
         "no/such-model": "cannot load the config of no/such-model",
     }.items():

@@ -10,6 +10,7 @@ from transformers import XLMConfig, XLMWithLMHeadModel
 from corrpo.errors import BadInputError, NonFiniteError, UnsupportedModelError
 from corrpo.estimators import ESTIMATORS, logit_gradient_norms
 from corrpo.projections import find_attention_layers
+from fused_problems import OWN_ATTENTION
 from problems import LENGTH, PROBLEMS, Problem
 
 LLAMA = Problem("llama", "Llama")
@@ -217,11 +218,10 @@ def test_layers_carry_the_module_path_for_messages():
 def test_every_supported_family_is_in_the_problem_list():
     families = {problem.family for problem in PROBLEMS}
     dense = {"Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3", "Olmo2", "OPT", "Phi", "DiffLlama"}
-    own_attention = {"OpenAIGPT", "GPTNeoXJapanese", "Bloom", "Falcon", "Mpt", "CodeGen", "GPTJ", "GPTNeo"}
     fused = {"GPT2", "GPTBigCode", "GPTNeoX", "Persimmon", "Phi3", "Dbrx"}
     experts = {"Mixtral", "Qwen3Moe", "GptOss"}
     latent = {"DeepseekV2", "DeepseekV3", "DeepseekV32", "AXK2", "MiniCPM3"}
-    assert families == dense | own_attention | fused | experts | latent | {"Qwen3Next", "Qwen3_5"}
+    assert families == dense | OWN_ATTENTION | fused | experts | latent | {"Qwen3Next", "Qwen3_5"}
     for family in families:
         paddings = {problem.padding for problem in PROBLEMS if problem.family == family}
         assert "" in paddings

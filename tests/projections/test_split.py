@@ -12,13 +12,13 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 from corrpo.projections import PROJECTIONS, Projection, find_attention_layers
-from fused_problems import FUSED, WITHOUT_INTERFACE
+from fused_problems import FUSED, OWN_ATTENTION
 from problems import LENGTH, PROBLEMS, Problem
 
 BACKEND = "corrpo_test_recording"
 _given: dict[nn.Module, tuple[Tensor, Tensor, Tensor]] = {}
 
-WITH_INTERFACE = [problem for problem in FUSED if problem.fits != WITHOUT_INTERFACE and not problem.padding]
+WITH_INTERFACE = [problem for problem in FUSED if problem.family not in OWN_ATTENTION and not problem.padding]
 UNROTATED = {"GPT2", "GPTBigCode", "OPT"}
 CHANGED = {"dbrx-clipped", "diffllama", "persimmon-qk-norm", "qwen3-moe", "qwen3-next-gated", "qwen3.5-gated"}
 """Where q and k are clipped or normalised, or v cut in two, between the projection and attention."""
@@ -197,7 +197,7 @@ def read_by_o(problem: Problem, changes: dict[str, Tensor]) -> Tensor:
 BEHAVING = [
     problem
     for problem in FUSED
-    if problem.fits == WITHOUT_INTERFACE and not problem.padding and problem.name != "mpt-clipped"
+    if problem.family in OWN_ATTENTION and not problem.padding and problem.name != "mpt-clipped"
 ]
 
 

@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.estimators import exact
-from corrpo.estimators.query import Query, attention_backend, left_as_found
+from corrpo.estimators.plan import plan_for
+from corrpo.estimators.query import Query, left_as_found
 from corrpo.lab import FAMILIES, KINDS, checkpoint, sample_set
 from corrpo.projections import PROJECTIONS, find_layers
 from corrpo.spectra import certified, certified_nuclear_norm
@@ -112,9 +113,11 @@ def lab_gradients(family, kind):
     positions = torch.linspace(12, len(ids) - 1, 12).long()
     layers = find_layers(model, PROJECTIONS)
     query = Query(model, ids[None], positions, layers, PROJECTIONS, "nuclear", "logit")
-    with left_as_found(model), attention_backend(model, "eager", "exact", "'reference'"):
-        for group, prefix in exact.groups(query):
-            record, deltas = exact.vector_jacobian_products(query, positions[group], prefix)
-            for at, delta in zip(record, deltas, strict=True):
-                for i, end in enumerate(positions[group].tolist()):
-                    yield delta[i, 0, :end], at.inputs[0, :end].detach()
+    plan = plan_for(query)
+    with left_as_found(model), plan.attention(model):
+        for each in exact.passes(query, plan):
+            ends = positions[each.targets]
+            for layer in plan.products(query, ends, each.prefix, each.keep):
+                for at, delta in zip(layer.record, layer.deltas, strict=True):
+                    for i, end in enumerate(ends.tolist()):
+                        yield delta[i, 0, :end], at.inputs[0, :end].detach()

@@ -77,7 +77,9 @@ def run(options: Evaluate) -> None:
         output=options.output,
         start=options.start,
         processes=1 if options.backend == "vllm" else options.processes,
-        loading=Loading(options.device, options.dtype, options.trust_remote_code, options.device_map),
+        loading=Loading(
+            options.device, options.dtype, options.trust_remote_code, device_map=options.device_map
+        ),
         options=EvaluateOptions(
             **{field.name: getattr(options, field.name) for field in fields(EvaluateOptions)}
         ),

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 from corrpo.distributed import Team, launched
 from corrpo.errors import CorrpoError
@@ -111,11 +112,21 @@ def _told(verb: str, words: list[str], team: Team) -> int:
     return 0
 
 
+def entry_of(verb: str, words: Sequence[str]) -> Any:
+    """The class of options of a verb, or its function that reads `words` itself.
+
+    A module whose options depend on the words names another class by its `entry_of(words)`.
+    """
+    module = import_module(f"corrpo.cli.{verb.split(maxsplit=1)[0]}")
+    choose = getattr(module, "entry_of", None)
+    return choose(words) if choose else getattr(module, VERBS[verb][0])
+
+
 def _run(verb: str, words: list[str], *, shown: bool = True) -> None:
     import tyro
 
     module = import_module(f"corrpo.cli.{verb.split(maxsplit=1)[0]}")
-    entry = getattr(module, VERBS[verb][0])
+    entry = entry_of(verb, words)
     if not isinstance(entry, type):
         entry(words)
         return

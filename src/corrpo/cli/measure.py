@@ -1,5 +1,6 @@
-"""`corrpo measure MODEL --samples FILE --output DIR`."""
+"""`corrpo measure MODEL --samples FILE --output DIR`, and `corrpo measure MODEL --list-projections`."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -7,32 +8,23 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from corrpo.cli.projections import print_projections
 from corrpo.distributed import Team, check_processes, current_team, device_of_process
 from corrpo.dynamics.jobs import quiet_loading
 from corrpo.fingerprint import Fingerprint
 from corrpo.lab import model_location, sample_location
 from corrpo.measurement import MeasureOptions, measure
-from corrpo.models import load_model
+from corrpo.models import load_model, load_skeleton
 from corrpo.report import write_measure_report
 from corrpo.report.notes import few_samples
 from corrpo.samples import load_samples
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure(MeasureOptions):
-    """Measure the correlation of token entropy and gradient strength over a model's responses.
-
-    Writes OUTPUT/report.html, fingerprint.json, tokens.parquet and responses.jsonl. Ctrl-C keeps what is
-    done; the same command goes on from there.
-    """
-
+class _MeasureModel(MeasureOptions):
     model: tyro.conf.Positional[str]
-    """A local folder, a name on the hub, or lab:FAMILY/KIND (lab:qwen2/reasoning)."""
-    samples: Path
-    """JSONL, a line each: {"prompt": text or chat messages, "response": optional, "answer": optional,
-    "id": optional}; or lab:reasoning, lab:safety, lab:base."""
-    output: Path
-    """Folder of the results, new or of the same measurement."""
+    """A local folder (of a model, or of an adapter), a name on the hub, or lab:FAMILY/KIND
+    (lab:qwen2/reasoning)."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: str = "auto"
@@ -43,10 +35,65 @@ class Measure(MeasureOptions):
     """auto spreads one model over all GPUs of this machine, for models that do not fit on one."""
     trust_remote_code: bool = False
     """Run code that comes with the model."""
+    list_projections: bool = False
+    """Show what would be measured, and measure nothing: reads the model's config alone, and needs neither
+    --samples nor --output."""
+    quantization: str = "none"
+    """Weights as saved (none), or quantized by bitsandbytes: 8bit, 4bit."""
+    base: str | None = None
+    """The base model of an adapter, in place of what its adapter_config.json tells."""
 
 
-def run(options: Measure) -> None:
-    """Load, measure, write the report, and print the headline."""
+@dataclass(frozen=True, kw_only=True)
+class Measure(_MeasureModel):
+    """Measure the correlation of token entropy and gradient strength over a model's responses.
+
+    Writes OUTPUT/report.html, fingerprint.json, tokens.parquet and responses.jsonl. Ctrl-C keeps what is
+    done; the same command goes on from there.
+    """
+
+    samples: Path
+    """JSONL, a line each: {"prompt": text or chat messages, "response": optional, "answer": optional,
+    "id": optional}; or lab:reasoning, lab:safety, lab:base."""
+    output: Path
+    """Folder of the results, new or of the same measurement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListProjections(_MeasureModel):
+    """Show which projections of a model would be measured. The other options are those of a measurement."""
+
+    samples: Path | None = None
+    """Not read."""
+    output: Path | None = None
+    """Not written."""
+
+
+def entry_of(words: Sequence[str]) -> type[Measure | ListProjections]:
+    """The options of a command line: a listing needs fewer than a measurement, and --help shows those of one.
+
+    >>> entry_of(["gpt2", "--list-projections"]).__name__, entry_of(["gpt2"]).__name__
+    ('ListProjections', 'Measure')
+    """
+    wanted = "--list-projections" in words or "--list_projections" in words
+    return ListProjections if wanted and not {"-h", "--help"} & set(words) else Measure
+
+
+def run(options: Measure | ListProjections) -> None:
+    """Load, measure, write the report, and print the headline; or print what would be measured."""
+    if isinstance(options, ListProjections):
+        skeleton = load_skeleton(
+            model_location(options.model),
+            revision=options.revision,
+            trust_remote_code=options.trust_remote_code,
+        )
+        if current_team().first:
+            print_projections(skeleton, options.model, options, Console())
+        return
+    _measure(options)
+
+
+def _measure(options: Measure) -> None:
     team = current_team()
     with team.together() as together:
         fingerprint = _measured(options, together)
@@ -75,6 +122,8 @@ def _measured(options: Measure, team: Team) -> Fingerprint:
             device=device_of_process(options.device),
             device_map=options.device_map,
             trust_remote_code=options.trust_remote_code,
+            quantization=options.quantization,
+            base=None if options.base is None else model_location(options.base),
         )
     return measure(
         model,

@@ -49,6 +49,8 @@ class Track(MeasureOptions):
     """auto spreads one model over all GPUs of this machine, for models that do not fit on one."""
     trust_remote_code: bool = False
     """Run code that comes with the models."""
+    quantization: str = "none"
+    """Weights as saved (none), or quantized by bitsandbytes: 8bit, 4bit."""
 
 
 def run(options: Track) -> None:
@@ -72,7 +74,13 @@ def run(options: Track) -> None:
         output=options.output,
         start=options.start,
         processes=options.processes,
-        loading=Loading(options.device, options.dtype, options.trust_remote_code, options.device_map),
+        loading=Loading(
+            options.device,
+            options.dtype,
+            options.trust_remote_code,
+            options.quantization,
+            options.device_map,
+        ),
         progress=team.first,
         team=team,
         **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},

@@ -29,6 +29,7 @@ class Loading:
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
+    quantization: str = "none"
     device_map: str | None = None
 
 
@@ -88,6 +89,7 @@ def _load_and_measure(job: Job, device: str, team: Team) -> None:
         device=device,
         device_map=job.loading.device_map,
         trust_remote_code=job.loading.trust_remote_code,
+        quantization=job.loading.quantization,
     )
     begun = job.folder / SETTINGS
     known = read_json(begun)["model"] if begun.exists() else None

@@ -95,6 +95,7 @@ def track(
         "samples": {"name": samples.stem, "digest": samples_digest(load_samples(samples))},
         "settings": settings.as_dict(),
         "dtype": loading.dtype,
+        "quantization": None if loading.quantization == "none" else loading.quantization,
         "versions": versions(),
     }
     checkpoints, skipped = team.from_first(lambda: find_checkpoints(words, start=start))

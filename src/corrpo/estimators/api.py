@@ -17,7 +17,7 @@ from corrpo.estimators.query import Query, left_as_found
 from corrpo.estimators.reference import reference
 from corrpo.models import check_present
 from corrpo.projections import PROJECTIONS, MixerLayer, find_layers, select_layers
-from corrpo.spectra import check_norm
+from corrpo.spectra import check_norm, check_tolerance
 from corrpo.vocabulary import vocabulary_size
 
 Estimator = Literal["reference", "exact", "last", "own"]
@@ -42,6 +42,7 @@ def logit_gradient_norms(
     projections: Sequence[str] = PROJECTIONS,
     layers: Sequence[int] | None = None,
     attention_mask: Int[Tensor, " length"] | None = None,
+    tolerance: float | None = None,
 ) -> Float[Tensor, "targets layers projections"]:
     """Norms of d z_t / d W_X,l for tokens t of one sequence, layers l and projections X.
 
@@ -63,6 +64,8 @@ def logit_gradient_norms(
             the result; all for None. With "last", the last layer alone.
         attention_mask: 1 for a token and 0 for padding, on either side; padding is taken away before the
             sequence is read, and `positions` still index the padded sequence.
+        tolerance: largest relative error allowed of a nuclear norm, enforced by a bound; None for rounding
+            alone. With "exact" and "last"; it saves time from some 200 tokens on.
 
     Returns:
         [targets, layers, projections] on the model's device: float64 for a float64 model, float32 for
@@ -74,7 +77,7 @@ def logit_gradient_norms(
             weights are offloaded to the CPU or the disk.
         NonFiniteError: a logit or a norm is NaN or infinite.
     """
-    check_choices(estimator, norm, target, projections)
+    check_choices(estimator, norm, target, projections, tolerance)
     check_present(model)
     chosen = layers_for(model, estimator, layers, projections)
     ids, wanted = _without_padding(input_ids, _whole(positions), attention_mask)
@@ -90,6 +93,7 @@ def logit_gradient_norms(
             tuple(projections),
             norm,
             target,
+            tolerance,
         )
         result = ESTIMATORS[estimator](query) if len(wanted) else query.empty_result()
         result = result[order.to(device)]
@@ -103,9 +107,16 @@ def logit_gradient_norms(
     return result if wide else result.float()
 
 
-def check_choices(estimator: str, norm: str, target: str, projections: Sequence[str]) -> None:
-    """Raise `BadInputError` on a name that `logit_gradient_norms` does not know."""
+def check_choices(
+    estimator: str,
+    norm: str,
+    target: str,
+    projections: Sequence[str],
+    tolerance: float | None = None,
+) -> None:
+    """Raise `BadInputError` on a name that `logit_gradient_norms` does not know, or a tolerance."""
     check_norm(norm)
+    check_tolerance(tolerance, norm)
     if estimator not in ESTIMATORS:
         raise BadInputError(f"estimator {estimator!r} is unknown; expected one of {', '.join(ESTIMATORS)}")
     if target not in TARGETS:

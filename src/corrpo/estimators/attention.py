@@ -146,15 +146,23 @@ class AttentionCall:
         return self.mask[:, :, rows, :keys]
 
     def weights(self, rows: slice | Tensor) -> tuple[Tensor, Tensor]:
-        """Attention weights alpha of some rows, and the scores that they are differentiable in."""
-        with torch.enable_grad():
-            scores = self.scores(rows).detach().requires_grad_(True)
-            return self.attend(scores, rows), scores
+        """Attention weights alpha of some rows, and alpha times the soft-capping's own derivative."""
+        scores = self.scores(rows)
+        alpha = self.attend(scores, rows)
+        if self.softcap is None:
+            return alpha, alpha
+        return alpha, alpha * (1 - torch.tanh(scores / self.softcap) ** 2)
 
-    def at_scores(self, alpha: Tensor, scores: Tensor, g: Tensor) -> Tensor:
-        """The derivative e at the scores, for one of g [B, H_kv, H / H_kv, rows, d] at the outputs."""
-        at_weights = per_kv_head(g, self.value.mT).to(alpha.dtype)
-        return torch.autograd.grad(alpha, scores, at_weights, retain_graph=True)[0]
+    def at_scores(self, factor: Tensor, g: Tensor, output: Tensor) -> Tensor:
+        """The derivative e_ts = factor_ts (g_t . v_s - g_t . out_t) at the scores of some rows.
+
+        Args:
+            factor: the second of `weights(rows)`.
+            g: [B, H_kv, H / H_kv, rows, d], the derivative at these rows of the output.
+            output: likewise, the output.
+        """
+        along_output = (g * output).sum(-1, keepdim=True)
+        return per_kv_head(g, self.value.mT).sub_(along_output).to(factor.dtype).mul_(factor)
 
     def row_blocks(self, copies: int = 1) -> Iterator[tuple[slice, "AttentionCall"]]:
         """Blocks of query rows, and the call with the keys that they can see.

@@ -64,7 +64,7 @@ def batched_own(
     head = _Head(predicting[:, first:], input_ids[targets])
     with (
         left_as_found(model),
-        attention_backend(model, BACKEND, "own", "'reference'"),
+        attention_backend(model, BACKEND, "own", "'exact' or 'reference'"),
         observed(layers, projections) as record,
         head.in_place_of(model, direct_head),
     ):

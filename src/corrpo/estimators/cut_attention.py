@@ -74,7 +74,7 @@ def derivatives(call: AttentionCall, output: Tensor, g: Tensor) -> tuple[Tensor,
         dk = at.new_zeros(kv_heads, len(g), call.key.shape[2], call.key.shape[3])
         dv = at.new_zeros(kv_heads, call.value.shape[2], len(g), call.value.shape[3])
         for rows, seen in call.row_blocks(len(g)):
-            alpha, factor = _weights(seen, rows)  # [H_kv, groups, rows, keys]
+            alpha, factor = (x[0] for x in seen.weights(rows))  # [H_kv, groups, rows, keys]
             g_rows = at[:, :, :, rows]
             along_output = (g_rows * out[:, :, None, rows]).sum(-1, keepdim=True)
             e = _per_head(g_rows, seen.value[0].mT).sub_(along_output)
@@ -92,15 +92,6 @@ def derivatives(call: AttentionCall, output: Tensor, g: Tensor) -> tuple[Tensor,
 def _per_head(rows: Tensor, matrix: Tensor) -> Tensor:
     """[H_kv, groups, m, rows, x] times [H_kv, x, y]."""
     return torch.matmul(rows.flatten(1, 3), matrix).unflatten(1, rows.shape[1:4])
-
-
-def _weights(call: AttentionCall, rows: slice) -> tuple[Tensor, Tensor]:
-    """Weights alpha [H_kv, groups, rows, keys], and alpha times the soft-capping's derivative."""
-    scores = call.scores(rows)
-    alpha = call.attend(scores, rows)[0]
-    if call.softcap is None:
-        return alpha, alpha
-    return alpha, alpha * (1 - torch.tanh(scores[0] / call.softcap) ** 2)
 
 
 AttentionInterface.register(BACKEND, cut_attention)

@@ -33,7 +33,9 @@ def exact(query: Query) -> Tensor:
             prefixes = positions.tolist()
             for layer in plan.products(query, positions, each.prefix, each.keep):
                 for kind, factor in enumerate(factors.of(layer)):
-                    norms = prefix_norms(layer.deltas[kind][:, 0], factor, prefixes, query.norm)
+                    norms = prefix_norms(
+                        layer.deltas[kind][:, 0], factor, prefixes, query.norm, query.tolerance
+                    )
                     result[each.targets, layer.layer, kind] = norms.to(result.device)
     return result
 

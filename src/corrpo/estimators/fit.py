@@ -34,6 +34,14 @@ def check_fit(model: nn.Module, layers: Sequence[MixerLayer], projections: Seque
         raise UnsupportedModelError(f"estimator {name!r} {reason}; use {use}")
 
 
+def fitting_estimators(
+    model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str]
+) -> list[str]:
+    """The estimators that fit these layers, of "exact", "last", "own" and "reference"; see `check_fit`."""
+    names = ("exact", "last", "own", "reference")
+    return [name for name in names if not misfit(model, layers, projections, name)]
+
+
 def misfit(
     model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str], name: str
 ) -> str | None:

@@ -54,7 +54,7 @@ def last(query: Query) -> Tensor:
         "q": lambda: rank_one_norm(delta_q[0, query.rows], io["q"].inputs[0, query.rows], query.norm),
         "o": lambda: rank_one_norm(delta_o[0, query.rows], io["o"].inputs[0, query.rows], query.norm),
         "v": lambda: _value_norms(query, call, g, io["v"]),
-        "k": lambda: _key_norms(query, call, g, io["k"]),
+        "k": lambda: _key_norms(query, call, attended.detach(), g, io["k"]),
     }
     norms = torch.stack([columns[kind]() for kind in query.projections], dim=-1)
     return norms[:, None].detach()
@@ -96,13 +96,13 @@ def _value_norms(query: Query, call: AttentionCall, g: Tensor, at: Observed) -> 
     norms = []
     for group in _groups(query, heads * (width + inputs.shape[-1])):
         rows = query.rows[group]
-        alpha = call.attend(call.scores(rows), rows)[0]
+        alpha = call.weights(rows)[0][0].detach()
         c = torch.matmul(alpha.to(inputs.dtype), inputs[0])  # [H_kv, groups, m, d_in]
         g_rows = _at_rows(g, rows, kv_heads)
         placed = g_rows.new_zeros(*g_rows.shape[:3], kv_heads, g_rows.shape[-1])
         for head in range(kv_heads):
             placed[head, :, :, head] = g_rows[head]
-        norms.append(product_norm(_by_target(placed.flatten(3)), _by_target(c), query.norm))
+        norms.append(product_norm(_by_target(placed.flatten(3)), _by_target(c), query.norm, query.tolerance))
     return torch.cat(norms)
 
 
@@ -111,20 +111,21 @@ def _by_target(tensor: Tensor) -> Tensor:
     return tensor.flatten(0, 1).transpose(0, 1)
 
 
-def _key_norms(query: Query, call: AttentionCall, g: Tensor, at: Observed) -> Tensor:
+def _key_norms(query: Query, call: AttentionCall, output: Tensor, g: Tensor, at: Observed) -> Tensor:
     """Norms [n] of the gradients of K, from the derivatives at its output over each target's prefix."""
     kv_heads, length, width = call.key.shape[1], at.inputs.shape[1], at.output.shape[-1]
     factor = second_factor(at.inputs[0].detach(), query.norm)
     norms = []
     for group in _groups(query, length * (width + call.query.shape[1])):
         rows = query.rows[group]
-        g_rows, q_rows = (_at_rows(x, rows, kv_heads) for x in (g, call.query))
-        beta = call.at_scores(*call.weights(rows), g_rows[None])
+        g_rows, q_rows, o_rows = (_at_rows(x, rows, kv_heads) for x in (g, call.query.detach(), output))
+        beta = call.at_scores(call.weights(rows)[1].detach(), g_rows[None], o_rows[None])
         beta = (beta[0] * call.scaling).to(q_rows.dtype)
         at_keys = torch.einsum("jgms,jgmd->mjsd", beta, q_rows)
         (whole,) = torch.autograd.grad(
             call.key, at.output, at_keys[:, None], is_grads_batched=True, retain_graph=True
         )
         delta = at.part(whole)
-        norms.append(prefix_norms(delta[:, 0], factor, query.positions[group].tolist(), query.norm))
+        prefixes = query.positions[group].tolist()
+        norms.append(prefix_norms(delta[:, 0], factor, prefixes, query.norm, query.tolerance))
     return torch.cat(norms)

@@ -24,7 +24,7 @@ def own(query: Query) -> Tensor:
     """Norms [n, layers, projections] (float64) of the own-position part of each gradient."""
     prefix = int(query.positions[-1])
     with (
-        attention_backend(query.model, BACKEND, "own", "'reference'"),
+        attention_backend(query.model, BACKEND, "own", "'exact' or 'reference'"),
         observed(query.layers, query.projections) as record,
     ):
         scores = target_scores(query, query.positions, prefix)

@@ -4,7 +4,7 @@ Position t of the output is sum_s alpha_ts v_s. By causality only the term s = t
 carries a dependence of token t on itself; all other keys and values are constants (METHOD 5). With g_t
 the derivative at the output of t, and per head
 
-    e_ts = alpha_ts (g_t . v_s - g_t . out_t)      times the soft-capping's own derivative: autograd's,
+    e_ts = alpha_ts (g_t . v_s - g_t . out_t)      times the soft-capping's own derivative,
 
 the backward is dq_t = scale sum_s e_ts k_s (whole, as q_t belongs to t), dk_t = scale e_tt q_t and
 dv_t = alpha_tt g_t. Rows of queries are taken a block at a time, so that memory grows with the length and
@@ -40,28 +40,28 @@ class OwnPositionAttention(torch.autograd.Function):
         ctx.kept = [] if query.shape[:3].numel() * query.shape[2] <= _KEPT_ELEMENTS else None
         rows = []
         for block, seen in call.row_blocks():
-            alpha, scores = seen.weights(block)
-            rows.append(per_kv_head(alpha.detach().to(value.dtype), seen.value))
+            alpha, factor = seen.weights(block)
+            rows.append(per_kv_head(alpha.to(value.dtype), seen.value))
             if ctx.kept is not None:
-                ctx.kept.append((alpha, scores))
+                ctx.kept.append((alpha, factor))
         output = torch.cat(rows, dim=3).flatten(1, 2)
-        ctx.save_for_backward(query, key, value)
+        ctx.save_for_backward(query, key, value, output)
         ctx.mask, ctx.scaling, ctx.softcap = mask, scaling, softcap
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """dq, dk, dv of the derivative at the output [B, H, T, d], own position alone."""
-        query, key, value = ctx.saved_tensors
+        query, key, value, output = ctx.saved_tensors
         call = AttentionCall(query, key, value, ctx.mask, ctx.scaling, ctx.softcap)
-        q, g = (grouped(x, key.shape[1]) for x in (query, gradients[0]))
+        q, out, g = (grouped(x, key.shape[1]) for x in (query, output, gradients[0]))
         dq, dk, dv = torch.zeros_like(q), torch.zeros_like(key), torch.zeros_like(value)
         for number, (block, seen) in enumerate(call.row_blocks()):
-            alpha, scores = seen.weights(block) if ctx.kept is None else ctx.kept[number]
-            e = seen.at_scores(alpha, scores, g[:, :, :, block])
-            dq[:, :, :, block] = per_kv_head(e.to(q.dtype), seen.key) * ctx.scaling
+            alpha, factor = seen.weights(block) if ctx.kept is None else ctx.kept[number]
+            e = seen.at_scores(factor, g[:, :, :, block], out[:, :, :, block])
+            dq[:, :, :, block] = per_kv_head(e.to(q.dtype), seen.key).mul_(ctx.scaling)
             own_e, own_alpha = (
-                x.diagonal(block.start, dim1=-2, dim2=-1)[..., None].to(q.dtype) for x in (e, alpha.detach())
+                x.diagonal(block.start, dim1=-2, dim2=-1)[..., None].to(q.dtype) for x in (e, alpha)
             )
             dk[:, :, block] = (own_e * q[:, :, :, block]).sum(2) * ctx.scaling
             dv[:, :, block] = (own_alpha * g[:, :, :, block]).sum(2)

@@ -28,6 +28,7 @@ class Query:
         projections: names of the projections measured, which every layer holds.
         norm: one of `corrpo.spectra.NORMS`.
         target: "logit" or "logprob".
+        tolerance: the largest relative error allowed of a nuclear norm; None for rounding alone.
     """
 
     model: nn.Module
@@ -37,6 +38,7 @@ class Query:
     projections: tuple[str, ...]
     norm: str
     target: str
+    tolerance: float | None = None
 
     @property
     def rows(self) -> Tensor:

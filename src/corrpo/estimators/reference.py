@@ -30,7 +30,7 @@ def reference(query: Query) -> Tensor:
     modules = list({id(projection.module): projection.module for projection, _ in projections}.values())
     names = {id(projection.module): name for projection, name in projections}
     with _differentiable(modules, [_weight(module, names[id(module)]) for module in modules]) as distinct:
-        logits = query.model(input_ids=query.input_ids, use_cache=False).logits[0]
+        logits = _logits(query)
     place = {id(module): number for number, module in enumerate(modules)}
     result = query.empty_result()
     if query.target == "logprob":
@@ -43,6 +43,22 @@ def reference(query: Query) -> Tensor:
         ]
         result[i] = torch.tensor(norms, dtype=result.dtype).reshape(result.shape[1:])
     return result
+
+
+def _logits(query: Query) -> Tensor:
+    """Logits [T, vocabulary] of the model with its own attention.
+
+    Raises:
+        UnsupportedModelError: its attention cannot run here, or has no backward here.
+    """
+    try:
+        return query.model(input_ids=query.input_ids, use_cache=False).logits[0]
+    except (ImportError, NotImplementedError) as error:
+        backend = getattr(query.model.config, "_attn_implementation", None)
+        raise UnsupportedModelError(
+            f"estimator 'reference' runs the model's own attention, {backend!r}, which fails here ({error}); "
+            "use 'exact', 'last' or 'own', or load the model with attn_implementation='eager'"
+        ) from error
 
 
 @contextmanager

@@ -198,6 +198,7 @@ def try_estimator(model: Any, settings: MeasureOptions) -> None:
             [3],
             estimator=settings.estimator,
             norm=settings.norm,
+            tolerance=settings.tolerance,
             target=settings.target,
             projections=settings.projections,
             layers=settings.layers,

@@ -61,6 +61,7 @@ def measure_response(
             torch.from_numpy(chosen) + len(prompt_ids),
             estimator=settings.estimator,
             norm=settings.norm,
+            tolerance=settings.tolerance,
             target=settings.target,
             projections=settings.projections,
             layers=settings.layers,

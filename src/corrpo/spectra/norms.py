@@ -13,6 +13,7 @@ norms come from matrix products alone (`newton_schulz`), and with a tolerance fr
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, get_args
 
 import torch
@@ -104,8 +105,20 @@ def product_norm(
         return torch.linalg.vector_norm(small, dim=(-2, -1), dtype=torch.float64)
     if norm == "nuclear" and _by_products(small):
         return nuclear_by_products(small)[0]
-    eigenvalues = torch.linalg.eigvalsh(lower_gram(small.double())).clamp_min(0.0)
+    eigenvalues = _eigenvalues(lower_gram(small.double())).clamp_min(0.0)
     return eigenvalues[..., -1].sqrt() if norm == "spectral" else eigenvalues.sqrt().sum(-1)
+
+
+def _eigenvalues(gram: Tensor) -> Tensor:
+    """Eigenvalues of [n, r, r], ascending; on the CPU the n are shared between the threads.
+
+    LAPACK takes one matrix after another on one core, and lets go of Python's lock meanwhile.
+    """
+    threads = min(torch.get_num_threads(), len(gram)) if gram.device.type == "cpu" else 1
+    if threads < 2:
+        return torch.linalg.eigvalsh(gram)
+    with ThreadPoolExecutor(threads) as pool:
+        return torch.cat(list(pool.map(torch.linalg.eigvalsh, gram.tensor_split(threads))))
 
 
 def _by_products(small: Tensor) -> bool:
