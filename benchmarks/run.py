@@ -6,6 +6,7 @@ import torch
 
 import accuracy
 import agreement
+import processes
 import rl
 import spectra
 import speed
@@ -19,6 +20,7 @@ def main() -> None:
     spectra.main()
     accuracy.main()
     agreement.main()
+    processes.main()
     rl.main()
     view.main()
 

@@ -2,7 +2,13 @@
 
 
 class CorrpoError(Exception):
-    """Base of every error that corrpo raises on purpose; the command line prints it without a traceback."""
+    """Base of every error that corrpo raises on purpose; the command line prints it without a traceback.
+
+    Attributes:
+        process: the rank of the process that it happened in, and that tells it, if that is another one.
+    """
+
+    process: int | None = None
 
 
 class UnsupportedModelError(CorrpoError):

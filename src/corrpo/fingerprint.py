@@ -12,6 +12,8 @@ from corrpo.statistics import Correlation
 from corrpo.store import read_parquet, read_versioned, write_json, write_parquet, write_text
 
 SCHEMA_VERSION = 1
+FINGERPRINT = "fingerprint.json"
+"""The file that makes a folder a finished fingerprint."""
 STATISTICS = ("spearman", "pearson", "spearman_by_token", "pearson_by_token", "position_partial")
 
 
@@ -85,7 +87,7 @@ class Fingerprint:
             write_parquet(folder / "untrained.parquet", self.untrained_tokens)
         rows = [row | {"prompt": json.loads(row["prompt"])} for row in self.responses.iter_rows(named=True)]
         write_text(folder / "responses.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        write_json(folder / "fingerprint.json", self._summary())
+        write_json(folder / FINGERPRINT, self._summary())
 
     def _summary(self) -> dict[str, Any]:
         def plain(statistics: dict[str, Correlation]) -> dict[str, Any]:
@@ -109,10 +111,10 @@ class Fingerprint:
             BadInputError: there is no finished fingerprint in the folder, or its schema is another.
         """
         folder = Path(folder)
-        if not (folder / "fingerprint.json").exists():
+        if not (folder / FINGERPRINT).exists():
             state = "is unfinished" if (folder / "settings.json").exists() else "holds no fingerprint.json"
             raise BadInputError(f"{folder} {state}; run corrpo measure with --output {folder} to the end")
-        summary = read_versioned(folder / "fingerprint.json", SCHEMA_VERSION)
+        summary = read_versioned(folder / FINGERPRINT, SCHEMA_VERSION)
         lines = (folder / "responses.jsonl").read_text(encoding="utf-8").splitlines()
         responses = [row | {"prompt": json.dumps(row["prompt"])} for row in map(json.loads, lines)]
         untrained = summary["untrained"]

@@ -10,9 +10,12 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from corrpo.adapters import adapter_record, base_of, is_adapter, with_adapter
-from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.errors import BadInputError, CorrpoError, UnsupportedModelError
 from corrpo.projections import find_mixers
+from corrpo.sharding import architecture
 
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+"""How accelerate may spread a model over GPUs."""
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 _QUANTIZATIONS = ("none", "8bit", "4bit")
 
@@ -23,6 +26,7 @@ def load_model(
     revision: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
+    device_map: str | None = None,
     trust_remote_code: bool = False,
     quantization: str = "none",
     base: str | None = None,
@@ -37,6 +41,8 @@ def load_model(
         revision: branch, tag or commit on the hub.
         dtype: "auto" (as saved), "float32", "bfloat16", "float16" or "float64".
         device: "auto" (a GPU if there is one), or a torch device.
+        device_map: "auto" or another of accelerate's: the layers spread over the GPUs of this machine, in
+            place of `device`.
         trust_remote_code: run code that comes with the model.
         quantization: "none" (as saved), or "8bit" or "4bit": quantize the weights by bitsandbytes.
         base: the base model of an adapter, in place of what its adapter_config.json tells.
@@ -44,7 +50,8 @@ def load_model(
     Raises:
         BadInputError: no such folder or hub model, an empty or broken folder, weights that are missing, a
             library that is not installed.
-        UnsupportedModelError: not a causal LM, or one of a family that corrpo does not know.
+        UnsupportedModelError: not a causal LM, or one of a family that corrpo does not know; or one that
+            `device_map` put on the CPU or the disk in part, as it does not fit on the GPUs.
     """
     if dtype not in _DTYPES:
         raise BadInputError(f"dtype {dtype!r} is unknown; expected one of {', '.join(_DTYPES)}")
@@ -55,18 +62,21 @@ def load_model(
     except RuntimeError as error:
         raise BadInputError(f"device {device!r} is unknown: {_first_line(error)}") from error
     quantized = _quantization(quantization)
+    if device_map is not None:
+        _check_device_map(device_map)
     _check_folder(name)
     adapter = Path(name) if is_adapter(Path(name)) else None
     if adapter is None and base is not None:
         raise BadInputError(f"base={base!r}: {name} is no folder of an adapter, and has no base model")
     source = name if adapter is None else base_of(adapter, base)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    model = _load_weights(source, dtype, device, options, quantized)
+    model = _load_weights(source, dtype, device_map or {"": device}, options, quantized)
     if adapter is not None:
         model = with_adapter(model, adapter)
         if dtype == "float64":
             model = model.double()
     find_mixers(model)
+    check_present(model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(adapter, source), **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -75,15 +85,20 @@ def load_model(
 
 
 def _load_weights(
-    name: str, dtype: str, device: str, options: dict[str, Any], quantized: BitsAndBytesConfig | None
+    name: str,
+    dtype: str,
+    places: str | dict[str, str],
+    options: dict[str, Any],
+    quantized: BitsAndBytesConfig | None,
 ) -> Any:
-    """The model on its device, none of its weights made up."""
+    """The model on its device or devices, a device map of accelerate's; none of its weights made up."""
     config = _config(name, options)
     how: dict[str, Any] = {}
     if quantized is not None:
         how["quantization_config"] = quantized
-    if quantized is not None or getattr(config, "quantization_config", None) is not None:
-        how["device_map"] = {"": device}  # quantized weights are packed where they are loaded
+    packed = quantized is not None or getattr(config, "quantization_config", None) is not None
+    if packed or isinstance(places, str):  # quantized weights are packed where they are loaded
+        how["device_map"] = places
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype, output_loading_info=True, **how, **options
@@ -97,7 +112,7 @@ def _load_weights(
             f"{name}: {len(missing)} weights of {type(model).__name__} are not in the checkpoint "
             f"({', '.join(missing[:3])}, ...), and random ones in their place would be measured"
         )
-    return model if "device_map" in how else model.to(device)
+    return model if packed or isinstance(places, str) else model.to(places[""])
 
 
 def _quantization(name: str) -> BitsAndBytesConfig | None:
@@ -116,6 +131,28 @@ def _quantization(name: str) -> BitsAndBytesConfig | None:
 def _tokenizer_source(adapter: Path | None, source: str) -> str:
     own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
     return str(adapter) if own else source
+
+
+def _check_device_map(device_map: str) -> None:
+    if device_map not in DEVICE_MAPS:
+        raise BadInputError(f"device_map {device_map!r} is unknown; expected one of {', '.join(DEVICE_MAPS)}")
+    if find_spec("accelerate") is None:
+        raise CorrpoError("device_map needs accelerate, which is not installed: pip install accelerate")
+
+
+def check_present(model: nn.Module) -> None:
+    """Raise `UnsupportedModelError` on a model some of whose weights are elsewhere between its passes.
+
+    accelerate offloads them to the CPU or the disk and brings each in for its own forward alone; estimators
+    read weights at other times too.
+    """
+    away = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    if away:
+        raise UnsupportedModelError(
+            f"{len(away)} weights of {type(model).__name__} (first: {away[0]}) are offloaded to the CPU or "
+            "the disk between passes, where they cannot be read; use more or larger GPUs, a narrower dtype "
+            "(bfloat16), or --device cpu"
+        )
 
 
 def load_skeleton(
@@ -182,18 +219,21 @@ def _first_line(error: BaseException) -> str:
 def describe_model(model: Any, name: str | None = None, revision: str | None = None) -> dict[str, Any]:
     """What identifies a model in a fingerprint, JSON-safe.
 
+    Raises `UnsupportedModelError` where weights are offloaded; see `check_present`.
+
     Returns:
         name, revision (the hub's commit where known), architecture, parameters, attention_layers,
         dtype, digest (`model_digest`); where there are any, adapter (`adapter_record`) and quantization (the
         library's method). A compiled model is described as what was compiled.
     """
+    check_present(model)
     model = getattr(model, "_orig_mod", model)
     adapter, quantized = adapter_record(model), getattr(model.config, "quantization_config", None)
     beneath = model.get_base_model() if hasattr(model, "get_base_model") else model
     described = {
         "name": name or getattr(model.config, "_name_or_path", "") or type(model).__name__,
         "revision": getattr(model.config, "_commit_hash", None) or revision,
-        "architecture": type(beneath).__name__,
+        "architecture": architecture(beneath),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "attention_layers": sum("q" in mixer.projections for mixer in find_mixers(model)),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
@@ -219,14 +259,21 @@ def model_digest(model: nn.Module) -> str:
         flat = parameter.detach().reshape(-1)
         step = max(1, flat.numel() // 64)
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        digest.update(flat[::step].float().cpu().numpy().tobytes())
+        values = flat[::step].clone()  # an array of the parameter itself would keep FSDP2 from freeing it
+        digest.update(values.float().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
 def untrained_model(model: Any, seed: int) -> Any:
-    """A model of the same architecture, dtype and device with random weights, drawn from `seed`."""
+    """A model of the same architecture, dtype and devices with random weights, drawn from `seed`."""
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         fresh = AutoModelForCausalLM.from_config(model.config)
-    return fresh.to(device=device, dtype=next(model.parameters()).dtype).eval()
+    fresh = fresh.to(dtype=next(model.parameters()).dtype).eval()
+    places = getattr(model, "hf_device_map", None) or {}
+    if len(set(places.values())) < 2:
+        return fresh.to(device)
+    from accelerate import dispatch_model
+
+    return dispatch_model(fresh, places)

@@ -10,18 +10,25 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 
 from corrpo.errors import BadInputError, OutputFolderError
+from corrpo.team import Team
 
 SETTINGS = "settings.json"
 LOCK = ".lock"
 PARTS = "parts"
+_SHARED_WITHIN = 30.0
+"""Seconds that a file may take to be seen from another machine."""
 
 
 @contextmanager
@@ -136,6 +143,43 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def held_together(folder: Path, team: Team) -> Iterator[Team]:
+    """Hold a folder for all processes of a team, and see that all of them see it.
+
+    Yields:
+        The team of this stretch of work (`Team.together`).
+
+    Raises:
+        OutputFolderError: as `locked`; or the folder of one process is not that of another.
+    """
+    with ExitStack() as held, team.together() as together:  # together ends first: nobody writes any more
+        if together.first:
+            held.enter_context(locked(folder))
+        if together.size > 1:
+            _check_shared(folder, together)
+        yield together
+
+
+def _check_shared(folder: Path, team: Team) -> None:
+    host = socket.gethostname()
+    token, first_host = team.from_first(lambda: (f".seen-{uuid4().hex}", host))
+    if team.first:
+        write_text(folder / token, "")
+    team.wait("token")
+    deadline = time.monotonic() + _SHARED_WITHIN
+    while not (folder.is_dir() and token in os.listdir(folder)):
+        if time.monotonic() > deadline:
+            raise OutputFolderError(
+                f"process {team.rank} on {host} does not see in {folder} what process 0 on {first_host} "
+                "wrote there: processes on several machines need a folder that all of them share, as --output"
+            )
+        time.sleep(0.1)
+    team.wait("seen")
+    if team.first:
+        (folder / token).unlink()
+
+
 def refuse_strangers(folder: Path, owner: str) -> None:
     """See that a folder that is to be filled holds nothing yet; hidden files do not count.
 
@@ -150,28 +194,77 @@ def refuse_strangers(folder: Path, owner: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Part:
+    """A piece of a run, whole by itself.
+
+    Attributes:
+        name: of its file, without the ending.
+        make: computes its table.
+        size: how much work it is, in the unit in which progress is shown.
+    """
+
+    name: str
+    make: Callable[[], pl.DataFrame]
+    size: int
+
+
+def make_parts(parts: Sequence[Part], advance: Callable[[int], None]) -> list[pl.DataFrame]:
+    """The tables of all parts, made here and kept in memory.
+
+    Args:
+        parts: what to make.
+        advance: told the size of each part that is there.
+    """
+    tables = []
+    for part in parts:
+        tables.append(part.make())
+        advance(part.size)
+    return tables
+
+
 class RunFolder:
     """The output folder of one run: claimed, compared with earlier settings, filled part by part.
+
+    With a team, the first process holds the folder and writes what there is one of; parts are made by whoever
+    is free. All its processes must see the folder under the same path.
 
     Args:
         path: the folder; made if missing.
         settings: everything that decides the results, JSON-safe.
+        team: the processes that share the work.
 
     Raises:
         OutputFolderError: another process writes to it; it holds a run with other settings (names them);
-            it holds other files; it cannot be written to.
+            it holds other files; it cannot be written to; a process of the team does not see it.
+        BadInputError: a process of the team has other settings than the first.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]):
+    def __init__(self, path: Path, settings: dict[str, Any], team: Team | None = None):
         self.path = path
         self.settings = settings
+        self.team = team or Team()
 
     @contextmanager
     def claimed(self) -> Iterator["RunFolder"]:
         """Hold the folder alone: check it, write the settings, and let go at the end."""
-        with locked(self.path):
-            self._check_settings()
-            yield self
+        with held_together(self.path, self.team) as team:
+            self._check_agreement(team)
+            team.wait("agreed")
+            if team.first:
+                self._check_settings()
+                for path in (*self.path.glob(".*.tmp"), *self.path.glob(f"{PARTS}/.*.tmp")):
+                    path.unlink()
+            team.wait("checked")
+            yield RunFolder(self.path, self.settings, team)
+
+    def _check_agreement(self, team: Team) -> None:
+        differences = differences_between(team.from_first(lambda: self.settings), self.settings)
+        if differences:
+            raise BadInputError(
+                f"process {team.rank} was given another run than process 0: {'; '.join(differences)} "
+                f"(process 0's first). Give all the same model, samples, settings and versions"
+            )
 
     def _check_settings(self) -> None:
         known = self.path / SETTINGS
@@ -186,14 +279,37 @@ class RunFolder:
                 "settings to go on with it, or give another --output"
             )
 
-    def part_once(self, name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-        """The table of a part: read if it was finished before, else made and written whole."""
-        path = self.path / PARTS / f"{name}.parquet"
-        if path.exists():
-            return read_parquet(path)
-        table = make()
-        write_parquet(path, table)
-        return table
+    def make(self, parts: Sequence[Part], advance: Callable[[int], None]) -> None:
+        """See that every part is in the folder: those that are not are made, and written whole.
+
+        Alone, in order; with a team, the largest first, each by the process that is free.
+
+        Args:
+            parts: the same on every process.
+            advance: told the size of each part that is there, whoever made it.
+        """
+        waiting = {part.name: part.size for part in parts}
+
+        def look() -> None:
+            for name in [name for name in waiting if self._path(name).exists()]:
+                advance(waiting.pop(name))
+
+        alone = self.team.size == 1
+        for part in parts if alone else sorted(parts, key=lambda part: -part.size):
+            if not self._path(part.name).exists() and self.team.claim(part.name):
+                write_parquet(self._path(part.name), part.make())
+            self.team.check()
+            if self.team.first:
+                look()  # of the others' parts too
+        self.team.wait(f"made {parts[0].name}" if parts else "nothing", look if self.team.first else None)
+        look()
+
+    def read(self, parts: Sequence[Part]) -> list[pl.DataFrame]:
+        """The tables of parts that `make` has seen to, in order."""
+        return [read_parquet(self._path(part.name)) for part in parts]
+
+    def _path(self, name: str) -> Path:
+        return self.path / PARTS / f"{name}.parquet"
 
     def drop_parts(self) -> None:
         """Remove the parts, once the final files are written."""

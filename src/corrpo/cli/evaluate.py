@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from corrpo.distributed import current_team
 from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.options import EvaluateOptions
 
@@ -45,6 +46,8 @@ class Evaluate(EvaluateOptions):
     """Weights as saved (auto), or float32, bfloat16, float16, float64."""
     device: str = "auto"
     """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
+    device_map: str | None = None
+    """auto spreads one model over all GPUs of this machine, for models that do not fit on one."""
     trust_remote_code: bool = False
     """Run code that comes with the models."""
 
@@ -67,18 +70,24 @@ def run(options: Evaluate) -> None:
         load_suite(name, data=copies.get(name), problems=options.problems, seed=options.seed)
         for name in options.suite
     ]
+    team = current_team()
     evaluated = evaluate(
         options.words,
         suites,
         output=options.output,
         start=options.start,
         processes=1 if options.backend == "vllm" else options.processes,
-        loading=Loading(options.device, options.dtype, options.trust_remote_code),
+        loading=Loading(
+            options.device, options.dtype, options.trust_remote_code, device_map=options.device_map
+        ),
         options=EvaluateOptions(
             **{field.name: getattr(options, field.name) for field in fields(EvaluateOptions)}
         ),
-        progress=True,
+        progress=team.first,
+        team=team,
     )
+    if not team.first:
+        return
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)

@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
+from corrpo.distributed import Team, launched
 from corrpo.errors import CorrpoError
 
 VERBS = {
@@ -23,6 +24,9 @@ VERBS = {
     "train": ("main", "train by SFT, GRPO, CorR-PO or RLOO, from a recipe"),
     "lab build": ("LabBuild", "train the lab's tiny models again from a seed"),
 }
+
+SHARED = ("measure", "track", "evaluate")
+"""Verbs whose work several processes share, if torchrun started them."""
 
 HELP = """\
 corrpo {version}: look inside a reasoning model: token entropy against the strength of the logit's gradient.
@@ -82,14 +86,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb is None:
         print(f"corrpo: there is no verb {words[0]!r}; there are {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    if verb not in SHARED:
+        return _told(verb, words[len(verb.split()) :], Team())
     try:
-        _run(verb, words[len(verb.split()) :])
+        with launched() as team:
+            return _told(verb, words[len(verb.split()) :], team)
     except CorrpoError as error:
         print(f"corrpo {verb}: {error}", file=sys.stderr)
         return 1
+
+
+def _told(verb: str, words: list[str], team: Team) -> int:
+    """Run a verb; an error is told by one process of its team."""
+    try:
+        _run(verb, words, shown=team.first)
+    except CorrpoError as error:
+        if team.stop(error):
+            print(f"corrpo {verb}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stopped:
         told = str(stopped) or "stopped; what is done is kept, and the same command goes on."
-        print(f"\ncorrpo {verb}: {told}", file=sys.stderr)
+        if team.stop(stopped):
+            print(f"\ncorrpo {verb}: {told}", file=sys.stderr)
         return 130
     return 0
 
@@ -104,7 +122,7 @@ def entry_of(verb: str, words: Sequence[str]) -> Any:
     return choose(words) if choose else getattr(module, VERBS[verb][0])
 
 
-def _run(verb: str, words: list[str]) -> None:
+def _run(verb: str, words: list[str], *, shown: bool = True) -> None:
     import tyro
 
     module = import_module(f"corrpo.cli.{verb.split(maxsplit=1)[0]}")
@@ -117,6 +135,7 @@ def _run(verb: str, words: list[str]) -> None:
         prog=f"corrpo {verb}",
         args=words,
         config=(tyro.conf.FlagCreatePairsOff,),
+        console_outputs=shown,
     )
     module.run(options)
 

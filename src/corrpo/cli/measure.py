@@ -1,6 +1,7 @@
 """`corrpo measure MODEL --samples FILE --output DIR`, and `corrpo measure MODEL --list-projections`."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import tyro
 from rich.console import Console
 
 from corrpo.cli.projections import print_projections
+from corrpo.distributed import Team, check_processes, current_team, device_of_process
+from corrpo.dynamics.jobs import quiet_loading
+from corrpo.fingerprint import Fingerprint
 from corrpo.lab import model_location, sample_location
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.models import load_model, load_skeleton
@@ -27,6 +31,8 @@ class _MeasureModel(MeasureOptions):
     """Weights as saved (auto), or float32, bfloat16, float16, float64."""
     device: str = "auto"
     """A GPU if there is one (auto), or cpu, cuda:1, ..."""
+    device_map: str | None = None
+    """auto spreads one model over all GPUs of this machine, for models that do not fit on one."""
     trust_remote_code: bool = False
     """Run code that comes with the model."""
     list_projections: bool = False
@@ -81,33 +87,18 @@ def run(options: Measure | ListProjections) -> None:
             revision=options.revision,
             trust_remote_code=options.trust_remote_code,
         )
-        print_projections(skeleton, options.model, options, Console())
+        if current_team().first:
+            print_projections(skeleton, options.model, options, Console())
         return
     _measure(options)
 
 
 def _measure(options: Measure) -> None:
-    samples = sample_location(options.samples)
-    load_samples(samples)  # a bad line is told before a large model is loaded
-    model, tokenizer = load_model(
-        model_location(options.model),
-        revision=options.revision,
-        dtype=options.dtype,
-        device=options.device,
-        trust_remote_code=options.trust_remote_code,
-        quantization=options.quantization,
-        base=None if options.base is None else model_location(options.base),
-    )
-    fingerprint = measure(
-        model,
-        tokenizer,
-        samples,
-        output=options.output,
-        name=options.model,
-        revision=options.revision,
-        progress=True,
-        **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},
-    )
+    team = current_team()
+    with team.together() as together:
+        fingerprint = _measured(options, together)
+    if not team.first:
+        return
     write_measure_report(fingerprint, options.output / "report.html")
     console = Console()
     console.print(f"Spearman           {fingerprint.spearman}", highlight=False)
@@ -117,3 +108,31 @@ def _measure(options: Measure) -> None:
     if warning := few_samples(fingerprint.spearman):
         console.print(warning, highlight=False)
     console.print(f"report             {options.output / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _measured(options: Measure, team: Team) -> Fingerprint:
+    check_processes(team, device_map=options.device_map)
+    samples = sample_location(options.samples)
+    load_samples(samples)  # a bad line is told before a large model is loaded
+    with nullcontext() if team.first else quiet_loading():
+        model, tokenizer = load_model(
+            model_location(options.model),
+            revision=options.revision,
+            dtype=options.dtype,
+            device=device_of_process(options.device),
+            device_map=options.device_map,
+            trust_remote_code=options.trust_remote_code,
+            quantization=options.quantization,
+            base=None if options.base is None else model_location(options.base),
+        )
+    return measure(
+        model,
+        tokenizer,
+        samples,
+        output=options.output,
+        name=options.model,
+        revision=options.revision,
+        progress=team.first,
+        team=team,
+        **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},
+    )

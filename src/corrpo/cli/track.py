@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from corrpo.distributed import current_team
 from corrpo.errors import CorrpoError
 from corrpo.lab import sample_location
 from corrpo.measurement import MeasureOptions
@@ -44,6 +45,8 @@ class Track(MeasureOptions):
     """Weights as saved (auto), or float32, bfloat16, float16, float64."""
     device: str = "auto"
     """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
+    device_map: str | None = None
+    """auto spreads one model over all GPUs of this machine, for models that do not fit on one."""
     trust_remote_code: bool = False
     """Run code that comes with the models."""
     quantization: str = "none"
@@ -64,16 +67,26 @@ def run(options: Track) -> None:
     from corrpo.report.collection import Collection
     from corrpo.report.notes import few_samples
 
+    team = current_team()
     tracked = track(
         options.words,
         sample_location(options.samples),
         output=options.output,
         start=options.start,
         processes=options.processes,
-        loading=Loading(options.device, options.dtype, options.trust_remote_code, options.quantization),
-        progress=True,
+        loading=Loading(
+            options.device,
+            options.dtype,
+            options.trust_remote_code,
+            options.quantization,
+            options.device_map,
+        ),
+        progress=team.first,
+        team=team,
         **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},
     )
+    if not team.first:
+        return
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)

@@ -15,6 +15,7 @@ from corrpo.errors import CorrpoError, OutputFolderError
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.models import load_model, model_digest
 from corrpo.store import SETTINGS, read_json, write_json
+from corrpo.team import Team
 
 SOURCE = "source.json"
 """Tells, in the fingerprint folder of a checkpoint, what it was read from."""
@@ -29,6 +30,7 @@ class Loading:
     dtype: str = "auto"
     trust_remote_code: bool = False
     quantization: str = "none"
+    device_map: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,38 +52,42 @@ class Outcome:
     reason: str | None = None
 
 
-def measure_checkpoint(job: Job, device: str) -> Outcome:
-    """Measure one checkpoint in this process.
+def measure_checkpoint(job: Job, device: str, team: Team | None = None) -> Outcome:
+    """Measure one checkpoint in this process, or in all of a team, which share its samples.
 
     Args:
         job: what to measure.
         device: to measure on, in place of that of the job's loading.
+        team: this process alone if not given.
 
     Returns:
         The checkpoint, and why it failed if it did: weights that cannot be loaded, are others than those that
         its folder was measured on, or give NaN; no memory. The fingerprint is in `job.folder`.
     """
+    team = team or Team()
     try:
-        stamp = source_stamp(job.checkpoint, job.loading)
-        with quiet_loading():
-            _load_and_measure(job, device)
+        with team.together() as together, quiet_loading():
+            stamp = source_stamp(job.checkpoint, job.loading)
+            _load_and_measure(job, device, together)
     except CorrpoError as error:
+        team.check()  # what has ended the job is no failure of this checkpoint
         return Outcome(job.checkpoint, str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         told = str(error).splitlines()[0] if str(error) else "no memory left"
         return Outcome(job.checkpoint, f"{told}: try fewer --processes, or a smaller --batch-size")
-    if stamp is not None:
+    if stamp is not None and team.first:
         write_json(job.folder / SOURCE, stamp)
     return Outcome(job.checkpoint)
 
 
-def _load_and_measure(job: Job, device: str) -> None:
+def _load_and_measure(job: Job, device: str, team: Team) -> None:
     checkpoint = job.checkpoint
     model, tokenizer = load_model(
         checkpoint.source,
         revision=checkpoint.revision,
         dtype=job.loading.dtype,
         device=device,
+        device_map=job.loading.device_map,
         trust_remote_code=job.loading.trust_remote_code,
         quantization=job.loading.quantization,
     )
@@ -99,6 +105,7 @@ def _load_and_measure(job: Job, device: str) -> None:
         output=job.folder,
         name=checkpoint.name if known is None else known["name"],
         revision=checkpoint.revision,
+        team=team,
         **asdict(job.settings),
     )
 

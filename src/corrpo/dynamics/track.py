@@ -5,7 +5,7 @@ OUTPUT/track.json tells what was measured, and is written anew after each checkp
 whose files are as they were is not loaded again; otherwise its weights decide, by their digest.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from corrpo.distributed import Team, check_processes, device_of_process
 from corrpo.dynamics.checkpoints import Checkpoint, Skipped, find_checkpoints, in_order
 from corrpo.dynamics.jobs import SOURCE, Job, Loading, Outcome, measure_checkpoint, source_stamp
 from corrpo.dynamics.processes import parallel, processes_for
@@ -23,7 +24,14 @@ from corrpo.measurement.summary import versions
 from corrpo.progress import progress_bar
 from corrpo.samples import load_samples, samples_digest
 from corrpo.statistics import Correlation
-from corrpo.store import differences_between, locked, read_json, refuse_strangers, write_json, write_parquet
+from corrpo.store import (
+    differences_between,
+    held_together,
+    read_json,
+    refuse_strangers,
+    write_json,
+    write_parquet,
+)
 
 TABLE = "trajectory.parquet"
 """The table of the trajectory, in the output folder."""
@@ -51,6 +59,7 @@ def track(
     processes: int | None = None,
     loading: Loading | None = None,
     progress: bool = False,
+    team: Team | None = None,
     **options: Any,
 ) -> Tracked:
     """Measure the fingerprint of every checkpoint on the same samples.
@@ -65,6 +74,8 @@ def track(
         processes: how many to share the work between; by cores or GPUs and free memory if not given.
         loading: device, dtype and so on.
         progress: show what is being done, on standard error.
+        team: processes that were started together (`corrpo.distributed.launched`), which share the samples
+            of one checkpoint after another; all of them must call this, and all get the result.
         **options: fields of `MeasureOptions`.
 
     Returns:
@@ -77,7 +88,9 @@ def track(
         CorrpoError: not one checkpoint could be measured.
     """
     output, samples, loading = Path(output), Path(samples), loading or Loading()
-    settings = checked_options(options)
+    settings, team = checked_options(options), team or Team()
+    check_processes(team, processes, loading.device_map)
+    processes = 1 if loading.device_map is not None else processes
     claim = {
         "samples": {"name": samples.stem, "digest": samples_digest(load_samples(samples))},
         "settings": settings.as_dict(),
@@ -85,24 +98,50 @@ def track(
         "quantization": None if loading.quantization == "none" else loading.quantization,
         "versions": versions(),
     }
-    checkpoints, skipped = find_checkpoints(words, start=start)
+    checkpoints, skipped = team.from_first(lambda: find_checkpoints(words, start=start))
     if processes is not None:
         processes_for(checkpoints, processes)  # a bad number is told before the folder is made
-    with locked(output):
+    with held_together(output, team) as together:
+        if not together.first:
+            return _helped(together, loading)
         run = _Run(output, claim, skipped)
         checkpoints = run.with_deleted(checkpoints)
         run.begin(checkpoints, loading)
         jobs = [Job(each, output / each.key, samples, loading, settings) for each in run.left]
-        count = processes_for(run.left, processes, device=loading.device, dtype=loading.dtype) if jobs else 1
+        together.from_first(lambda: jobs)
+        alone = bool(jobs) and together.size == 1
+        count = processes_for(run.left, processes, device=loading.device, dtype=loading.dtype) if alone else 1
         with _Display(len(checkpoints), progress) as display:
-            display.begin(skipped, run.points.values(), count)
-            outcomes = parallel(
-                measure_checkpoint, jobs, processes=count, device=loading.device, name=_name_of
-            )
+            display.begin(skipped, run.points.values(), max(count, together.size))
+            if together.size > 1:
+                outcomes = _outcomes(jobs, together, loading)
+            else:
+                outcomes = parallel(
+                    measure_checkpoint, jobs, processes=count, device=loading.device, name=_name_of
+                )
             with closing(outcomes):
                 for outcome in outcomes:
                     display.tell(outcome, run.finish(outcome))
-        return run.end()
+        return together.from_first(run.end)
+
+
+def _outcomes(jobs: Sequence[Job], team: Team, loading: Loading) -> Generator[Outcome, None, None]:
+    """One checkpoint after another, each measured by the whole team."""
+    device = device_of_process(loading.device)
+    for job in jobs:
+        yield measure_checkpoint(job, device, team)
+
+
+def _helped(team: Team, loading: Loading) -> Tracked:
+    """What a process other than the first does: its share of each checkpoint."""
+
+    def only_the_first() -> Any:
+        raise AssertionError("the first process has other things to do")
+
+    jobs: list[Job] = team.from_first(only_the_first)
+    for _ in _outcomes(jobs, team, loading):
+        pass
+    return team.from_first(only_the_first)
 
 
 def _name_of(job: Job) -> str:

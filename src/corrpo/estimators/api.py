@@ -15,6 +15,7 @@ from corrpo.estimators.last import last
 from corrpo.estimators.own import own
 from corrpo.estimators.query import Query, left_as_found
 from corrpo.estimators.reference import reference
+from corrpo.models import check_present
 from corrpo.projections import PROJECTIONS, MixerLayer, find_layers, select_layers
 from corrpo.spectra import check_norm, check_tolerance
 from corrpo.vocabulary import vocabulary_size
@@ -72,10 +73,12 @@ def logit_gradient_norms(
 
     Raises:
         BadInputError: an argument out of its range; the message says which and what is expected.
-        UnsupportedModelError: the estimator does not fit the model; the message names those that do.
+        UnsupportedModelError: the estimator does not fit the model, and the message names those that do; or
+            weights are offloaded to the CPU or the disk.
         NonFiniteError: a logit or a norm is NaN or infinite.
     """
     check_choices(estimator, norm, target, projections, tolerance)
+    check_present(model)
     chosen = layers_for(model, estimator, layers, projections)
     ids, wanted = _without_padding(input_ids, _whole(positions), attention_mask)
     _check_vocabulary(model, ids)

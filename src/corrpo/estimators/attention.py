@@ -52,6 +52,10 @@ class RowMask:
         made = self._made(rows, keys) if self._all is None else self._all[:, :, rows, :keys]
         return made.to(device)
 
+    def to(self, *_: Any, **__: Any) -> "RowMask":
+        """Itself, as `rows` are made for any device; accelerate's hooks move what a module is given."""
+        return self
+
     def _made(self, rows: slice | Tensor, keys: int) -> Tensor:
         batch, queries, _ = self._shape
         chosen = torch.arange(queries, device=self._device)[rows] + self._offsets[0]

@@ -44,6 +44,7 @@ class TransformersBackend:
             revision=checkpoint.revision,
             dtype=loading.dtype,
             device=device,
+            device_map=loading.device_map,
             trust_remote_code=loading.trust_remote_code,
         )
         self.context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)

@@ -6,42 +6,36 @@ read from: a finished evaluation whose model is as it was is not loaded again.
 """
 
 import gc
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
 from rich.console import Console
 
+from corrpo.distributed import Team, check_processes, device_of_process
 from corrpo.dynamics.checkpoints import Checkpoint, Skipped, find_checkpoints
 from corrpo.dynamics.jobs import SOURCE, Loading, Outcome, quiet_loading, source_stamp
 from corrpo.dynamics.processes import parallel, processes_for
-from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
-from corrpo.evaluation.backends import Backend, open_backend, text_of
+from corrpo.errors import BadInputError, CorrpoError
+from corrpo.evaluation.backends import Backend, open_backend
+from corrpo.evaluation.generations import generations
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.results import (
     EVALUATION,
     EVALUATIONS,
-    GENERATIONS_SCHEMA,
     Evaluation,
     evaluations_table,
     load_evaluations,
 )
-from corrpo.evaluation.scoring import counts, estimates, scores
-from corrpo.evaluation.suites import Problem, Suite
+from corrpo.evaluation.scoring import counts, estimates
+from corrpo.evaluation.suites import Suite
 from corrpo.measurement.summary import versions
-from corrpo.progress import progress_bar
-from corrpo.samples import Sample, encode_prompt
-from corrpo.store import RunFolder, locked, read_json, write_json, write_parquet
-
-SCORED_AT_ONCE = 256
-"""Generations whose scores make a part."""
+from corrpo.store import RunFolder, held_together, read_json, write_json, write_parquet
 
 
 @dataclass(frozen=True)
@@ -83,6 +77,7 @@ def evaluate(
     loading: Loading | None = None,
     options: EvaluateOptions | None = None,
     progress: bool = False,
+    team: Team | None = None,
 ) -> Evaluated:
     """Evaluate every model or checkpoint that words name on every suite.
 
@@ -96,6 +91,8 @@ def evaluate(
         loading: device, dtype and so on.
         options: the defaults if not given.
         progress: show what is being done, on standard error.
+        team: processes that were started together (`corrpo.distributed.launched`), which share the
+            generations of one evaluation after another; all of them must call this, and all get the result.
 
     Returns:
         The evaluations of this call, and the checkpoints that were skipped or failed. evaluations.parquet
@@ -107,24 +104,29 @@ def evaluate(
         CorrpoError: not one checkpoint could be evaluated, or math-verify is not installed and needed.
     """
     output, loading, options = Path(output), loading or Loading(), options or EvaluateOptions()
+    team = team or Team()
     _check_suites(suites, options)
-    checkpoints, skipped = find_checkpoints(words, start=start)
+    check_processes(team, processes, loading.device_map)
+    processes = 1 if loading.device_map is not None else processes
+    _check_backend(team, options)
+    checkpoints, skipped = team.from_first(lambda: find_checkpoints(words, start=start))
     console = Console(stderr=True, quiet=not progress, soft_wrap=True, highlight=False, markup=False)
     for each in skipped:
         console.print(f"skipped {each}")
     failed: list[Skipped] = []
-    with locked(output):
-        finished = {each.key: _is_finished(each, output / each.key, suites, loading) for each in checkpoints}
+    with held_together(output, team) as together:
+        finished = together.from_first(
+            lambda: {each.key: _is_finished(each, output / each.key, suites, loading) for each in checkpoints}
+        )
         left = [each for each in checkpoints if not finished[each.key]]
-        count = processes_for(left, processes, device=loading.device, dtype=loading.dtype) if left else 1
-        shown = progress and count == 1
+        alone = bool(left) and together.size == 1
+        count = processes_for(left, processes, device=loading.device, dtype=loading.dtype) if alone else 1
+        shown = progress and count == 1 and together.first
         jobs = [
             _Job(each, output / each.key, tuple(suites), loading, options, shown, finished[each.key])
             for each in checkpoints
         ]
-        for outcome in parallel(
-            _evaluate_checkpoint, jobs, processes=count, device=loading.device, name=_name_of
-        ):
+        for outcome in _outcomes(jobs, together, count, loading.device):
             if outcome.reason is not None:
                 failed.append(Skipped(outcome.checkpoint.name, outcome.reason))
             console.print(f"{outcome.checkpoint}: {outcome.reason or 'evaluated'}")
@@ -136,8 +138,27 @@ def evaluate(
         ]
         if not found:
             raise CorrpoError(f"no checkpoint could be evaluated; the first failed so: {failed[0]}")
-        write_parquet(output / EVALUATIONS, evaluations_table(load_evaluations(output)))
+        if together.first:
+            write_parquet(output / EVALUATIONS, evaluations_table(load_evaluations(output)))
     return Evaluated(tuple(found), tuple(skipped), tuple(failed))
+
+
+def _outcomes(jobs: Sequence[_Job], team: Team, processes: int, device: str) -> Iterator[Outcome]:
+    """One evaluated checkpoint after another: by the whole team each, or by processes of their own."""
+    if team.size == 1:
+        yield from parallel(_evaluate_checkpoint, jobs, processes=processes, device=device, name=_name_of)
+        return
+    own = device_of_process(device)
+    for job in jobs:
+        yield _evaluate_checkpoint(job, own, team)
+
+
+def _check_backend(team: Team, options: EvaluateOptions) -> None:
+    if team.size > 1 and options.backend == "vllm":
+        raise BadInputError(
+            f"backend 'vllm' starts processes of its own, and {team.size} were started together already, "
+            "as by torchrun: run it without torchrun, or take backend 'transformers'"
+        )
 
 
 def folder_name(suite: str) -> str:
@@ -178,24 +199,15 @@ def _is_finished(checkpoint: Checkpoint, folder: Path, suites: Sequence[Suite], 
     return known is not None and known == source_stamp(checkpoint, loading)
 
 
-def _evaluate_checkpoint(job: _Job, device: str) -> Outcome:
-    """Evaluate one checkpoint on every suite in this process."""
+def _evaluate_checkpoint(job: _Job, device: str, team: Team | None = None) -> Outcome:
+    """Evaluate one checkpoint on every suite in this process, or in all of a team."""
+    team = team or Team()
     gc.collect()  # of a large model or engine before, as much as may stay in cycles
     try:
-        stamp = source_stamp(job.checkpoint, job.loading)
-        if not job.finished:
-            with quiet_loading():
-                backend = open_backend(job.options.backend, job.checkpoint, job.loading, device)
-            model = backend.describe()
-            for suite in job.suites:
-                _evaluate_suite(job, model, stamp, suite, backend)
-            if stamp is not None:
-                write_json(job.folder / SOURCE, stamp)
-        else:
-            for suite in job.suites:
-                folder = job.folder / folder_name(suite.name)
-                _evaluate_suite(job, read_json(folder / EVALUATION)["model"], stamp, suite, None)
+        with team.together() as together:
+            _evaluate_suites(job, device, together)
     except CorrpoError as error:
+        team.check()  # what has ended the job is no failure of this checkpoint
         return Outcome(job.checkpoint, str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         told = str(error).splitlines()[0] if str(error) else "no memory left"
@@ -206,8 +218,25 @@ def _evaluate_checkpoint(job: _Job, device: str) -> Outcome:
     return Outcome(job.checkpoint)
 
 
+def _evaluate_suites(job: _Job, device: str, team: Team) -> None:
+    stamp = team.from_first(lambda: source_stamp(job.checkpoint, job.loading))
+    if job.finished:
+        for suite in job.suites:
+            folder = job.folder / folder_name(suite.name)
+            _evaluate_suite(job, team, read_json(folder / EVALUATION)["model"], stamp, suite, None)
+        return
+    with quiet_loading():
+        backend = open_backend(job.options.backend, job.checkpoint, job.loading, device)
+    model = backend.describe()
+    for suite in job.suites:
+        _evaluate_suite(job, team, model, stamp, suite, backend)
+    if stamp is not None and team.first:
+        write_json(job.folder / SOURCE, stamp)
+
+
 def _evaluate_suite(
     job: _Job,
+    team: Team,
     model: dict[str, Any],
     stamp: dict[str, Any] | None,
     suite: Suite,
@@ -231,13 +260,16 @@ def _evaluate_suite(
         "settings": settings,
         "versions": _versions(suite, job.options),
     }
-    with RunFolder(job.folder / folder_name(suite.name), claim).claimed() as run:
-        if (run.path / EVALUATION).exists():
-            run.drop_parts()
+    with RunFolder(job.folder / folder_name(suite.name), claim, team).claimed() as run:
+        if run.team.from_first((run.path / EVALUATION).exists):
+            if run.team.first:
+                run.drop_parts()
             return
         if backend is None:
             raise CorrpoError(f"{run.path} lost its {EVALUATION} while it was read")
-        generations = _generations(job, suite, settings, backend, run)
+        rows = generations(str(job.checkpoint), suite, settings, backend, run, shown=job.shown)
+        if rows is None:
+            return
         evaluation = Evaluation(
             model=model,
             checkpoint={
@@ -249,9 +281,9 @@ def _evaluate_suite(
             suite=described,
             settings=settings,
             versions=claim["versions"],
-            estimates=estimates(suite, generations, settings["k"], job.options.confidence),
-            counts=counts(generations),
-            generations=generations,
+            estimates=estimates(suite, rows, settings["k"], job.options.confidence),
+            counts=counts(rows),
+            generations=rows,
         )
         evaluation.save(run.path)
         run.drop_parts()
@@ -278,116 +310,3 @@ def _versions(suite: Suite, options: EvaluateOptions) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _generations(
-    job: _Job, suite: Suite, settings: dict[str, Any], backend: Backend, run: RunFolder
-) -> pl.DataFrame:
-    """Every generation with its score."""
-    prompts = {each.id: _encoded(each, suite, settings, backend) for each in suite.problems}
-    asked = [(each, sample) for each in suite.problems for sample in range(settings["n"])]
-    size = settings["batch_size"]
-    with progress_bar(shown=job.shown, transient=True) as bar:
-        task = bar.add_task(f"{job.checkpoint}, {suite.name}: generations", total=len(asked))
-        written = []
-        for number, start in enumerate(range(0, len(asked), size)):
-            batch = asked[start : start + size]
-            make = lambda batch=batch, number=number: _respond(backend, batch, prompts, settings, number)  # noqa: E731
-            written.append(run.part_once(f"generations-{number:06d}", make))
-            bar.advance(task, len(batch))
-        rows = pl.concat(written)
-        task = bar.add_task(f"{job.checkpoint}, {suite.name}: scores", total=len(asked))
-        scored = []
-        for number, start in enumerate(range(0, len(asked), SCORED_AT_ONCE)):
-            batch = asked[start : start + SCORED_AT_ONCE]
-            responses = rows["response"][start : start + SCORED_AT_ONCE].to_list()
-            make = lambda batch=batch, responses=responses: _score(suite, batch, responses)  # noqa: E731
-            scored.append(run.part_once(f"scores-{number:06d}", make))
-            bar.advance(task, len(batch))
-    return pl.concat([rows, pl.concat(scored)], how="horizontal").select(
-        pl.col(name).cast(kind) for name, kind in GENERATIONS_SCHEMA.items()
-    )
-
-
-def _encoded(problem: Problem, suite: Suite, settings: dict[str, Any], backend: Backend) -> list[int]:
-    """The prompt's token ids.
-
-    Raises:
-        BadInputError: it leaves no room in the model's context; names the problem.
-    """
-    asked = problem.problem
-    text = settings["prompt"].format(problem=asked) if isinstance(asked, str) else asked
-    where = f"suite {suite.name}, problem {problem.id}"
-    ids = encode_prompt(Sample(problem.id, text, where=where), backend.tokenizer, settings["template"])
-    if backend.context is not None and len(ids) + 1 > backend.context:
-        raise BadInputError(
-            f"{where}: its prompt of {len(ids)} tokens does not fit into the model's context of "
-            f"{backend.context}; leave it out, or give a shorter --prompt"
-        )
-    return ids
-
-
-def _respond(
-    backend: Backend,
-    batch: Sequence[tuple[Problem, int]],
-    prompts: dict[str, list[int]],
-    settings: dict[str, Any],
-    number: int,
-) -> pl.DataFrame:
-    """One batch of generations."""
-    encoded = [prompts[problem.id] for problem, _ in batch]
-    context = backend.context
-    most = settings["max_new_tokens"]
-    room = [most if context is None else min(most, context - len(ids)) for ids in encoded]
-    try:
-        answers = backend.respond(
-            encoded,
-            max(room),
-            settings["temperature"],
-            settings["top_p"],
-            settings["seed"] * 1_000_003 + number,
-        )
-    except NonFiniteError as error:
-        place = "" if error.row is None else f"problem {batch[error.row][0].id}: "
-        raise NonFiniteError(f"{place}{error}") from error
-    answers = [answer.within(limit) for answer, limit in zip(answers, room, strict=True)]
-    texts = [_storable(text_of(backend, answer)) for answer in answers]
-    return pl.DataFrame(
-        {
-            "problem": [problem.id for problem, _ in batch],
-            "sample": [sample for _, sample in batch],
-            "prompt": [_told(problem, settings) for problem, _ in batch],
-            "response": texts,
-            "n_tokens": [len(answer.ids) for answer in answers],
-            "finished": [answer.finished for answer in answers],
-            "gold": [problem.answer for problem, _ in batch],
-        },
-        schema={name: GENERATIONS_SCHEMA[name] for name in _WRITTEN},
-    )
-
-
-_WRITTEN = ("problem", "sample", "prompt", "response", "n_tokens", "finished", "gold")
-
-
-def _told(problem: Problem, settings: dict[str, Any]) -> str:
-    """The prompt before the chat template: text, or chat messages as JSON."""
-    if isinstance(problem.problem, str):
-        return settings["prompt"].format(problem=problem.problem)
-    return json.dumps(problem.problem, ensure_ascii=False)
-
-
-def _storable(text: str) -> str:
-    """Text that Parquet can hold: a lone surrogate becomes its escape."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _score(suite: Suite, batch: Sequence[tuple[Problem, int]], responses: Sequence[str]) -> pl.DataFrame:
-    found = scores(suite, [problem for problem, _ in batch], responses)
-    return pl.DataFrame(
-        {
-            "answer": [each.answer for each in found],
-            "correct": [each.correct for each in found],
-            "verdict": [each.verdict for each in found],
-        },
-        schema={name: GENERATIONS_SCHEMA[name] for name in ("answer", "correct", "verdict")},
-    )

@@ -105,6 +105,7 @@ def generate(
                 input_ids=ids,
                 attention_mask=mask,
                 generation_config=config,
+                synced_gpus=False,  # each process of several has its own number of batches
                 logits_processor=LogitsProcessorList([_Finite()]),
             )
     except torch.cuda.OutOfMemoryError as error:

@@ -7,9 +7,10 @@ generated response of a single token is left out and listed as skipped.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.estimators import logit_gradient_norms
 from corrpo.estimators.api import layers_for
 from corrpo.eval_mode import eval_mode
-from corrpo.fingerprint import Fingerprint
+from corrpo.fingerprint import FINGERPRINT, Fingerprint
 from corrpo.generation import generate
 from corrpo.measurement.options import MeasureOptions
 from corrpo.measurement.summary import summarise, versions
@@ -35,7 +36,9 @@ from corrpo.samples import (
     encode_response,
     samples_digest,
 )
-from corrpo.store import RunFolder
+from corrpo.sharding import full_parameters
+from corrpo.store import Part, RunFolder, make_parts
+from corrpo.team import Team
 from corrpo.vocabulary import vocabulary_size
 
 TINY = 5_000_000
@@ -71,12 +74,14 @@ def measure(
     name: str | None = None,
     revision: str | None = None,
     progress: bool = False,
+    team: Team | None = None,
     **options: Any,
 ) -> Fingerprint:
     """Measure the Entropy-Gradient Inversion of a causal LM on samples.
 
     Args:
-        model: a transformers causal LM; left as found.
+        model: a transformers causal LM; left as found. One that training keeps in pieces (FSDP, ZeRO-3) is
+            made whole for as long, so every process must call this; its samples may be its own.
         tokenizer: its tokenizer.
         samples: a JSONL file, or dicts {"prompt", "response", "answer", "id"}; see `load_samples`. A sample
             without a response is answered by the model.
@@ -85,6 +90,9 @@ def measure(
         name: the model's name in the fingerprint; its own if not given.
         revision: likewise.
         progress: show a progress bar with the time left.
+        team: the processes that share the work (`corrpo.distributed.launched`); all of them must call this
+            with the same arguments, with an `output`, and all get the fingerprint. This process alone if not
+            given.
         **options: fields of `MeasureOptions`.
 
     Returns:
@@ -97,6 +105,24 @@ def measure(
         OutputFolderError: see `RunFolder`.
     """
     settings = checked_options(options)
+    if output is None and team is not None and team.size > 1:
+        raise BadInputError("several processes share their work through a folder: give output")
+    with full_parameters(model) as whole:
+        return _measure(whole, tokenizer, samples, output, name, revision, progress, team, settings)
+
+
+def _measure(
+    model: Any,
+    tokenizer: Any,
+    samples: Path | str | Iterable[Sample | Mapping[str, Any]],
+    output: Path | str | None,
+    name: str | None,
+    revision: str | None,
+    progress: bool,
+    team: Team | None,
+    settings: MeasureOptions,
+) -> Fingerprint:
+    """`measure` of a model whose parameters are whole."""
     given = as_samples(samples)
     work = [encode_sample(sample, model, tokenizer, settings) for sample in given]
     described = describe_model(model, name, revision)
@@ -107,30 +133,54 @@ def measure(
     identity = {"model": described, "samples": sample_set, "settings": settings.as_dict()}
     try_estimator(model, settings)
     with ExitStack() as stack:
-        once: Callable[[str, Callable[[], pl.DataFrame]], pl.DataFrame] = lambda _name, make: make()  # noqa: E731
-        folder = None
+        run = None
         if output is not None:
             claim = identity | {"versions": versions(), "prompts_digest": _digest(work)}
-            folder = stack.enter_context(RunFolder(Path(output), claim).claimed())
-            if (folder.path / "fingerprint.json").exists():
-                folder.drop_parts()
-                return Fingerprint.load(folder.path)
-            once = folder.part_once
+            run = stack.enter_context(RunFolder(Path(output), claim, team).claimed())
+            if run.team.from_first((run.path / FINGERPRINT).exists):
+                return _finished(run)
         stack.enter_context(threads_for(model))
         stack.enter_context(eval_mode(model))
         bar = stack.enter_context(progress_bar(shown=progress, description="{task.description:>10}"))
-        responses = _respond(model, tokenizer, work, settings, once, bar)
+        answering = _respond(model, tokenizer, work, settings)
+        responses = pl.concat(_tables(answering, run, bar, "responses"))
         prompts = {item.sample.id: item.prompt_ids for item in work}
-        tokens = _read(model, tokenizer, prompts, responses, settings, once, bar, "tokens")
+        reading = _read(model, tokenizer, prompts, responses, settings, "tokens")
+        tokens = _tables(reading, run, bar, "tokens", first_alone=True)
         control = None
         if settings.untrained:
             fresh = untrained_model(model, settings.seed)
-            control = _read(fresh, tokenizer, prompts, responses, settings, once, bar, "untrained")
-        fingerprint = summarise(identity, responses, tokens, control, settings)
-        if folder is not None:
-            fingerprint.save(folder.path)
-            folder.drop_parts()
-    return fingerprint
+            reading = _read(fresh, tokenizer, prompts, responses, settings, "untrained")
+            control = _tokens(_tables(reading, run, bar, "untrained", first_alone=True))
+        if run is None or run.team.first:
+            fingerprint = summarise(identity, responses, _tokens(tokens), control, settings)
+            if run is None:
+                return fingerprint
+            fingerprint.save(run.path)
+        run.team.wait("saved")
+        return _finished(run)
+
+
+def _finished(run: RunFolder) -> Fingerprint:
+    """The fingerprint of a finished run, whose parts are needed no more."""
+    if run.team.first:
+        run.drop_parts()
+    return Fingerprint.load(run.path)
+
+
+def _tables(
+    parts: list[Part], run: RunFolder | None, bar: Progress, kind: str, *, first_alone: bool = False
+) -> list[pl.DataFrame]:
+    """Make parts with all processes, and read them; `first_alone`: others than the first read none."""
+    task = bar.add_task(kind, total=sum(part.size for part in parts))
+    if run is None:
+        return make_parts(parts, lambda size: bar.advance(task, size))
+    run.make(parts, lambda size: bar.advance(task, size))
+    return run.read(parts) if run.team.first or not first_alone else []
+
+
+def _tokens(tables: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat([pl.DataFrame(schema=TOKENS_SCHEMA), *tables])
 
 
 def try_estimator(model: Any, settings: MeasureOptions) -> None:
@@ -204,23 +254,18 @@ def _context(model: Any) -> int | None:
     return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
-def _respond(
-    model: Any, tokenizer: Any, work: list[_Work], settings: MeasureOptions, once: Callable, bar: Progress
-) -> pl.DataFrame:
+def _respond(model: Any, tokenizer: Any, work: list[_Work], settings: MeasureOptions) -> list[Part]:
     """The responses of all samples, given or generated, in batches of the file's order."""
-    task = bar.add_task("responses", total=len(work))
-    parts = []
-    for start in range(0, len(work), settings.batch_size):
-        batch = work[start : start + settings.batch_size]
-        number = start // settings.batch_size
-        parts.append(
-            once(
-                f"responses-{number:06d}",
-                lambda batch=batch, number=number: _respond_batch(model, tokenizer, batch, settings, number),
-            )
+    starts = range(0, len(work), settings.batch_size)
+    batches = [work[start : start + settings.batch_size] for start in starts]
+    return [
+        Part(
+            f"responses-{number:06d}",
+            partial(_respond_batch, model, tokenizer, batch, settings, number),
+            len(batch),
         )
-        bar.advance(task, len(batch))
-    return pl.concat(parts)
+        for number, batch in enumerate(batches)
+    ]
 
 
 def _respond_batch(
@@ -280,23 +325,19 @@ def _read(
     prompts: dict[str, list[int]],
     responses: pl.DataFrame,
     settings: MeasureOptions,
-    once: Callable,
-    bar: Progress,
     kind: str,
-) -> pl.DataFrame:
-    """The token rows of every response of at least two tokens; the bar counts tokens."""
-    rows = responses.filter(pl.col("response_tokens") >= 2)
-    task = bar.add_task(kind, total=int(rows["response_tokens"].sum()))
-    parts = [pl.DataFrame(schema=TOKENS_SCHEMA)]
-    for number, row in enumerate(rows.iter_rows(named=True)):
-        ids, sample = row["response_ids"], row["id"]
+) -> list[Part]:
+    """The token rows of every response of at least two tokens, a part each; its size is in tokens."""
+    rows = responses.filter(pl.col("response_tokens") >= 2).iter_rows(named=True)
 
-        def make(ids=ids, sample=sample) -> pl.DataFrame:
-            return measure_response(model, tokenizer, prompts[sample], ids, sample, settings)
+    def make(row: dict[str, Any]) -> pl.DataFrame:
+        sample = row["id"]
+        return measure_response(model, tokenizer, prompts[sample], row["response_ids"], sample, settings)
 
-        parts.append(once(f"{kind}-{number:06d}", make))
-        bar.advance(task, len(ids))
-    return pl.concat(parts)
+    return [
+        Part(f"{kind}-{number:06d}", partial(make, row), row["response_tokens"])
+        for number, row in enumerate(rows)
+    ]
 
 
 @contextmanager

@@ -34,8 +34,8 @@ from corrpo.measurement import measure
 from corrpo.measurement.pipeline import checked_options, encode_sample, try_estimator
 from corrpo.models import model_digest
 from corrpo.samples import Sample, as_samples, samples_digest
+from corrpo.sharding import awaits_engine, full_parameters
 from corrpo.store import read_json
-from corrpo.training.sharding import awaits_engine, full_parameters
 
 logger = logging.getLogger(__name__)
 

@@ -92,6 +92,15 @@ def full_parameters(model: nn.Module) -> Iterator[nn.Module]:
             _open.pop(model, None)
 
 
+def architecture(model: nn.Module) -> str:
+    """The name of a model's class; under FSDP2 that of the class beneath.
+
+    >>> architecture(nn.Linear(2, 2))
+    'Linear'
+    """
+    return next(kind for kind in type(model).__mro__ if not issubclass(kind, FSDPModule)).__name__
+
+
 def _wrapping_chain(model: nn.Module) -> list[nn.Module]:
     """The model, the module it wraps, and so on to the one that wraps nothing."""
     chain = [model]

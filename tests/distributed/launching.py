@@ -1,0 +1,74 @@
+"""Commands of corrpo as torchrun starts them, in two processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+TIME_LIMIT = 400
+WORKER = str(Path(__file__).with_name("worker.py"))
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+
+
+def torchrun(words: list[str]) -> subprocess.CompletedProcess:
+    """Run torchrun WORDS to its end."""
+    return subprocess.run(
+        [*TORCHRUN, *words],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT,
+        check=False,
+    )
+
+
+def in_two_processes(commands: list[list[str]], folder: Path) -> list[tuple[dict, dict]]:
+    """For each command, what each of the two processes ended with; see worker.py."""
+    (folder / "commands.json").write_text(json.dumps(commands))
+    run = torchrun([WORKER, str(folder / "commands.json"), str(folder)])
+    assert run.returncode == 0, run.stderr[-3000:]
+    zero, one = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
+    return list(zip(zero, one, strict=True))
+
+
+def ended_when(
+    words: list[str], reached: Callable[[], bool], how: signal.Signals, *, children: bool
+) -> tuple[int, str]:
+    """Start torchrun WORDS, and end it when `reached()`; its status and what it said on standard error."""
+    process = subprocess.Popen(
+        [*TORCHRUN, *words],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + TIME_LIMIT
+    while not reached():
+        assert process.poll() is None, "it ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    for each in (psutil.Process(process.pid), *(workers if children else ())):
+        each.send_signal(how)
+    _, said = process.communicate(timeout=TIME_LIMIT)
+    assert not psutil.wait_procs(workers, timeout=30)[1]
+    return process.returncode, said
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes, but for locks and for pages that tell when they were made."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock" and path.suffix not in (".html", ".svg")
+    }
