@@ -34,7 +34,7 @@ def test_every_mixer_is_found_once_with_the_names_of_its_modules(problem):
     mixers = find_mixers(model)
     counts: dict[tuple[str, ...], int] = {}
     for mixer in mixers:
-        kinds = QKVO if set(QKVO) <= set(mixer.projections) else tuple(mixer.projections)
+        kinds = tuple(mixer.projections)
         counts[kinds] = counts.get(kinds, 0) + 1
         assert model.get_submodule(mixer.name) is mixer.mixer
     assert counts == problem.mixers
