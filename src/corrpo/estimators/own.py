@@ -37,7 +37,8 @@ def own(query: Query) -> Tensor:
         deltas = derivatives_at(
             record, lambda outputs: torch.autograd.grad(scores.sum(), outputs, retain_graph=True)
         )
-        check_positionwise(query, scores, record[0], deltas[0], "own")
+        lowest = min(range(len(query.layers)), key=lambda i: query.layers[i].index) * len(query.projections)
+        check_positionwise(query, scores, record[lowest], deltas[lowest], "own")
     result = query.empty_result()
     for slot, (at, delta) in enumerate(zip(record, deltas, strict=True)):
         layer, kind = divmod(slot, len(query.projections))
