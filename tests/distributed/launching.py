@@ -66,9 +66,9 @@ def ended_when(
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its bytes, but for locks and for pages that tell when they were made."""
+    """Every file below a folder with its bytes, but for locks and for pages and figures, which name it."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock" and path.suffix not in (".html", ".svg")
+        if path.is_file() and path.name not in (".lock", "report.html") and path.parent.name != "figures"
     }
