@@ -14,6 +14,7 @@ norms come from matrix products alone (`newton_schulz`), and with a tolerance fr
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Literal, get_args
 
 import torch
@@ -110,15 +111,20 @@ def product_norm(
 
 
 def _eigenvalues(gram: Tensor) -> Tensor:
-    """Eigenvalues of [n, r, r], ascending; on the CPU the n are shared between the threads.
+    """Eigenvalues of [n, r, r], ascending; on the CPU the n are shared between the cores.
 
-    LAPACK takes one matrix after another on one core, and lets go of Python's lock meanwhile.
+    LAPACK takes one matrix after another, and gains nothing by threads within one of these sizes.
     """
-    threads = min(torch.get_num_threads(), len(gram)) if gram.device.type == "cpu" else 1
-    if threads < 2:
+    threads = torch.get_num_threads() if gram.device.type == "cpu" else 1
+    if threads < 2 or len(gram) < 2:
         return torch.linalg.eigvalsh(gram)
-    with ThreadPoolExecutor(threads) as pool:
-        return torch.cat(list(pool.map(torch.linalg.eigvalsh, gram.tensor_split(threads))))
+    return torch.cat(list(_single_threads(threads).map(torch.linalg.eigvalsh, gram.tensor_split(threads))))
+
+
+@cache
+def _single_threads(threads: int) -> ThreadPoolExecutor:
+    """Threads of which each computes on one core; the caller's own number of threads stays as it is."""
+    return ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1))
 
 
 def _by_products(small: Tensor) -> bool:
