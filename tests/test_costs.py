@@ -14,9 +14,10 @@ from corrpo import logit_gradient_norms
 from corrpo.costs import ModelShape, Workload, operations
 from corrpo.costs.arithmetic import training_step
 from corrpo.costs.memory import memory
+from corrpo.costs.passes import graph_bytes, own_by_blocks
 from corrpo.costs.plan import H100, Setting, cost, gpus_needed, total_seconds
 from corrpo.errors import BadInputError, UnsupportedModelError
-from corrpo.estimators import exact
+from corrpo.estimators import exact, own
 
 COUNTED = 5e-3
 """Relative tolerance of the matrix products, which are all that PyTorch's counter counts. With one query head
@@ -25,6 +26,8 @@ PLANNED = 0.03
 """Where the number of targets of a pass follows from bytes, which are computed to some 2 percent."""
 PEAK = 0.15
 """Relative tolerance of peak memory."""
+ROOM = 1 << 20
+"""Free bytes that make `own` go block by block at every size of these tests."""
 
 SHAPE = {
     "vocab_size": 512,
@@ -126,9 +129,49 @@ def test_one_pass_estimators_make_the_products_that_are_computed(model, estimato
     prompt, response = LENGTHS[length]
     workload = Workload(prompt, response)
     ids = torch.randint(512, (prompt + response,))
-    found = counted(lambda: logit_gradient_norms(model, ids, workload.positions, estimator=estimator))
+
+    def call():
+        return logit_gradient_norms(model, ids, workload.positions, estimator=estimator)
+
+    call()  # tries out how the model can be differentiated
     computed = operations(ModelShape.from_config(model.config), workload, estimator)
-    assert products(computed) == pytest.approx(found, rel=COUNTED)
+    assert products(computed) == pytest.approx(counted(call), rel=COUNTED)
+
+
+@pytest.mark.parametrize("layers", [None, 2])
+def test_own_block_by_block_makes_the_products_that_are_computed(model, monkeypatch, layers):
+    prompt, response = LENGTHS["a tail"]
+    workload = Workload(prompt, response, layers=layers)
+    ids = torch.randint(512, (prompt + response,))
+    measured = None if layers is None else range(-layers, 0)
+
+    def call():
+        return logit_gradient_norms(model, ids, workload.positions, estimator="own", layers=measured)
+
+    call()
+    shape = ModelShape.from_config(model.config)
+    once, twice = (operations(shape, workload, "own", budget=budget) for budget in (None, ROOM / 2))
+    assert products(once) == pytest.approx(counted(call), rel=COUNTED)
+    monkeypatch.setattr(own, "free_memory", lambda device: ROOM)
+    assert products(twice) == pytest.approx(counted(call), rel=COUNTED)
+    assert products(twice) > 1.2 * products(once)
+
+
+def test_own_goes_block_by_block_where_the_estimator_does(monkeypatch):
+    model = model_of(*MODELS["grouped"])
+    shape, workload = ModelShape.from_config(model.config), Workload(150, 10)
+    ids = torch.randint(512, (160,))
+
+    def call():
+        return logit_gradient_norms(model, ids, workload.positions, estimator="own")
+
+    call()
+    graph = workload.length * sum(graph_bytes(shape, block, 4.0) for block in shape.blocks)
+    for part, by_blocks in ((0.95, True), (1.05, False)):
+        monkeypatch.setattr(own, "free_memory", lambda device, room=2 * part * graph: int(room))
+        assert own_by_blocks(shape, workload.length, part * graph, 4.0) is by_blocks
+        computed = operations(shape, workload, "own", budget=part * graph)
+        assert products(computed) == pytest.approx(counted(call), rel=COUNTED)
 
 
 @pytest.mark.parametrize("layers", [None, 2])
@@ -196,9 +239,13 @@ def test_own_on_experts_counts_those_that_a_token_meets(family):
     model.set_experts_implementation("eager")
     workload = Workload(40, 24)
     ids = torch.randint(512, (64,))
-    found = counted(lambda: logit_gradient_norms(model, ids, workload.positions, estimator="own"))
+
+    def call():
+        return logit_gradient_norms(model, ids, workload.positions, estimator="own")
+
+    call()
     computed = operations(ModelShape.from_config(model.config), workload, "own")
-    assert products(computed) == pytest.approx(found, rel=0.02)
+    assert products(computed) == pytest.approx(counted(call), rel=0.02)
 
 
 def test_what_is_not_known_is_refused():
@@ -231,6 +278,28 @@ def test_peak_memory_is_that_which_is_computed(estimator, prompt, response, dtyp
     call()
     computed = memory(ModelShape.from_config(model.config), workload, estimator, element=dtype.itemsize)
     assert computed.total == pytest.approx(peak_bytes(call), rel=PEAK)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(("prompt", "response"), [(240, 16), (1016, 8)], ids=["256", "1024"])
+@pytest.mark.parametrize("layers", [3, 8])
+def test_peak_memory_of_own_block_by_block_is_that_which_is_computed(
+    monkeypatch, layers, prompt, response, dtype
+):
+    changes = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": layers}
+    model = model_of("Qwen2", changes).to(dtype)
+    workload = Workload(prompt, response)
+    ids = torch.randint(512, (prompt + response,))
+
+    def call():
+        return logit_gradient_norms(model, ids, workload.positions, estimator="own")
+
+    call()
+    monkeypatch.setattr(own, "free_memory", lambda device: ROOM)
+    shape = ModelShape.from_config(model.config)
+    by_blocks = memory(shape, workload, "own", element=dtype.itemsize, budget=ROOM / 2)
+    assert by_blocks.total == pytest.approx(peak_bytes(call), rel=PEAK)
+    assert by_blocks.total < 0.95 * memory(shape, workload, "own", element=dtype.itemsize).total
 
 
 def test_peak_memory_of_last_is_that_which_is_computed():
@@ -266,6 +335,18 @@ def test_sharding_adds_links_and_saves_memory(large):
     assert spread.compute_seconds == whole.compute_seconds
 
 
+def test_own_block_by_block_reads_the_weights_and_passes_forward_once_more(large):
+    workload = Workload(256, 32_768)
+    whole, by_blocks = (
+        cost(large, workload, "own", sharded=8, setting=Setting(budget=budget)) for budget in (1e15, 1.0)
+    )
+    assert by_blocks.operations.products > 1.3 * whole.operations.products
+    assert by_blocks.moved > 1.3 * whole.moved
+    assert by_blocks.gathered == whole.gathered
+    assert by_blocks.memory < whole.memory / 4
+    assert gpus_needed(large, workload, "own") == 1
+
+
 def test_subsampling_and_layers_make_exact_cheaper(large):
     every = cost(large, Workload(256, 1024), "exact").seconds
     few = cost(large, Workload(256, 1024, targets=64), "exact").seconds
@@ -276,7 +357,7 @@ def test_subsampling_and_layers_make_exact_cheaper(large):
 
 def test_what_does_not_fit_is_none_and_fewer_gpus_than_a_group_are_refused(large):
     assert gpus_needed(large, Workload(256, 1024), "own") == 1
-    assert gpus_needed(large, Workload(256, 131_072), "own") is None
+    assert gpus_needed(large, Workload(256, 1 << 20), "own") is None
     assert gpus_needed(replace(large, weight_bytes=16), Workload(256, 256), "own") == 2
     one = cost(large, Workload(256, 256), "own")
     assert total_seconds(one, 500, 64, 1) == pytest.approx(8 * one.seconds)

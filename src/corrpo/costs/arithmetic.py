@@ -8,7 +8,8 @@ queries are taken in blocks, each with the keys that it can see):
     backward to activations alone  B(s) = 2 s P + L 2 H c s^2 (2 e + 2 f)       no gradient of any weight
     own-position backward          O(s) = 2 s P + L 2 H c s^2 (e + f) [+ e where the weights are made again]
 
-    own        F(s) + O(s)                                 s: the last target's prefix; all targets at once
+    own        F(s) + O(s)                                 s: the last target's prefix; all targets at once;
+               F(s) again of measured blocks where the graph takes more than half of the free memory
     last       F(s) + one block's O(s) + n (closed forms of K and V, over s)
     exact      sum over passes of m targets: F(s), F(s) again without room for the graph, m B(s); n 4 L norms
     reference  F(T) + head + n (B(T) + head + 2 T W_qkvo), and n 4 L decompositions of d_out x d_in
@@ -17,15 +18,14 @@ No backward goes below the first block's queries, keys and values. The head comp
 alone, which is no matrix product; `reference` computes all logits. Elementwise operations are not counted.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from corrpo.costs.passes import CPU_BUDGET, WIDE, Pass, exact_passes
+from corrpo.costs.passes import CPU_BUDGET, WIDE, Pass, exact_passes, own_by_blocks
 from corrpo.costs.shapes import Block, Map, ModelShape, Workload
 from corrpo.errors import BadInputError
 
-FACTOR_ROOM = 2 << 30
-"""Bytes of row factors that `exact` keeps from one pass to the next."""
 PREFIXES_TOGETHER = 8
 """Neighbouring targets whose norms are taken together, over the longest prefix of them."""
 _SPLIT_SIDE = 96
@@ -100,7 +100,11 @@ def _weights_backward(shape: ModelShape) -> int:
 
 
 def exact(
-    shape: ModelShape, passes: Sequence[Pass], layers: int | None = None, norms: Norms | None = None
+    shape: ModelShape,
+    passes: Sequence[Pass],
+    layers: int | None = None,
+    norms: Norms | None = None,
+    room: float = CPU_BUDGET,
 ) -> Operations:
     """Operations of `exact`.
 
@@ -109,6 +113,7 @@ def exact(
         passes: of `exact_passes`.
         layers: how many upper layers are measured; all for None.
         norms: of the gradients of one projection, of (map, prefixes); `eigenvalue_norms` for None.
+        room: bytes of row factors that are kept from one pass to the next.
     """
     upper = shape.upper(layers)
     heads, total = shape.heads, Operations()
@@ -121,28 +126,45 @@ def exact(
         per_pair = shape.qk_dim + m * (2 * shape.qk_dim + 2 * shape.v_dim)
         attention = len(upper.blocks) * 2.0 * heads * per_pair * pairs(length, heads, m)
         total += Operations(m * 2.0 * length * _weights_backward(upper) + attention)
-    return total + _all_norms(upper, passes, norms or eigenvalue_norms)
+    return total + _all_norms(upper, passes, norms or eigenvalue_norms, room)
 
 
-def _all_norms(shape: ModelShape, passes: Sequence[Pass], norms: Norms) -> Operations:
+def _all_norms(shape: ModelShape, passes: Sequence[Pass], norms: Norms, room: float) -> Operations:
     """Norms of every projection of every block, and the row factors of their inputs.
 
-    Factors of the first, longest pass serve all others as far as `FACTOR_ROOM` holds them, and are made again
-    beyond it.
+    Factors of the first, longest pass serve all others as far as there is room, and are made again beyond it.
     """
-    total, room = Operations(), float(FACTOR_ROOM)
+    total = Operations()
     costs: dict[Map, Operations] = {}
     for block in shape.blocks:
         for each in block.projections.values():
             if each not in costs:
                 costs[each] = sum((norms(each, one.positions) for one in passes), start=Operations())
             total += costs[each]
-        for width in inputs(block):
-            size = WIDE * passes[0].length * min(passes[0].length, width)
-            made = passes if size > room else passes[:1]
-            room -= size if size <= room else 0
-            total += Operations(decompositions=sum(_qr(one.length, width) for one in made))
+    for width, kept in factors(shape, passes[0].length, room):
+        made = passes[:1] if kept else passes
+        total += Operations(decompositions=sum(_qr(one.length, width) for one in made))
     return total
+
+
+def factors(shape: ModelShape, length: int, room: float) -> list[tuple[int, bool]]:
+    """Row factors of `exact` from the last block down: the width of the input, and whether there is room.
+
+    A factor that several projections read takes one's memory, but its bytes are charged for each of them.
+    """
+    found = []
+    for block in reversed(shape.blocks):
+        maps = block.projections
+        for width, readers in [*Counter(maps[kind].d_in for kind in "qkv").items(), (maps["o"].d_in, 1)]:
+            size = factor_bytes(length, width)
+            found.append((width, size <= room))
+            room -= size * min(readers, room // size)
+    return found
+
+
+def factor_bytes(length: int, width: int) -> int:
+    """Bytes of the row factor of `length` inputs of so many features."""
+    return WIDE * length * min(length, width)
 
 
 def inputs(block: Block) -> list[int]:
@@ -202,13 +224,19 @@ def low_rank_norms(rank: int) -> Norms:
     return norms
 
 
-def own(shape: ModelShape, positions: Sequence[int], layers: int | None = None) -> Operations:
-    """Operations of `own` over the targets at `positions`, whose number does not matter, in upper layers."""
+def own(
+    shape: ModelShape, positions: Sequence[int], layers: int | None = None, by_blocks: bool = False
+) -> Operations:
+    """Operations of `own` over the targets at `positions`, whose number does not matter, in upper layers.
+
+    Block by block (`by_blocks`) the measured blocks go forward a second time.
+    """
     length, upper = positions[-1], shape.upper(layers)
     computed = pairs(length, shape.heads)
     backward = 2.0 * length * _weights_backward(upper)
     backward += len(upper.blocks) * _own_attention_backward(shape, length, computed)
-    return Operations(forward(shape, length, computed) + backward)
+    again = forward(upper, length, computed) if by_blocks else 0.0
+    return Operations(forward(shape, length, computed) + again + backward)
 
 
 def _own_attention_backward(shape: ModelShape, length: int, computed: int) -> float:
@@ -272,7 +300,7 @@ def operations(
     workload: Workload,
     estimator: str,
     norms: Norms | None = None,
-    budget: float = CPU_BUDGET,
+    budget: float | None = None,
     element: float = 4.0,
 ) -> Operations:
     """Operations of an estimator over one response.
@@ -282,7 +310,8 @@ def operations(
         workload: the response.
         estimator: "exact", "own", "last" or "reference".
         norms: as in `exact`, which alone and `last` take them.
-        budget: bytes that a pass of `exact` may take.
+        budget: bytes that a pass of `exact`, its row factors, and the graph of `own` may take: half of what
+            is free on a GPU. For None, `CPU_BUDGET` for `exact` and no bound for `own`.
         element: bytes of an activation.
 
     Raises:
@@ -290,10 +319,12 @@ def operations(
     """
     positions = workload.positions
     if estimator == "exact":
-        passes = exact_passes(shape.upper(workload.layers), positions, budget, element)
-        return exact(shape, passes, workload.layers, norms)
+        room = CPU_BUDGET if budget is None else budget
+        passes = exact_passes(shape, positions, room, element, workload.layers)
+        return exact(shape, passes, workload.layers, norms, room)
     if estimator == "own":
-        return own(shape, positions, workload.layers)
+        by_blocks = budget is not None and own_by_blocks(shape, workload.length, budget, element)
+        return own(shape, positions, workload.layers, by_blocks)
     if estimator == "last":
         return last(shape, positions, norms)
     if estimator == "reference":

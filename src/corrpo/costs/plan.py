@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from corrpo.costs.arithmetic import Norms, Operations, low_rank_norms, operations, pairs
 from corrpo.costs.memory import memory, outputs, saved
-from corrpo.costs.passes import WIDE, exact_passes
+from corrpo.costs.passes import WIDE, exact_passes, own_by_blocks
 from corrpo.costs.shapes import ModelShape, Workload
 from corrpo.errors import BadInputError
 
@@ -111,7 +111,8 @@ class Setting:
         rank: of the low-rank path of nuclear norms in `exact`; None for eigenvalues.
         fused: whether attention keeps its weights out of the memory (as flash attention does).
         element: bytes of an activation.
-        budget: bytes that a pass of `exact` may take; half of what the weights leave for None.
+        budget: bytes that a pass of `exact`, its row factors, and the graph of `own` may take; half of what
+            the weights leave for None.
     """
 
     rank: int | None = 256
@@ -138,9 +139,12 @@ class _Pass:
 def _passes(
     shape: ModelShape, workload: Workload, estimator: str, budget: float, element: float
 ) -> list[_Pass]:
-    if estimator != "exact":
-        return [_Pass(workload.length, 1, 0, 1 if estimator == "own" else 0)]
-    found = exact_passes(shape.upper(workload.layers), workload.positions, budget, element)
+    if estimator == "last":
+        return [_Pass(workload.length, 1, 0, 0)]
+    if estimator == "own":
+        again = own_by_blocks(shape, workload.length, budget, element)
+        return [_Pass(workload.length, 1, int(again), 1)]
+    found = exact_passes(shape, workload.positions, budget, element, workload.layers)
     return [_Pass(each.length, 1, 0 if each.keep else 1, len(each.positions)) for each in found]
 
 
