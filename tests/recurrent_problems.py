@@ -137,7 +137,7 @@ RECURRENT = (
     RecurrentProblem(
         "kimi-linear",
         "KimiLinear",
-        {KIMI: 2, QKVO: 1},
+        {KIMI: 2, (*QKVO, "kv_a_proj_with_mqa"): 1},
         {
             **_ATTENTION,
             **_HYBRID,

@@ -77,15 +77,15 @@ def checkpoints(folder: Path, count: int) -> list[Checkpoint]:
 def test_the_number_goes_by_work_cores_and_memory(tmp_path, monkeypatch):
     named = checkpoints(tmp_path, 5)
     monkeypatch.setattr(module, "_cores", lambda: 4)
-    monkeypatch.setattr(module, "_free_memory", lambda: 100 * GIB)
+    monkeypatch.setattr(module, "free_memory", lambda: 100 * GIB)
     assert processes_for(named, device="cpu") == 4
     assert processes_for(named[:2], device="cpu") == 2
     assert processes_for(named, 3, device="cpu") == 3
     assert processes_for(named, 50, device="cpu") == 5
     assert processes_for([], device="cpu") == 1
-    monkeypatch.setattr(module, "_free_memory", lambda: 2 * GIB + 10_000)
+    monkeypatch.setattr(module, "free_memory", lambda: 2 * GIB + 10_000)
     assert processes_for(named, device="cpu") == 2
-    monkeypatch.setattr(module, "_free_memory", lambda: 0)
+    monkeypatch.setattr(module, "free_memory", lambda: 0)
     assert processes_for(named, device="cpu") == 1
     with pytest.raises(BadInputError, match="processes=0: expected 1 or more"):
         processes_for(named, 0)
@@ -95,7 +95,7 @@ def test_memory_counts_weights_as_they_are_loaded_and_hub_names_are_not_guessed(
     named = checkpoints(tmp_path, 2)
     size = (tmp_path / "checkpoint-0/model.safetensors").stat().st_size
     monkeypatch.setattr(module, "_cores", lambda: 8)
-    monkeypatch.setattr(module, "_free_memory", lambda: 2 * (GIB + 2 * size))
+    monkeypatch.setattr(module, "free_memory", lambda: 2 * (GIB + 2 * size))
     assert processes_for(named, device="cpu") == 2
     assert processes_for(named, device="cpu", dtype="bfloat16") == 2
     assert processes_for(named, device="cpu", dtype="float32") == 1
@@ -105,21 +105,10 @@ def test_memory_counts_weights_as_they_are_loaded_and_hub_names_are_not_guessed(
 def test_a_process_for_each_gpu(tmp_path, monkeypatch):
     named = checkpoints(tmp_path, 9)
     monkeypatch.setattr(module.torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(module, "_free_memory", lambda: 100 * GIB)
+    monkeypatch.setattr(module, "free_memory", lambda: 100 * GIB)
     assert devices_for("auto") == devices_for("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
     assert devices_for("cuda:1") == ["cuda:1"]
     assert processes_for(named) == 3
     assert processes_for(named, device="cuda:1") == 1
     monkeypatch.setattr(module.torch.cuda, "device_count", lambda: 0)
     assert devices_for("auto") == ["cpu"]
-
-
-def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_CGROUP", tmp_path)
-    machine = psutil.virtual_memory().available
-    (tmp_path / "memory.max").write_text("max\n")
-    assert module._free_memory() == pytest.approx(machine, rel=0.2)
-    (tmp_path / "memory.max").write_text("5000\n")
-    (tmp_path / "memory.current").write_text("4000\n")
-    (tmp_path / "memory.stat").write_text("anon 3000\ninactive_file 700\n")
-    assert module._free_memory() == 1700

@@ -114,11 +114,23 @@ def test_exact_in_small_passes_equals_exact_at_once(monkeypatch):
     torch.testing.assert_close(at_once, one_by_one, rtol=1e-6, atol=0)
 
 
-def test_row_blocks_of_attention_do_not_change_own_and_last(monkeypatch):
+def test_own_block_by_block_equals_own_at_once(monkeypatch):
+    from corrpo.estimators import own
+
+    model = LLAMA.model(torch.float64)
+    at_once = logit_gradient_norms(model, IDS, POSITIONS, estimator="own")
+    monkeypatch.setattr(own, "free_memory", lambda _device: 1)
+    by_blocks = logit_gradient_norms(model, IDS, POSITIONS, estimator="own")
+    torch.testing.assert_close(at_once, by_blocks, rtol=1e-9, atol=0)
+
+
+def test_row_blocks_of_attention_do_not_change_any_estimator(monkeypatch):
     from corrpo.estimators import attention
 
     model = LLAMA.model(torch.float64)
-    calls = [lambda e=e: logit_gradient_norms(model, IDS, POSITIONS, estimator=e) for e in ("own", "last")]
+    calls = [
+        lambda e=e: logit_gradient_norms(model, IDS, POSITIONS, estimator=e) for e in ("own", "last", "exact")
+    ]
     whole = [call() for call in calls]
     monkeypatch.setattr(attention, "BLOCK_ELEMENTS", 1)
     for before, call in zip(whole, calls, strict=True):

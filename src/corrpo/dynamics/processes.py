@@ -17,12 +17,12 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
 import torch
 
 from corrpo.dynamics.checkpoints import Checkpoint
 from corrpo.dynamics.saved import saved_dtype, weight_files
 from corrpo.errors import BadInputError, CorrpoError
+from corrpo.memory import free_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +30,6 @@ Result = TypeVar("Result")
 _BASE = 1 << 30
 _GRACE = 10.0
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def processes_for(
@@ -71,7 +70,7 @@ def processes_for(
     known = [need for need in needs if need is not None]
     if not known or len(known) < len(needs):
         return 1
-    return max(1, min(most, workers, _free_memory() // max(known)))
+    return max(1, min(most, workers, free_memory() // max(known)))
 
 
 def devices_for(device: str) -> list[str]:
@@ -252,16 +251,3 @@ def _memory_needed(checkpoint: Checkpoint, dtype: str) -> int | None:
 def _cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _free_memory() -> int:
-    """Bytes free on the machine, or in the control group of a container if that is less."""
-    free = psutil.virtual_memory().available
-    try:
-        limit = int((_CGROUP / "memory.max").read_text())
-        used = int((_CGROUP / "memory.current").read_text())
-        lines = (_CGROUP / "memory.stat").read_text().splitlines()
-        cache = int(dict(line.split() for line in lines)["inactive_file"])
-    except (OSError, ValueError, KeyError):  # no control group, or one without a limit
-        return free
-    return min(free, max(0, limit - used + cache))

@@ -153,16 +153,15 @@ class AttentionCall:
             return alpha, alpha
         return alpha, alpha * (1 - torch.tanh(scores / self.softcap) ** 2)
 
-    def at_scores(self, factor: Tensor, g: Tensor, output: Tensor) -> Tensor:
+    def at_scores(self, alpha: Tensor, factor: Tensor, g: Tensor, output: Tensor) -> Tensor:
         """The derivative e_ts = factor_ts (g_t . v_s - g_t . out_t) at the scores of some rows.
 
         Args:
-            factor: the second of `weights(rows)`.
+            alpha, factor: of `weights(rows)`.
             g: [B, H_kv, H / H_kv, rows, d], the derivative at these rows of the output.
             output: likewise, the output.
         """
-        along_output = (g * output).sum(-1, keepdim=True)
-        return per_kv_head(g, self.value.mT).sub_(along_output).to(factor.dtype).mul_(factor)
+        return less_output(per_kv_head(g, self.value.mT), alpha, g, output).mul_(factor)
 
     def row_blocks(self, copies: int = 1) -> Iterator[tuple[slice, "AttentionCall"]]:
         """Blocks of query rows, and the call with the keys that they can see.
@@ -176,6 +175,18 @@ class AttentionCall:
         for start in range(0, length, step):
             stop = min(start + step, length)
             yield slice(start, stop), self.until(stop)
+
+
+def less_output(at_values: Tensor, alpha: Tensor, g: Tensor, output: Tensor) -> Tensor:
+    """g_t . v_s - g_t . out_t from g_t . v_s, in the dtype of alpha.
+
+    The second term is the mean of the first under alpha. In half precision it is taken so, as the difference
+    of two rounded products would be all rounding where a token attends to one key alone.
+    """
+    if at_values.dtype == alpha.dtype:
+        return at_values.sub_((g * output).sum(-1, keepdim=True))
+    at_values = at_values.to(alpha.dtype)
+    return at_values.sub_((alpha * at_values).sum(-1, keepdim=True))
 
 
 def grouped(tensor: Tensor, kv_heads: int) -> Tensor:
@@ -197,14 +208,19 @@ class RecordedCall:
     output: Tensor
 
 
-_calls: ContextVar[list[RecordedCall] | None] = ContextVar("corrpo_attention_calls", default=None)
+_calls: ContextVar[tuple[list[RecordedCall], nn.Module | None] | None]
+_calls = ContextVar("corrpo_attention_calls", default=None)
 
 
 @contextmanager
-def recorded_calls() -> Iterator[list[RecordedCall]]:
-    """Collect what every attention module was given and gave, while one of our backends is in place."""
+def recorded_calls(of: nn.Module | None = None) -> Iterator[list[RecordedCall]]:
+    """Collect what attention was given and gave, while one of our backends is in place.
+
+    Args:
+        of: the attention module to listen to; every one if not given.
+    """
     calls: list[RecordedCall] = []
-    token = _calls.set(calls)
+    token = _calls.set((calls, of))
     try:
         yield calls
     finally:
@@ -213,9 +229,9 @@ def recorded_calls() -> Iterator[list[RecordedCall]]:
 
 def record_call(module: nn.Module, call: AttentionCall, output: Tensor) -> None:
     """Add to the list of the innermost `recorded_calls`, if there is one."""
-    calls = _calls.get()
-    if calls is not None:
-        calls.append(RecordedCall(module, call, output))
+    listening = _calls.get()
+    if listening is not None and listening[1] in (None, module):
+        listening[0].append(RecordedCall(module, call, output))
 
 
 def understood_call(

@@ -83,7 +83,14 @@ def blocks_of(model: nn.Module, layers: list[MixerLayer]) -> list[Block] | None:
 
 
 def vector_jacobian_products(
-    query: Query, blocks: list[Block], positions: Tensor, prefix: int, *, keep: bool, batched: bool
+    query: Query,
+    blocks: list[Block],
+    positions: Tensor,
+    prefix: int,
+    *,
+    keep: bool = False,
+    batched: bool = False,
+    together: bool = False,
 ) -> Iterator[Deltas]:
     """The derivatives of the targets at every measured projection output, from the last block down.
 
@@ -94,12 +101,13 @@ def vector_jacobian_products(
         prefix: how many tokens are read.
         keep: keep the graph of every block from the forward pass, in place of making it again.
         batched: differentiate all targets at once, which some operations of some models do not allow.
+        together: differentiate the sum of the targets, m = 1, with an attention function that is not cut out.
 
     Raises:
         NotAChainError: a block does not read what the one before wrote, or is called twice.
     """
     pieces, top, scores = _forward(query, blocks, positions, prefix, keep)
-    one_each = torch.eye(len(positions), dtype=scores.dtype, device=scores.device)
+    one_each = torch.ones_like(scores)[None] if together else torch.diag(torch.ones_like(scores))
     (at_output,) = differentiate([scores], [top], [one_each], batched)
     assert at_output is not None
     del scores
@@ -107,11 +115,12 @@ def vector_jacobian_products(
     for number in range(len(blocks) - 1, lowest - 1, -1):
         block, piece = blocks[number], pieces.pop()
         if not keep:
-            piece = _again(query, block, piece, through=number > lowest)
+            piece = _again(query, block, piece, through=number > lowest, cut=not together)
         at_output = at_output.to(piece.output.device)
-        at_inputs, deltas = _back(block, piece, at_output, batched, through=number > lowest)
-        yield from deltas
-        at_output = at_inputs
+        at_output, deltas = _back(block, piece, at_output, batched, through=number > lowest)
+        del piece
+        while deltas:
+            yield deltas.pop()
 
 
 def differentiate(
@@ -221,14 +230,14 @@ def _hooked(blocks: list[Block], before: Any, after: Any) -> Iterator[None]:
             handle.remove()
 
 
-def _again(query: Query, block: Block, piece: _Piece, *, through: bool) -> _Piece:
+def _again(query: Query, block: Block, piece: _Piece, *, through: bool, cut: bool) -> _Piece:
     """The same pass with its graph."""
     inputs = piece.inputs.detach().requires_grad_(through)
     arguments, options = _with_hidden(piece.arguments, piece.options, inputs)
     layers = [query.layers[i] for i in block.layers]
     with observed(layers, query.projections) as record, recorded_calls() as calls:
         output = _first(block.module(*arguments, **options))
-    return _Piece(arguments, options, inputs, output, record, calls)
+    return _Piece(arguments, options, inputs, output, record, calls if cut else [])
 
 
 def _hidden(arguments: tuple[Any, ...], options: dict[str, Any]) -> Tensor:

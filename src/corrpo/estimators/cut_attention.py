@@ -20,6 +20,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from corrpo.estimators.attention import (
     AttentionCall,
     grouped,
+    less_output,
     per_kv_head,
     record_call,
     row_mask,
@@ -76,9 +77,9 @@ def derivatives(call: AttentionCall, output: Tensor, g: Tensor) -> tuple[Tensor,
         for rows, seen in call.row_blocks(len(g)):
             alpha, factor = (x[0] for x in seen.weights(rows))  # [H_kv, groups, rows, keys]
             g_rows = at[:, :, :, rows]
-            along_output = (g_rows * out[:, :, None, rows]).sum(-1, keepdim=True)
-            e = _per_head(g_rows, seen.value[0].mT).sub_(along_output)
-            e = e.to(alpha.dtype).mul_(factor[:, :, None]).to(q.dtype)  # [H_kv, groups, m, rows, keys]
+            at_values = _per_head(g_rows, seen.value[0].mT)  # [H_kv, groups, m, rows, keys]
+            e = less_output(at_values, alpha[:, :, None], g_rows, out[:, :, None, rows])
+            e = e.mul_(factor[:, :, None]).to(q.dtype)
             dq[:, :, :, rows] = _per_head(e, seen.key[0]).mul_(call.scaling)
             stop = rows.stop
             q_rows = (q[:, :, rows] * call.scaling).flatten(1, 2)[:, None]  # [H_kv, 1, groups rows, d]

@@ -16,6 +16,7 @@ from torch import Tensor
 from corrpo.estimators.blocks import Deltas
 from corrpo.estimators.plan import Plan, plan_for
 from corrpo.estimators.query import Query
+from corrpo.memory import free_memory
 from corrpo.spectra import prefix_norms, second_factor
 
 MEMORY_BUDGET = 2 << 30
@@ -26,7 +27,7 @@ def exact(query: Query) -> Tensor:
     """Norms [n, layers, projections] (float64), equal to `reference` but for rounding."""
     result = query.empty_result()
     plan = plan_for(query)
-    factors = _Factors(query.norm)
+    factors = _Factors(query.norm, budget(query.input_ids.device))
     with plan.attention(query.model):
         for each in passes(query, plan):
             positions = query.positions[each.targets]
@@ -62,31 +63,31 @@ def passes(query: Query, plan: Plan) -> Iterator[Pass]:
     average, and one forward, or two where the graph is made again: together (s + m / 2) (m + 1 or 2) a
     target, which is least for m = sqrt(2 s) or 2 sqrt(s). Memory may allow fewer.
     """
-    budget = _budget(query.input_ids.device)
+    room = budget(query.input_ids.device)
     blocks = len(query.layers) if plan.chain else 1
     end = len(query.positions)
     while end > 0:
         prefix = int(query.positions[end - 1])
-        keep = not plan.chain or plan.graph_bytes * prefix <= budget // 2
-        fitting = budget // 2 // max(1, plan.graph_bytes * prefix // blocks)
+        keep = not plan.chain or plan.graph_bytes * prefix <= room // 2
+        fitting = room // 2 // max(1, plan.graph_bytes * prefix // blocks)
         best = round((2 * prefix) ** 0.5 if keep else 2 * prefix**0.5)
         start = max(0, end - max(1, min(best, fitting)))
         yield Pass(slice(start, end), prefix, keep)
         end = start
 
 
-def _budget(device: torch.device) -> int:
+def budget(device: torch.device) -> int:
     """Bytes for one pass: half of what is free on a GPU."""
-    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else MEMORY_BUDGET
+    return free_memory(device) // 2 if device.type == "cuda" else MEMORY_BUDGET
 
 
 class _Factors:
     """The second factors of the projections' inputs, kept from the longest pass as far as there is room."""
 
-    def __init__(self, norm: str):
+    def __init__(self, norm: str, room: int):
         self._norm = norm
         self._kept: dict[tuple[int, int], Tensor] = {}
-        self._room = MEMORY_BUDGET
+        self._room = room
 
     def of(self, layer: Deltas) -> list[Tensor]:
         """One factor for each projection; projections that read one tensor share it."""

@@ -39,7 +39,7 @@ def last(query: Query) -> Tensor:
     prefix = int(query.positions[-1])
     with (
         attention_backend(query.model, BACKEND, "last", "'exact' or 'reference'"),
-        recorded_calls() as calls,
+        recorded_calls(query.layers[0].mixer) as calls,
         observed(whole.layers, whole.projections) as record,
     ):
         scores = target_scores(query, query.positions, prefix)
@@ -61,14 +61,13 @@ def last(query: Query) -> Tensor:
 
 
 def _call_of(query: Query, calls: list[RecordedCall]) -> tuple[AttentionCall, Tensor]:
-    """The attention call of the measured layer, and its output."""
-    of_layer = [each for each in calls if each.module is query.layers[0].mixer]
-    if len(of_layer) != 1:
+    """The one attention call of the measured layer, and its output."""
+    if len(calls) != 1:
         raise UnsupportedModelError(
             f"estimator 'last' needs {query.layers[0].name} to call attention once, and it calls it "
-            f"{len(of_layer)} times; use 'exact' or 'reference'"
+            f"{len(calls)} times; use 'exact' or 'reference'"
         )
-    return of_layer[0].call, of_layer[0].output
+    return calls[0].call, calls[0].output
 
 
 def _groups(query: Query, elements_per_target: int) -> list[slice]:
@@ -97,7 +96,7 @@ def _value_norms(query: Query, call: AttentionCall, g: Tensor, at: Observed) -> 
     for group in _groups(query, heads * (width + inputs.shape[-1])):
         rows = query.rows[group]
         alpha = call.weights(rows)[0][0].detach()
-        c = torch.matmul(alpha.to(inputs.dtype), inputs[0])  # [H_kv, groups, m, d_in]
+        c = torch.matmul(alpha, inputs[0].to(alpha.dtype))  # [H_kv, groups, m, d_in]
         g_rows = _at_rows(g, rows, kv_heads)
         placed = g_rows.new_zeros(*g_rows.shape[:3], kv_heads, g_rows.shape[-1])
         for head in range(kv_heads):
@@ -119,7 +118,8 @@ def _key_norms(query: Query, call: AttentionCall, output: Tensor, g: Tensor, at:
     for group in _groups(query, length * (width + call.query.shape[1])):
         rows = query.rows[group]
         g_rows, q_rows, o_rows = (_at_rows(x, rows, kv_heads) for x in (g, call.query.detach(), output))
-        beta = call.at_scores(call.weights(rows)[1].detach(), g_rows[None], o_rows[None])
+        alpha, by_scores = (x.detach() for x in call.weights(rows))
+        beta = call.at_scores(alpha, by_scores, g_rows[None], o_rows[None])
         beta = (beta[0] * call.scaling).to(q_rows.dtype)
         at_keys = torch.einsum("jgms,jgmd->mjsd", beta, q_rows)
         (whole,) = torch.autograd.grad(

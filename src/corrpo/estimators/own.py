@@ -8,33 +8,58 @@ last attention layer that is the whole gradient of Q and O; elsewhere, and for K
 import torch
 from torch import Tensor
 
+from corrpo.estimators.blocks import blocks_of, vector_jacobian_products
 from corrpo.estimators.own_position import BACKEND
+from corrpo.estimators.plan import plan_for
 from corrpo.estimators.query import (
+    Observed,
     Query,
     attention_backend,
+    check_others,
     check_positionwise,
     derivatives_at,
     observed,
     target_scores,
 )
+from corrpo.memory import free_memory
 from corrpo.spectra import rank_one_norm
 
 
 def own(query: Query) -> Tensor:
     """Norms [n, layers, projections] (float64) of the own-position part of each gradient."""
     prefix = int(query.positions[-1])
-    with (
-        attention_backend(query.model, BACKEND, "own", "'exact' or 'reference'"),
-        observed(query.layers, query.projections) as record,
-    ):
-        scores = target_scores(query, query.positions, prefix)
-    deltas = derivatives_at(
-        record, lambda outputs: torch.autograd.grad(scores.sum(), outputs, retain_graph=True)
-    )
-    check_positionwise(query, scores, record[0], deltas[0], "own")
+    plan = plan_for(query)
+    with attention_backend(query.model, BACKEND, "own", "'exact' or 'reference'"):
+        if plan.chain and plan.graph_bytes * prefix > free_memory(query.input_ids.device) // 2:
+            return _block_by_block(query, prefix)
+        with observed(query.layers, query.projections) as record:
+            scores = target_scores(query, query.positions, prefix)
+        deltas = derivatives_at(
+            record, lambda outputs: torch.autograd.grad(scores.sum(), outputs, retain_graph=True)
+        )
+        lowest = min(range(len(query.layers)), key=lambda i: query.layers[i].index) * len(query.projections)
+        check_positionwise(query, scores, record[lowest], deltas[lowest], "own")
     result = query.empty_result()
     for slot, (at, delta) in enumerate(zip(record, deltas, strict=True)):
         layer, kind = divmod(slot, len(query.projections))
-        rows = query.rows.to(delta.device)
-        result[:, layer, kind] = rank_one_norm(delta[0, rows], at.inputs[0, rows].detach(), query.norm)
+        result[:, layer, kind] = _norms(query, at, delta)
     return result
+
+
+def _block_by_block(query: Query, prefix: int) -> Tensor:
+    """The same with the graph of one block at a time: a forward more, for long responses of large models."""
+    result = query.empty_result()
+    blocks = blocks_of(query.model, query.layers)
+    assert blocks is not None
+    for layer in vector_jacobian_products(query, blocks, query.positions, prefix, together=True):
+        rows = query.rows.to(layer.deltas[0].device)
+        check_others(query.model, rows, layer.deltas[0][0], "own")
+        for kind, (at, delta) in enumerate(zip(layer.record, layer.deltas, strict=True)):
+            result[:, layer.layer, kind] = _norms(query, at, delta[0])
+    return result
+
+
+def _norms(query: Query, at: Observed, delta: Tensor) -> Tensor:
+    rows = query.rows.to(delta.device)
+    norms = rank_one_norm(delta[0, rows], at.inputs[0, rows].detach(), query.norm)
+    return norms.to(query.positions.device)

@@ -58,7 +58,7 @@ class OwnPositionAttention(torch.autograd.Function):
         dq, dk, dv = torch.zeros_like(q), torch.zeros_like(key), torch.zeros_like(value)
         for number, (block, seen) in enumerate(call.row_blocks()):
             alpha, factor = seen.weights(block) if ctx.kept is None else ctx.kept[number]
-            e = seen.at_scores(factor, g[:, :, :, block], out[:, :, :, block])
+            e = seen.at_scores(alpha, factor, g[:, :, :, block], out[:, :, :, block])
             dq[:, :, :, block] = per_kv_head(e.to(q.dtype), seen.key).mul_(ctx.scaling)
             own_e, own_alpha = (
                 x.diagonal(block.start, dim1=-2, dim2=-1)[..., None].to(q.dtype) for x in (e, alpha)

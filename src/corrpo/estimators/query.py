@@ -246,10 +246,15 @@ def check_positionwise(query: Query, scores: Tensor, at: Observed, delta: Tensor
         rows = rows[len(rows) // 2 :][:1]
         (whole,) = torch.autograd.grad(scores[len(query.rows) // 2], at.output, retain_graph=True)
         delta = at.part(whole)
+    check_others(query.model, rows, delta, name)
+
+
+def check_others(model: nn.Module, rows: Tensor, delta: Tensor, name: str) -> None:
+    """Refuse a model whose derivative `delta` [1, T, d] is not zero beside `rows`: `check_positionwise`."""
     others = torch.ones(delta.shape[1], dtype=torch.bool, device=delta.device)
     others[rows] = False
     if delta[0, others].any():
-        raise mixes_positions(query.model, name)
+        raise mixes_positions(model, name)
 
 
 def mixes_positions(model: nn.Module, name: str) -> UnsupportedModelError:
