@@ -1,6 +1,6 @@
 """Growth with the number of processes: samples a second of `measure` with 1 and 2, a thread each.
 
-The work is 24 given responses of 40 to 240 characters under `exact`, at 12 tokens a response, on the model of
+The work is 16 given responses of 40 to 160 characters under `exact`, at 6 tokens a response, on the model of
 d = 512. Starting and loading are not counted; claiming, writing and the summary are.
 """
 
@@ -22,11 +22,11 @@ from corrpo.measurement import measure
 
 TEXT = "walked to the river and " * 10
 SAMPLES = [
-    {"id": str(number), "prompt": "The dog ", "response": TEXT[: 40 + 40 * (number % 6)]}
-    for number in range(24)
+    {"id": str(number), "prompt": "The dog ", "response": TEXT[: 40 + 40 * (number % 4)]}
+    for number in range(16)
 ]
-OPTIONS = {"template": "plain", "max_tokens": 12, "resamples": 0, "permutations": 0}
-REPEATS = 3
+OPTIONS = {"template": "plain", "max_tokens": 6, "resamples": 0, "permutations": 0}
+REPEATS = 2
 
 
 def seconds(processes: int) -> float:
