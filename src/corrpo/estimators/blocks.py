@@ -227,9 +227,9 @@ def _forward(
         inputs = _hidden(arguments, options)
         if number != len(pieces) or (pieces and inputs is not pieces[-1].output):
             raise NotAChainError
-        if keep:
-            inputs = inputs.detach().requires_grad_(number > lowest)
-            arguments, options = _with_hidden(arguments, options, inputs)
+        # never with the graph of an embedding whose output requires grad (enable_input_require_grads)
+        inputs = inputs.detach().requires_grad_(keep and number > lowest)
+        arguments, options = _with_hidden(arguments, options, inputs)
         record = inside[number].enter_context(observed(of_block[number], query.projections)) if keep else []
         calls = inside[number].enter_context(recorded_calls()) if keep else []
         pieces.append(_Piece(arguments, options, inputs, inputs, record, calls))

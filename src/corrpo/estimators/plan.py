@@ -119,7 +119,7 @@ def _deltas(query: Query, plan: Plan, prefix: int, keep: bool = True) -> dict[in
 
 
 def _agrees(query: Query, plan: Plan, prefix: int, truth: dict[int, Tensor]) -> bool:
-    """Whether a chain gives `truth`, its graph kept or made again, and has no path of any weight beside it."""
+    """Whether a chain gives `truth`, its graph kept or made again, and no path beside it exists."""
     try:
         found = [_deltas(query, plan, prefix, keep) for keep in (True, False)]
         with plan.attention(query.model):
