@@ -155,7 +155,7 @@ def _leaves(ends: Sequence[Tensor]) -> set[int]:
             continue
         seen.add(node)
         if hasattr(node, "variable"):
-            leaves.add(id(node.variable))
+            leaves.add(id(node.variable))  # pyright: ignore[reportAttributeAccessIssue]
         nodes.extend(before for before, _ in node.next_functions)
     return leaves
 
