@@ -123,6 +123,43 @@ def vector_jacobian_products(
             yield deltas.pop()
 
 
+def check_chain(query: Query, positions: Tensor, prefix: int) -> None:
+    """Raise `NotAChainError` if the graph of a block, or of the scores, leads into another block.
+
+    Numbers do not tell: a path through a gate that starts at zero has no weight yet.
+    """
+    blocks = blocks_of(query.model, query.layers)
+    assert blocks is not None
+    pieces, top, scores = _forward(query, blocks, positions, prefix, True)
+    starts = [
+        {id(x) for x in (piece.inputs, *(o.output for o in piece.record), *(c.output for c in piece.calls))}
+        for piece in pieces
+    ]
+    for number, piece in enumerate(pieces):
+        others = set().union(*starts[:number], *starts[number + 1 :]) - starts[number]
+        calls = [each.call for each in piece.calls]
+        ends = [piece.output, *(x for call in calls for x in (call.query, call.key, call.value))]
+        if _leaves(ends) & others:
+            raise NotAChainError
+    if _leaves([scores]) & (set().union(*starts) - {id(top)}):
+        raise NotAChainError
+
+
+def _leaves(ends: Sequence[Tensor]) -> set[int]:
+    """The ids of the leaves that the graph of some tensors starts from."""
+    leaves = {id(end) for end in ends if end.is_leaf}
+    nodes, seen = [end.grad_fn for end in ends], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves.add(id(node.variable))  # pyright: ignore[reportAttributeAccessIssue]
+        nodes.extend(before for before, _ in node.next_functions)
+    return leaves
+
+
 def differentiate(
     outputs: Sequence[Tensor], wanted: Sequence[Tensor], cotangents: Sequence[Tensor], batched: bool
 ) -> list[Tensor | None]:
@@ -190,9 +227,9 @@ def _forward(
         inputs = _hidden(arguments, options)
         if number != len(pieces) or (pieces and inputs is not pieces[-1].output):
             raise NotAChainError
-        if keep:
-            inputs = inputs.detach().requires_grad_(number > lowest)
-            arguments, options = _with_hidden(arguments, options, inputs)
+        # never with the graph of an embedding whose output requires grad (enable_input_require_grads)
+        inputs = inputs.detach().requires_grad_(keep and number > lowest)
+        arguments, options = _with_hidden(arguments, options, inputs)
         record = inside[number].enter_context(observed(of_block[number], query.projections)) if keep else []
         calls = inside[number].enter_context(recorded_calls()) if keep else []
         pieces.append(_Piece(arguments, options, inputs, inputs, record, calls))

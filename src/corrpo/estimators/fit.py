@@ -13,6 +13,8 @@ from torch import nn
 from corrpo.errors import UnsupportedModelError
 from corrpo.projections import PROJECTIONS, MixerLayer, find_mixers
 
+_SOFTMAX_ATTENTION = ("eager", "sdpa", "flash_attention", "flex_attention", "paged|", "corrpo_")
+
 
 def check_fit(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str], name: str) -> None:
     """Raise if estimator `name` cannot measure these layers.
@@ -54,9 +56,23 @@ def misfit(
 
 
 def takes_attention_function(model: nn.Module) -> bool:
-    """Whether the model takes its attention function from transformers' AttentionInterface."""
+    """Whether the model takes its attention function from transformers' AttentionInterface.
+
+    And whether it is one that computes plain softmax attention there, not one that a user registered.
+    """
+    if _registered_by_user(model):
+        return False
     can_swap = getattr(model, "_can_set_attn_implementation", None)
     return hasattr(model, "set_attn_implementation") and can_swap is not None and can_swap()
+
+
+def _registered_by_user(model: nn.Module) -> str | None:
+    """The name of an attention function of a model that is neither transformers', a hub kernel nor ours."""
+    for module in model.modules():
+        name = getattr(getattr(module, "config", None), "_attn_implementation", None)
+        if isinstance(name, str) and not name.startswith(_SOFTMAX_ATTENTION) and "/" not in name:
+            return name
+    return None
 
 
 def _shared_weight(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str]) -> str | None:
@@ -82,6 +98,8 @@ def _not_attention(model: nn.Module, layers: Sequence[MixerLayer], name: str) ->
     for layer in layers:
         if not set(PROJECTIONS) <= set(layer.projections):
             return f"measures softmax attention alone, and {layer.name} is a {type(layer.mixer).__name__}"
+    if own := _registered_by_user(model):
+        return f"replaces the attention function, and the model's, {own!r}, is not one of transformers'"
     if not takes_attention_function(model):
         return (
             f"replaces the attention function, and {type(model).__name__} does not take its own from "

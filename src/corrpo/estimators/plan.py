@@ -8,6 +8,7 @@ Many targets at once, where every operation of the model allows it (`torch.vmap`
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -58,18 +59,18 @@ class Plan:
         )
 
 
-_plans: WeakKeyDictionary[nn.Module, Plan] = WeakKeyDictionary()
+_plans: WeakKeyDictionary[nn.Module, dict[Any, Plan]] = WeakKeyDictionary()
 
 
 def plan_for(query: Query) -> Plan:
-    """The plan of a model, tried on the first tokens of the query; remembered for all later queries.
+    """The plan of a model, tried on the first tokens of the query; remembered for later queries alike.
 
     What decides it is how the model's code passes tensors from block to block, which does not change with
-    weights or adapters.
+    weights. Another dtype, modules added or exchanged, and other projections are tried anew.
     """
-    known = _plans.get(query.model)
-    if known is not None:
-        return known
+    plans, alike = _plans.setdefault(query.model, {}), _alike(query)
+    if alike in plans:
+        return plans[alike]
     tokens = min(_TRIED_TOKENS, query.input_ids.shape[1] - 1)
     short = replace(
         query,
@@ -78,8 +79,17 @@ def plan_for(query: Query) -> Plan:
     )
     plan = _tried(short, tokens)
     if tokens == _TRIED_TOKENS:
-        _plans[query.model] = plan
+        plans[alike] = plan
     return plan
+
+
+def _alike(query: Query) -> Any:
+    """What a model and a query have in common with those of the same plan."""
+    modules = tuple(
+        (id(module), type(module), len(module._forward_hooks)) for module in query.model.modules()
+    )
+    dtypes = frozenset(parameter.dtype for parameter in query.model.parameters())
+    return modules, dtypes, query.projections, takes_attention_function(query.model)
 
 
 def _tried(query: Query, prefix: int) -> Plan:
@@ -99,23 +109,28 @@ def _tried(query: Query, prefix: int) -> Plan:
     return replace(whole, graph_bytes=_graph_bytes(query, whole, prefix))
 
 
-def _deltas(query: Query, plan: Plan, prefix: int) -> dict[int, Tensor]:
+def _deltas(query: Query, plan: Plan, prefix: int, keep: bool = True) -> dict[int, Tensor]:
     """The derivatives of each layer in one row."""
     with plan.attention(query.model):
         return {
             each.layer: torch.cat([delta.flatten().float() for delta in each.deltas])
-            for each in plan.products(query, query.positions, prefix)
+            for each in plan.products(query, query.positions, prefix, keep)
         }
 
 
 def _agrees(query: Query, plan: Plan, prefix: int, truth: dict[int, Tensor]) -> bool:
+    """Whether a chain gives `truth`, its graph kept or made again, and no path beside it exists."""
     try:
-        found = _deltas(query, plan, prefix)
+        found = [_deltas(query, plan, prefix, keep) for keep in (True, False)]
+        with plan.attention(query.model):
+            blocks.check_chain(query, query.positions, prefix)
     except (NotAChainError, UnsupportedModelError, RuntimeError):
         return False
     tolerance = _TOLERANCES.get(next(query.model.parameters()).dtype, _HALF_TOLERANCE)
-    return found.keys() == truth.keys() and all(
-        (found[layer] - truth[layer]).norm() <= tolerance * truth[layer].norm() for layer in truth
+    return all(each.keys() == truth.keys() for each in found) and all(
+        (each[layer] - truth[layer]).norm() <= tolerance * truth[layer].norm()
+        for each in found
+        for layer in truth
     )
 
 

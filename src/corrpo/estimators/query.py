@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from corrpo.estimators.bare_weights import run_as_modules
 from corrpo.estimators.fit import takes_attention_function
 from corrpo.eval_mode import eval_mode
 from corrpo.projections import MixerLayer, Projection
+
+_ONE_AT_A_TIME = RLock()
 
 
 @dataclass(frozen=True)
@@ -211,8 +214,15 @@ def left_as_found(model: nn.Module) -> Iterator[None]:
     """Eval mode and no weight requiring grad inside; each module's mode and each flag restored after.
 
     What torch.compile made of a model, or of parts of it, runs eagerly inside: compiled code knows no hooks
-    that come later, and its backward cannot be run twice.
+    that come later, and its backward cannot be run twice. That is set for the whole process, and models may
+    share a config or be one model, so threads take turns.
     """
+    with _ONE_AT_A_TIME, _as_found(model):
+        yield
+
+
+@contextmanager
+def _as_found(model: nn.Module) -> Iterator[None]:
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     eager = torch.compiler.set_stance("force_eager")
     with eager, eval_mode(model), torch.inference_mode(False), torch.enable_grad():
