@@ -67,7 +67,7 @@ def passes(query: Query, plan: Plan) -> Iterator[Pass]:
     blocks = len(query.layers) if plan.chain else 1
     end = len(query.positions)
     while end > 0:
-        prefix = int(query.positions[end - 1])
+        prefix = query.prefix(int(query.positions[end - 1]))
         keep = not plan.chain or plan.graph_bytes * prefix <= room // 2
         fitting = room // 2 // max(1, plan.graph_bytes * prefix // blocks)
         best = round((2 * prefix) ** 0.5 if keep else 2 * prefix**0.5)

@@ -50,6 +50,8 @@ def misfit(
     """Why estimator `name` does not fit these layers, or None where it does; see `check_fit`."""
     if name == "reference":
         return None
+    if _sees_ahead(model):
+        return f"reads up to its targets, and the tokens of this {type(model).__name__} see those after them"
     if reason := _shared_weight(model, layers, projections):
         return reason
     return _not_attention(model, layers, name) if name in ("last", "own") else None
@@ -73,6 +75,12 @@ def _registered_by_user(model: nn.Module) -> str | None:
         if isinstance(name, str) and not name.startswith(_SOFTMAX_ATTENTION) and "/" not in name:
             return name
     return None
+
+
+def _sees_ahead(model: nn.Module) -> bool:
+    config = model.config.get_text_config()  # pyright: ignore
+    both_ways = getattr(config, "use_bidirectional_attention", None) in (True, "all")
+    return both_ways or not getattr(config, "is_causal", True)
 
 
 def _shared_weight(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str]) -> str | None:

@@ -36,7 +36,7 @@ _GROUP_ELEMENTS = 1 << 25
 def last(query: Query) -> Tensor:
     """Norms [n, 1, projections] (float64) in the last attention layer, `reference`'s but for rounding."""
     whole = replace(query, projections=PROJECTIONS)
-    prefix = int(query.positions[-1])
+    prefix = query.prefix(int(query.positions[-1]))
     with (
         attention_backend(query.model, BACKEND, "last", "'exact' or 'reference'"),
         recorded_calls(query.layers[0].mixer) as calls,

@@ -27,7 +27,7 @@ from corrpo.spectra import rank_one_norm
 
 def own(query: Query) -> Tensor:
     """Norms [n, layers, projections] (float64) of the own-position part of each gradient."""
-    prefix = int(query.positions[-1])
+    prefix = query.prefix(int(query.positions[-1]))
     plan = plan_for(query)
     with attention_backend(query.model, BACKEND, "own", "'exact' or 'reference'"):
         if plan.chain and plan.graph_bytes * prefix > free_memory(query.input_ids.device) // 2:

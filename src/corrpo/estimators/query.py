@@ -43,6 +43,16 @@ class Query:
     target: str
     tolerance: float | None = None
 
+    def prefix(self, last: int) -> int:
+        """How many tokens to read for targets up to position `last`.
+
+        All of the sequence where the model's rotary embedding depends on its length (longrope, dynamic).
+        """
+        parameters = getattr(self.model.config.get_text_config(), "rope_parameters", None) or {}  # pyright: ignore
+        kinds = [parameters, *(each for each in parameters.values() if isinstance(each, dict))]
+        by_length = any(kind.get("rope_type") in ("longrope", "dynamic") for kind in kinds)
+        return self.input_ids.shape[1] if by_length else last
+
     @property
     def rows(self) -> Tensor:
         """LongTensor [n]: the positions at which the targets are predicted, position - 1."""
