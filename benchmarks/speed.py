@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from common import (
     LENGTH,
     TARGETS,
-    VOCABULARY,
     benchmark_model,
     heading,
     least_seconds,
@@ -55,9 +54,10 @@ def activations_alone(model: nn.Module, ids: Tensor) -> Callable[[], None]:
     return run
 
 
-def speeds(name: str, model: nn.Module, vocabulary: int, repeats: int, few: int) -> None:
+def speeds(name: str, model: nn.Module, targets: int, repeats: int, few: int) -> None:
     """Times over that of one training step on the same tokens, the ratios asked for, and peak memory."""
-    ids, positions = sequence(vocabulary=vocabulary)
+    vocabulary = model.config.vocab_size  # pyright: ignore
+    ids, positions = sequence(LENGTH, targets, vocabulary)
 
     def estimate(which: str, **options: float) -> Callable[[], Tensor]:
         return partial(logit_gradient_norms, model, ids, positions, estimator=which, **options)
@@ -79,13 +79,13 @@ def speeds(name: str, model: nn.Module, vocabulary: int, repeats: int, few: int)
     peaks = {each: peak_bytes(call) for each, call in calls.items()} | {"reference": peak_bytes(slow)}
     model.zero_grad(set_to_none=True)
     step, floor = seconds["forward + backward"], seconds["activations alone"]
-    with heading(f"Speed: {name}, {LENGTH} tokens, {TARGETS} targets"):
+    with heading(f"Speed: {name}, {LENGTH} tokens, {targets} targets"):
         rows = [
             [
                 each,
                 f"{time / step:.2f}",
                 f"{time / floor:.2f}",
-                f"{1e3 * time / TARGETS:.2f} ms",
+                f"{1e3 * time / targets:.2f} ms",
                 f"{peaks[each] / 2**20:.0f} MiB",
             ]
             for each, time in sorted(seconds.items(), key=lambda item: item[1])
@@ -138,10 +138,10 @@ def growth() -> None:
 
 def main() -> None:
     """Speed at two shapes, then growth; `speed.py small` leaves the larger shape out."""
-    speeds("d = 512, 8 layers, vocabulary 32,000", benchmark_model(), VOCABULARY, repeats=4, few=6)
+    speeds("d = 512, 8 layers, vocabulary 32,000", benchmark_model(), TARGETS, repeats=3, few=6)
     if sys.argv[1:] != ["small"]:
         model = qwen_half_billion()
-        speeds("Qwen2.5-0.5B (d = 896, 24 layers, 151,936)", model, model.config.vocab_size, 1, few=2)
+        speeds("Qwen2.5-0.5B (d = 896, 24 layers, 151,936)", model, 24, repeats=1, few=2)
         del model
     growth()
 
