@@ -309,14 +309,14 @@ def test_mistakes_are_told_before_any_training(tmp_path, lab_tokenizer):
 
 
 def test_a_model_that_the_estimator_does_not_fit(tmp_path, lab_tokenizer):
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import XLMConfig, XLMWithLMHeadModel
 
     trainer = Trainer(
-        GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2)),
+        XLMWithLMHeadModel(XLMConfig(emb_dim=16, n_layers=1, n_heads=2)),
         TrainingArguments(str(tmp_path), **QUIET),
         processing_class=lab_tokenizer,
     )
-    with pytest.raises(UnsupportedModelError, match="q_proj"):
+    with pytest.raises(UnsupportedModelError, match="no attention or other token mixer"):
         FingerprintCallback(trainer, SAMPLES)
 
 

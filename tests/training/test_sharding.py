@@ -65,7 +65,8 @@ def test_norms_are_those_of_the_whole_model(studies, kind):
     for study in (zero, one):
         for found, expected in zip(study["norms"], study["norms of the whole model"], strict=True):
             assert expected.min() > 0
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+            # sharded, exact differentiates the whole graph, else block by block: bf16 rounds in between
+            torch.testing.assert_close(found, expected, rtol=5e-2 if "bf16" in kind else 1e-5, atol=0)
     for ours, theirs in zip(zero["norms"][:4], one["norms"][:4], strict=True):
         assert torch.equal(ours, theirs)
 

@@ -213,23 +213,23 @@ def test_data_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch):
 
 def test_models_that_cannot_be_trained_say_why(tmp_path):
     from safetensors.torch import load_file, save_file
-    from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
+    from transformers import T5Config, T5ForConditionalGeneration, XLMConfig, XLMWithLMHeadModel
 
     T5ForConditionalGeneration(T5Config(d_model=16, d_ff=16, num_layers=1)).save_pretrained(tmp_path / "t5")
-    config = GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=128)
-    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
+    config = XLMConfig(emb_dim=16, n_layers=1, n_heads=2, vocab_size=128)
+    XLMWithLMHeadModel(config).save_pretrained(tmp_path / "xlm")
     (tmp_path / "lacking").mkdir()
     for path in checkpoint("qwen2", "base").iterdir():
         (tmp_path / "lacking" / path.name).write_bytes(path.read_bytes())
         if "token" in path.name or "chat" in path.name:
             (tmp_path / "t5" / path.name).write_bytes(path.read_bytes())
-            (tmp_path / "gpt2" / path.name).write_bytes(path.read_bytes())
+            (tmp_path / "xlm" / path.name).write_bytes(path.read_bytes())
     tensors = load_file(tmp_path / "lacking" / "model.safetensors")
     del tensors["model.norm.weight"]
     save_file(tensors, tmp_path / "lacking" / "model.safetensors", metadata={"format": "pt"})
     for name, stage, error, told in (
         ("t5", "sft", UnsupportedModelError, "not a causal LM"),
-        ("gpt2", "corrpo", UnsupportedModelError, "q_proj"),
+        ("xlm", "corrpo", UnsupportedModelError, "no attention or other token mixer"),
         ("lacking", "sft", BadInputError, "lacks weights"),
     ):
         with pytest.raises(error, match=told):

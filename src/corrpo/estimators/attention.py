@@ -65,6 +65,8 @@ class RowMask:
         return made.expand(batch, 1, len(chosen), keys)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what others ask of any object, as FSDP2 does
+            raise AttributeError(name)
         raise UnsupportedModelError(
             f"the model reads .{name} of its attention mask; use 'exact' or 'reference'"
         )
