@@ -52,9 +52,10 @@ def misfit(
         return None
     if _sees_ahead(model):
         return f"reads up to its targets, and the tokens of this {type(model).__name__} see those after them"
-    if reason := _shared_weight(model, layers, projections):
+    mixers = find_mixers(model)
+    if reason := _shared_weight(mixers, layers, projections):
         return reason
-    return _not_attention(model, layers, name) if name in ("last", "own") else None
+    return _not_attention(model, mixers, layers, name) if name in ("last", "own") else None
 
 
 def takes_attention_function(model: nn.Module) -> bool:
@@ -83,10 +84,12 @@ def _sees_ahead(model: nn.Module) -> bool:
     return both_ways or not getattr(config, "is_causal", True)
 
 
-def _shared_weight(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str]) -> str | None:
+def _shared_weight(
+    mixers: Sequence[MixerLayer], layers: Sequence[MixerLayer], projections: Sequence[str]
+) -> str | None:
     """Two mixers of the model with one weight, of which a measured projection is one."""
     holders: dict[int, set[str]] = {}
-    for mixer in find_mixers(model):
+    for mixer in mixers:
         for projection in mixer.projections.values():
             if (weight := getattr(projection.module, "weight", None)) is not None:
                 holders.setdefault(id(weight), set()).add(mixer.name)
@@ -101,7 +104,9 @@ def _shared_weight(model: nn.Module, layers: Sequence[MixerLayer], projections: 
     return None
 
 
-def _not_attention(model: nn.Module, layers: Sequence[MixerLayer], name: str) -> str | None:
+def _not_attention(
+    model: nn.Module, mixers: Sequence[MixerLayer], layers: Sequence[MixerLayer], name: str
+) -> str | None:
     """A measured mixer that is not softmax attention, or one that comes after the first measured layer."""
     for layer in layers:
         if not set(PROJECTIONS) <= set(layer.projections):
@@ -115,7 +120,7 @@ def _not_attention(model: nn.Module, layers: Sequence[MixerLayer], name: str) ->
         )
     first = layers[-1] if name == "last" else min(layers, key=lambda layer: layer.index)
     block = first.name.rpartition(".")[0]
-    for mixer in find_mixers(model)[first.index + 1 :]:
+    for mixer in mixers[first.index + 1 :]:
         beside = mixer.name.rpartition(".")[0] == block
         if not beside and not set(PROJECTIONS) <= set(mixer.projections):
             return (

@@ -20,7 +20,6 @@ from rich.progress import Progress
 
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.estimators import logit_gradient_norms
-from corrpo.estimators.api import layers_for
 from corrpo.eval_mode import eval_mode
 from corrpo.fingerprint import FINGERPRINT, Fingerprint
 from corrpo.generation import generate
@@ -190,7 +189,6 @@ def try_estimator(model: Any, settings: MeasureOptions) -> None:
         UnsupportedModelError: the estimator does not fit the model.
         BadInputError: a layer that the model does not have.
     """
-    layers_for(model, settings.estimator, settings.layers, settings.projections)
     with suppress(NonFiniteError):  # told later, with the sample's name
         logit_gradient_norms(
             model,

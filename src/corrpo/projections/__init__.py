@@ -74,6 +74,8 @@ def find_mixers(model: nn.Module) -> list[MixerLayer]:
     prefix, decoder = _text_decoder(model)
     found: list[MixerLayer] = []
     for name, module in decoder.named_modules():
+        if next(module.children(), None) is None:  # nothing in it to be a projection, as in most modules
+            continue
         inside = found and f"{prefix}{name}".startswith(f"{found[-1].name}.")
         if inside or any(part in _OTHER_SEQUENCE for part in name.split(".")):
             continue
