@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from corrpo.errors import UnsupportedModelError
@@ -205,7 +206,6 @@ def per_kv_head(rows: Tensor, matrix: Tensor) -> Tensor:
 class RecordedCall:
     """A call and its output [B, H, T, d]."""
 
-    module: nn.Module
     call: AttentionCall
     output: Tensor
 
@@ -229,14 +229,36 @@ def recorded_calls(of: nn.Module | None = None) -> Iterator[list[RecordedCall]]:
         _calls.reset(token)
 
 
-def record_call(module: nn.Module, call: AttentionCall, output: Tensor) -> None:
-    """Add to the list of the innermost `recorded_calls`, if there is one."""
-    listening = _calls.get()
-    if listening is not None and listening[1] in (None, module):
-        listening[0].append(RecordedCall(module, call, output))
+def register_attention(name: str, attend: Callable[[AttentionCall], Tensor]) -> None:
+    """Make `attend`, from a call to its output [B, H, T, d], an attention function of transformers.
+
+    For eval mode, with padding on the right. A call whose output has a graph goes to the innermost
+    `recorded_calls`. The function raises `UnsupportedModelError` as `_understood_call` does.
+    """
+
+    def attention(
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Any,
+        scaling: float | None = None,
+        dropout: float = 0.0,
+        softcap: float | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, None]:
+        call = _understood_call(module, query, key, value, attention_mask, scaling, softcap, kwargs)
+        output = attend(call)
+        listening = _calls.get()
+        if output.requires_grad and listening is not None and listening[1] in (None, module):
+            listening[0].append(RecordedCall(call, output))
+        return output.transpose(1, 2), None
+
+    AttentionInterface.register(name, attention)
+    AttentionMaskInterface.register(name, row_mask)
 
 
-def understood_call(
+def _understood_call(
     module: nn.Module,
     query: Tensor,
     key: Tensor,

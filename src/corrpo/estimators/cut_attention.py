@@ -11,52 +11,29 @@ so that nothing grows with the square of the length. Heads that share a key-valu
 into one matrix product.
 """
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from torch import Tensor
 
 from corrpo.estimators.attention import (
     AttentionCall,
     grouped,
     less_output,
     per_kv_head,
-    record_call,
-    row_mask,
-    understood_call,
+    register_attention,
 )
 
 BACKEND = "corrpo_cut"
 
 
-def cut_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Any,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    softcap: float | None = None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """An attention function of transformers' AttentionInterface, whose output is a leaf.
-
-    Raises:
-        UnsupportedModelError: see `understood_call`.
-    """
-    call = understood_call(module, query, key, value, attention_mask, scaling, softcap, kwargs)
+def cut_attention(call: AttentionCall) -> Tensor:
+    """Attention output [B, H, T, d]: a leaf, if the call has a graph."""
     with torch.no_grad():
         blocks = [
-            per_kv_head(seen.attend(seen.scores(rows), rows).to(value.dtype), seen.value)
+            per_kv_head(seen.attend(seen.scores(rows), rows).to(call.value.dtype), seen.value)
             for rows, seen in call.row_blocks()
         ]
         output = torch.cat(blocks, dim=3).flatten(1, 2)
-    if query.requires_grad or key.requires_grad or value.requires_grad:
-        output.requires_grad_(True)
-        record_call(module, call, output)
-    return output.transpose(1, 2), None
+    return output.requires_grad_(any(x.requires_grad for x in (call.query, call.key, call.value)))
 
 
 def derivatives(call: AttentionCall, output: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,5 +72,4 @@ def _per_head(rows: Tensor, matrix: Tensor) -> Tensor:
     return torch.matmul(rows.flatten(1, 3), matrix).unflatten(1, rows.shape[1:4])
 
 
-AttentionInterface.register(BACKEND, cut_attention)
-AttentionMaskInterface.register(BACKEND, row_mask)
+register_attention(BACKEND, cut_attention)

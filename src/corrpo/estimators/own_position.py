@@ -14,16 +14,13 @@ not with its square; alpha is made again in the backward, but kept where it is s
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from torch import Tensor
 
 from corrpo.estimators.attention import (
     AttentionCall,
     grouped,
     per_kv_head,
-    record_call,
-    row_mask,
-    understood_call,
+    register_attention,
 )
 
 BACKEND = "corrpo_own_position"
@@ -68,27 +65,11 @@ class OwnPositionAttention(torch.autograd.Function):
         return dq.flatten(1, 2), dk, dv, None, None, None
 
 
-def own_position_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Any,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    softcap: float | None = None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """An attention function of transformers' AttentionInterface (no cache, eval mode, padding on the right).
-
-    Raises:
-        UnsupportedModelError: see `understood_call`.
-    """
-    call = understood_call(module, query, key, value, attention_mask, scaling, softcap, kwargs)
-    output: Tensor = OwnPositionAttention.apply(query, key, value, call.mask, call.scaling, softcap)  # pyright: ignore
-    record_call(module, call, output)
-    return output.transpose(1, 2), None
+def own_position_attention(call: AttentionCall) -> Tensor:
+    """Attention output [B, H, T, d] of a call."""
+    return OwnPositionAttention.apply(  # pyright: ignore[reportReturnType]
+        call.query, call.key, call.value, call.mask, call.scaling, call.softcap
+    )
 
 
-AttentionInterface.register(BACKEND, own_position_attention)
-AttentionMaskInterface.register(BACKEND, row_mask)
+register_attention(BACKEND, own_position_attention)
