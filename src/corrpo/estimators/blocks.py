@@ -17,7 +17,14 @@ from torch import Tensor, nn
 
 from corrpo.estimators.attention import RecordedCall, recorded_calls
 from corrpo.estimators.cut_attention import derivatives
-from corrpo.estimators.query import Observed, Query, observed, target_scores
+from corrpo.estimators.query import (
+    Observed,
+    Query,
+    distinct_outputs,
+    observed,
+    parts_at,
+    target_scores,
+)
 from corrpo.projections import MixerLayer, find_mixers
 
 
@@ -182,7 +189,7 @@ def _back(
 
     A block is passed in parts: what follows the last attention, then that attention, then what comes before.
     """
-    outputs = list({id(each.output): each.output for each in piece.record}.values())
+    outputs = distinct_outputs(piece.record)
     ends = [call.output for call in piece.calls]
     wanted = [*([piece.inputs] if through else []), *outputs, *ends]
     found = differentiate([piece.output], wanted, [at_output], batched)
@@ -194,16 +201,31 @@ def _back(
             at_call = derivatives(call, recorded.output, g)
             before = differentiate([call.query, call.key, call.value], wanted, at_call, batched)
             found = [_sum(a, b) for a, b in zip(found, before, strict=True)]
-    whole = [
-        w.new_zeros(len(at_output), *w.shape) if f is None else f for w, f in zip(wanted, found, strict=True)
+    whole = zeros_for_none(found, wanted, len(at_output))
+    return whole[0], deltas_of(block.layers, piece.record, outputs, whole[through:])
+
+
+def zeros_for_none(found: Sequence[Tensor | None], wanted: Sequence[Tensor], targets: int) -> list[Tensor]:
+    """What `differentiate` found, with zeros [targets, ...] where there is no path."""
+    return [w.new_zeros(targets, *w.shape) if f is None else f for w, f in zip(wanted, found, strict=True)]
+
+
+def deltas_of(
+    layers: Sequence[int], record: list[Observed], outputs: Sequence[Tensor], derivatives: Sequence[Tensor]
+) -> list[Deltas]:
+    """The derivatives at `distinct_outputs(record)`, layer by layer.
+
+    Args:
+        layers: the numbers of the layers of the record among those of the query.
+        record: of `observed`.
+        outputs, derivatives: as in `parts_at`.
+    """
+    parts = parts_at(record, outputs, derivatives)
+    each = len(record) // max(1, len(layers))
+    return [
+        Deltas(layer, record[at : at + each], parts[at : at + each])
+        for layer, at in zip(layers, range(0, len(record), each or 1), strict=True)
     ]
-    of = {id(output): delta for output, delta in zip(outputs, whole[through:], strict=True)}
-    per_layer = len(piece.record) // max(1, len(block.layers))
-    deltas = []
-    for i, layer in enumerate(block.layers):
-        record = piece.record[i * per_layer : (i + 1) * per_layer]
-        deltas.append(Deltas(layer, record, [each.part(of[id(each.output)]) for each in record]))
-    return whole[0], deltas
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:

@@ -16,9 +16,21 @@ from torch import Tensor, nn
 
 from corrpo.errors import UnsupportedModelError
 from corrpo.estimators import blocks, cut_attention
-from corrpo.estimators.blocks import Deltas, NotAChainError, differentiate
+from corrpo.estimators.blocks import (
+    Deltas,
+    NotAChainError,
+    deltas_of,
+    differentiate,
+    zeros_for_none,
+)
 from corrpo.estimators.fit import takes_attention_function
-from corrpo.estimators.query import Query, attention_backend, observed, target_scores
+from corrpo.estimators.query import (
+    Query,
+    attention_backend,
+    distinct_outputs,
+    observed,
+    target_scores,
+)
 from corrpo.projections import find_layers
 
 _TRIED_TOKENS = 4
@@ -154,14 +166,8 @@ def _graph_bytes(query: Query, plan: Plan, prefix: int) -> int:
 def _whole_graph(query: Query, positions: Tensor, prefix: int, batched: bool) -> Iterator[Deltas]:
     with observed(query.layers, query.projections) as record:
         scores = target_scores(query, positions, prefix)
-    outputs = list({id(each.output): each.output for each in record}.values())
+    outputs = distinct_outputs(record)
     one_each = torch.eye(len(positions), dtype=scores.dtype, device=scores.device)
     found = differentiate([scores], outputs, [one_each], batched)
-    of = {
-        id(output): output.new_zeros(len(positions), *output.shape) if delta is None else delta
-        for output, delta in zip(outputs, found, strict=True)
-    }
-    each = len(query.projections)
-    for layer in range(len(query.layers)):
-        there = record[layer * each : (layer + 1) * each]
-        yield Deltas(layer, there, [slot.part(of[id(slot.output)]) for slot in there])
+    whole = zeros_for_none(found, outputs, len(positions))
+    yield from deltas_of(range(len(query.layers)), record, outputs, whole)

@@ -214,9 +214,21 @@ def derivatives_at(
         record: of `observed`.
         differentiate: gives the derivatives at the tensors it is given.
     """
-    distinct = {id(each.output): each.output for each in record}
-    found = dict(zip(distinct, differentiate(list(distinct.values())), strict=True))
-    return [each.part(found[id(each.output)]) for each in record]
+    outputs = distinct_outputs(record)
+    return parts_at(record, outputs, differentiate(outputs))
+
+
+def distinct_outputs(record: Sequence[Observed]) -> list[Tensor]:
+    """The outputs of the modules of a record, each once."""
+    return list({id(each.output): each.output for each in record}.values())
+
+
+def parts_at(
+    record: Sequence[Observed], outputs: Sequence[Tensor], derivatives: Sequence[Tensor]
+) -> list[Tensor]:
+    """Each projection's own features of the derivatives at `distinct_outputs(record)`."""
+    of = {id(output): derivative for output, derivative in zip(outputs, derivatives, strict=True)}
+    return [each.part(of[id(each.output)]) for each in record]
 
 
 @contextmanager
