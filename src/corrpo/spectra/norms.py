@@ -13,8 +13,6 @@ norms come from matrix products alone (`newton_schulz`), and with a tolerance fr
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Literal, get_args
 
 import torch
@@ -24,7 +22,7 @@ from torch import Tensor
 from corrpo.errors import BadInputError
 from corrpo.spectra.certified import certified_nuclear_norm, check_relative_error
 from corrpo.spectra.newton_schulz import nuclear_by_products
-from corrpo.spectra.rounding import largest_entry, lower_gram
+from corrpo.spectra.rounding import eigenvalues_of, largest_entry, lower_gram
 
 Norm = Literal["nuclear", "frobenius", "spectral", "l1"]
 NORMS: tuple[str, ...] = get_args(Norm)
@@ -106,25 +104,8 @@ def product_norm(
         return torch.linalg.vector_norm(small, dim=(-2, -1), dtype=torch.float64)
     if norm == "nuclear" and _by_products(small):
         return nuclear_by_products(small)[0]
-    eigenvalues = _eigenvalues(lower_gram(small.double())).clamp_min(0.0)
+    eigenvalues = eigenvalues_of(lower_gram(small.double())).clamp_min(0.0)
     return eigenvalues[..., -1].sqrt() if norm == "spectral" else eigenvalues.sqrt().sum(-1)
-
-
-def _eigenvalues(gram: Tensor) -> Tensor:
-    """Eigenvalues of [n, r, r], ascending; on the CPU the n are shared between the cores.
-
-    LAPACK takes one matrix after another, and gains nothing by threads within one of these sizes.
-    """
-    threads = torch.get_num_threads() if gram.device.type == "cpu" else 1
-    if threads < 2 or len(gram) < 2:
-        return torch.linalg.eigvalsh(gram)
-    return torch.cat(list(_single_threads(threads).map(torch.linalg.eigvalsh, gram.tensor_split(threads))))
-
-
-@cache
-def _single_threads(threads: int) -> ThreadPoolExecutor:
-    """Threads of which each computes on one core; the caller's own number of threads stays as it is."""
-    return ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1))
 
 
 def _by_products(small: Tensor) -> bool:

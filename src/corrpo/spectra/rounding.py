@@ -8,6 +8,9 @@ times the matrix's norm, where p(n) is "a modestly growing function" (LAPACK Use
 practice about 1; 10 n is allowed for here.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -82,6 +85,23 @@ def lower_gram(matrix: Float[Tensor, "*n rows columns"]) -> Float[Tensor, "*n k 
     return gram
 
 
+def eigenvalues_of(gram: Float[Tensor, "*n k k"]) -> Float[Tensor, "*n k"]:
+    """Eigenvalues of symmetric matrices, ascending; on the CPU the matrices are shared between the cores.
+
+    LAPACK takes one matrix after another, and gains nothing by threads within one of these sizes.
+    """
+    threads = torch.get_num_threads() if gram.device.type == "cpu" else 1
+    if threads < 2 or gram.dim() < 3 or len(gram) < 2:
+        return torch.linalg.eigvalsh(gram)
+    return torch.cat(list(_single_threads(threads).map(torch.linalg.eigvalsh, gram.tensor_split(threads))))
+
+
+@cache
+def _single_threads(threads: int) -> ThreadPoolExecutor:
+    """Threads of which each computes on one core; the caller's own number of threads stays as it is."""
+    return ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1))
+
+
 def gram_roots(
     matrix: Float[Tensor, "*n rows columns"],
 ) -> tuple[Float[Tensor, "*n k"], Float[Tensor, "*n"]]:
@@ -94,7 +114,7 @@ def gram_roots(
     rows, columns = matrix.shape[-2:]
     gram = lower_gram(matrix)
     side = gram.shape[-1]
-    roots = torch.linalg.eigvalsh(gram).clamp_min(0.0).sqrt()
+    roots = eigenvalues_of(gram).clamp_min(0.0).sqrt()
     squared, _ = frobenius_squared(matrix)
     eta = (gamma(max(rows, columns), torch.float64) + 10 * side * UNIT[torch.float64]) * squared
     eta = eta[..., None] * (1 + 1e-9)
