@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 LENGTH, TARGETS = 128, 96
@@ -76,18 +75,6 @@ def least_seconds(calls: dict[str, Callable[[], object]], repeats: int = 5) -> d
             if round_:
                 best[name] = min(best[name], time.perf_counter() - start)
     return best
-
-
-def peak_bytes(call: Callable[[], object]) -> int:
-    """The most memory that tensors made within `call` take at one time (weights not counted)."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
-        call()
-    live = peak = 0
-    for event in run.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            live += event.nbytes()
-            peak = max(peak, live)
-    return peak
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from common import (
     benchmark_model,
     heading,
     least_seconds,
-    peak_bytes,
     qwen_half_billion,
     sequence,
     table,
@@ -23,6 +22,7 @@ from corrpo.estimators import exact, logit_gradient_norms
 from corrpo.estimators.plan import plan_for
 from corrpo.estimators.query import Query, left_as_found
 from corrpo.projections import PROJECTIONS, find_attention_layers
+from peak import peak_bytes
 
 GROWTH = (64, 128, 256, 512, 1024, 2048, 4096)
 _EXACT_UNTIL = 512

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
-from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -18,6 +17,7 @@ from corrpo.costs.passes import graph_bytes, own_by_blocks
 from corrpo.costs.plan import H100, Setting, cost, gpus_needed, total_seconds
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.estimators import exact, own
+from peak import peak_bytes
 
 COUNTED = 5e-3
 """Relative tolerance of the matrix products, which are all that PyTorch's counter counts. With one query head
@@ -99,18 +99,6 @@ def counted(call):
     with Counter() as counter:
         call()
     return counter.total
-
-
-def peak_bytes(call):
-    """The most memory that tensors made within `call` take at one time."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
-        call()
-    live = peak = 0
-    for event in run.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            live += event.nbytes()
-            peak = max(peak, live)
-    return peak
 
 
 def products(found):

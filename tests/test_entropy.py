@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import entropy as scipy_entropy
 
 from corrpo.entropy import CHUNK_ELEMENTS, token_entropy, token_logprob
+from peak import peak_bytes
 
 
 @given(st.lists(st.floats(-60, 60, width=32), min_size=1, max_size=40))
@@ -59,15 +60,8 @@ def test_gradients_flow():
 
 def test_a_large_vocabulary_does_not_double_memory():
     """64 rows of 150k tokens: the working memory stays near the chunk, not near the input."""
-    from torch.profiler import ProfilerActivity, profile
-
     logits = torch.randn(64, 150_000)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run, torch.no_grad():
-        token_entropy(logits)
-    live = peak = 0
-    for event in run.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            live += event.nbytes()
-            peak = max(peak, live)
+    with torch.no_grad():
+        peak = peak_bytes(lambda: token_entropy(logits))
     assert 0 < peak < 4 * CHUNK_ELEMENTS * 4
     assert peak < 2 * logits.nbytes

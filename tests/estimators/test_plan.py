@@ -11,6 +11,7 @@ from corrpo.estimators import plan as plans
 from corrpo.estimators.plan import plan_for
 from corrpo.estimators.query import Query
 from corrpo.projections import PROJECTIONS, find_attention_layers
+from estimators.unbatched import Doubled
 from problems import Problem
 
 IDS, _, POSITIONS = Problem("llama", "Llama").sequence()
@@ -66,18 +67,6 @@ def test_a_model_with_a_path_beside_its_chain_of_blocks_is_differentiated_whole(
     truth = logit_gradient_norms(model, IDS, POSITIONS, estimator="reference")
     assert not plan_of(model).chain
     torch.testing.assert_close(logit_gradient_norms(model, IDS, POSITIONS), truth, rtol=1e-5, atol=0)
-
-
-class Doubled(torch.autograd.Function):
-    """An operation without a batching rule."""
-
-    @staticmethod
-    def forward(ctx, hidden):
-        return 2 * hidden
-
-    @staticmethod
-    def backward(ctx, *gradients):
-        return 2 * gradients[0] * float(gradients[0].abs().max() >= 0)
 
 
 def test_a_model_that_cannot_be_differentiated_for_many_targets_at_once_takes_them_one_by_one():

@@ -6,6 +6,7 @@ from torch import nn
 
 from corrpo.estimators import exact as exact_module
 from corrpo.estimators import logit_gradient_norms
+from estimators.unbatched import Doubled
 from problems import Problem
 
 LLAMA = Problem("llama", "Llama")
@@ -71,18 +72,6 @@ def test_a_path_weaker_than_the_tolerance_of_the_trial_counts():
     model = LLAMA.model()
     gated(model, 0.004)
     check(model, 1e-3)
-
-
-class Doubled(torch.autograd.Function):
-    """An operation without a batching rule."""
-
-    @staticmethod
-    def forward(ctx, hidden):
-        return 2 * hidden
-
-    @staticmethod
-    def backward(ctx, *gradients):
-        return 2 * gradients[0] * float(gradients[0].abs().max() >= 0)
 
 
 def test_a_hook_added_between_calls_is_tried_anew():
