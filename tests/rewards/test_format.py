@@ -1,7 +1,7 @@
 """The format reward and the names of the task rewards."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corrpo.errors import BadInputError
@@ -72,10 +72,12 @@ def test_each_tag_stands_once_and_in_order(pieces):
     assert has_think_answer_format("".join(pieces)) == (tags == TAGS and not outside and not between)
 
 
+@example("<answer>")
 @given(st.text(st.characters(), max_size=200))
 def test_any_text_at_all(text):
     assert think_answer_format([text])[0] == 0.0
-    assert think_answer_format([f"<think>{text}</think><answer>{text}</answer>"]) == [1.0]
+    once = not any(tag in text for tag in TAGS)
+    assert think_answer_format([f"<think>{text}</think><answer>{text}</answer>"]) == [float(once)]
 
 
 def test_bad_input_is_told():
