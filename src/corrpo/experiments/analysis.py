@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 from corrpo.errors import BadInputError
 
 RULES = (
-    "The outcome of a run on a problem is pass@k of its generations. Arms are paired by seed and problem; the "
-    "mean difference has the interval of crossed random effects (seeds and problems), and the models are "
+    "The outcome of a run on a problem is pass@k of its generations. Arms are paired by seed and problem; "
+    "the mean difference has the interval of crossed random effects (seeds and problems), and the models are "
     "averaged before, as fixed.",
     "Compared are the treatment and the baseline, and the treatment and each control. Two-sided p-values are "
     "corrected by Holm over these comparisons.",
-    "Supported: the treatment is better than the baseline and than every control, each with a corrected p at "
-    "or below alpha.",
-    "Not supported: otherwise, if for the baseline or one of the controls a difference of the smallest effect "
-    "of interest or more is excluded, by a one-sided p-value corrected by Bonferroni over these comparisons.",
+    "Supported: the treatment is better than the baseline and than every control, each with a corrected p "
+    "at or below alpha.",
+    "Not supported: otherwise, if for the baseline or one of the controls a difference of the smallest "
+    "effect of interest or more is excluded, by a one-sided p-value corrected by Bonferroni over these "
+    "comparisons.",
     "Undecided: otherwise.",
 )
 """The verdict in words; part of the pre-registration."""

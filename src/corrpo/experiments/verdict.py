@@ -161,11 +161,10 @@ def _decide(deciding: Sequence[Comparison], analysis: Analysis) -> tuple[Kind, s
         )
     left = [each for each in deciding if each not in better]
     sizes = [each.detectable for each in left if each.detectable is not None]
-    seen = (
-        f"at {100 * analysis.power:g} % power they could have seen {100 * max(sizes):.1f} points"
-        if sizes
-        else ("there is no spread over seeds to go by")
-    )
+    seen = "there is no spread over seeds to go by"
+    if sizes:
+        points = f"{100 * max(sizes):.1f} points"
+        seen = f"a difference of {points} is what they would have seen with {100 * analysis.power:g} % power"
     return "undecided", (
         f"Undecided at this power: these runs neither show {treatment} better than {_listed(left)} nor "
         f"exclude a difference of {smallest} points; {seen}."
