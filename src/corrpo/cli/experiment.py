@@ -47,6 +47,7 @@ def run(options: Experiment) -> None:
     from corrpo.experiments.recipe import read_experiment
     from corrpo.experiments.results import RESULTS, RUNS
     from corrpo.experiments.schedule import VERDICT, experiment
+    from corrpo.report.experiment import write_experiment_report
 
     found = experiment(
         read_experiment(options.recipe),
@@ -55,6 +56,7 @@ def run(options: Experiment) -> None:
         device=options.device,
         progress=True,
     )
+    written = write_experiment_report(found, options.output)
     print(found.verdict.sentence)
-    for name in (RESULTS, RUNS, VERDICT):
-        print(options.output / name)
+    for path in (*(options.output / name for name in (RESULTS, RUNS, VERDICT)), *written):
+        print(path)

@@ -163,8 +163,8 @@ def _decide(deciding: Sequence[Comparison], analysis: Analysis) -> tuple[Kind, s
     sizes = [each.detectable for each in left if each.detectable is not None]
     seen = "there is no spread over seeds to go by"
     if sizes:
-        points = f"{100 * max(sizes):.1f} points"
-        seen = f"a difference of {points} is what they would have seen with {100 * analysis.power:g} % power"
+        points = f"{100 * max(sizes):.1f} points" if max(sizes) < 1 else "more than there is"
+        seen = f"with {100 * analysis.power:g} % power they would have seen a difference of {points}"
     return "undecided", (
         f"Undecided at this power: these runs neither show {treatment} better than {_listed(left)} nor "
         f"exclude a difference of {smallest} points; {seen}."
