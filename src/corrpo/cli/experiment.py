@@ -46,9 +46,10 @@ def run(options: Experiment) -> None:
     quiet_libraries()
     from corrpo.experiments.recipe import read_experiment
     from corrpo.experiments.results import RESULTS, RUNS
-    from corrpo.experiments.schedule import VERDICT, experiment
+    from corrpo.experiments.schedule import VERDICT, experiment, refuse_ranks
     from corrpo.report.experiment import write_experiment_report
 
+    refuse_ranks()
     found = experiment(
         read_experiment(options.recipe),
         options.output,

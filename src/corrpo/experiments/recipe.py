@@ -168,8 +168,8 @@ class _Reader:
         analysis: Analysis = self._dataclass(Analysis, "analysis", self._section("analysis"))
         options: EvaluateOptions = self._dataclass(EvaluateOptions, "evaluation", evaluation)
         most = max(analysis.k)
-        options = replace(options, n=options.n or most, k=options.k or tuple(analysis.k))
         self._check_comparison(analysis, arms, options)
+        options = replace(options, n=options.n or most, k=options.k or tuple(analysis.k))
         return ExperimentRecipe(
             models,
             seeds,
@@ -273,7 +273,7 @@ class _Reader:
                 "arms, or give analysis treatment, baseline and controls",
                 "analysis",
             )
-        if (options.n or 1) < max(analysis.k):
+        if options.n is not None and options.n < max(analysis.k):
             raise self.wrong(f"n={options.n} generations give no pass@{max(analysis.k)}", "evaluation", "n")
 
 

@@ -66,10 +66,7 @@ def experiment(
         OutputFolderError: `output` holds another experiment, or another process works on it.
         CorrpoError: runs that failed, after all others were done; names each.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise BadInputError(
-            "an experiment starts its own processes: run it without torchrun, with --processes for how many"
-        )
+    refuse_ranks()
     output = Path(output)
     suite = _suite(recipe)
     with locked(output):
@@ -81,6 +78,14 @@ def experiment(
         write_parquet(output / RUNS, runs)
         write_json(output / VERDICT, found.as_dict())
     return found
+
+
+def refuse_ranks() -> None:
+    """Raise `BadInputError` if this is one of several processes that were started together."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise BadInputError(
+            "an experiment starts its own processes: run it without torchrun, with --processes for how many"
+        )
 
 
 def _suite(recipe: ExperimentRecipe) -> Suite:
