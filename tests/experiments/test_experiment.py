@@ -19,7 +19,7 @@ from corrpo.cli.main import main
 from corrpo.experiments.preregistration import sha256_of
 
 SMALL = ROOT / "recipes" / "lab" / "experiment_small.yaml"
-LATEST = 12.0
+LATEST = 8.0
 """Seconds after which a killed experiment is killed at the latest."""
 
 
