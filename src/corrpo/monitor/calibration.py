@@ -1,4 +1,4 @@
-"""The threshold beyond which a generation is flagged: from labelled generations, for a stated false-alarm rate.
+"""The threshold beyond which a generation is flagged, from labels, for a stated false-alarm rate.
 
 A false alarm is a flag on a generation that is not one of low reasoning. The threshold is an order statistic
 of the rhos of n such generations, which gives a guarantee at any n and for any distribution (split conformal
@@ -6,13 +6,13 @@ prediction; Vovk 2012 for the second), as long as new prompts come from where th
 
 - on average over calibrations: the k-th of n with k = ceil((1 - rate)(n + 1)) is passed by a new generation
   with probability at most `rate`;
-- with `confidence` c: the rate that a threshold really has is Beta(n + 1 - k, k) distributed at most, and k is
-  the least for which P(Beta <= rate) >= c. This calibration then keeps the rate with probability c.
+- with `confidence` c: the rate that a threshold really has is at most Beta(n + 1 - k, k) distributed, and k
+  is the least for which P(Beta <= rate) >= c. This calibration then keeps the rate with probability c.
 
-Several generations of one prompt are not independent: one per prompt is drawn for the threshold (Dunn, Wasserman
-& Ramdas 2022, subsampling once), so the guarantee is for one generation of a new prompt. Which side is that of
-low reasoning is not taken for granted, as rho has been seen with either sign: `side="learned"` finds it on a
-third of the prompts, which the threshold then does not use.
+Several generations of one prompt are not independent: one per prompt is drawn for the threshold (Dunn,
+Wasserman & Ramdas 2022, subsampling once), so the guarantee is for one generation of a new prompt. Which side
+is that of low reasoning is not taken for granted, as rho has been seen with either sign: `side="learned"`
+finds it on a third of the prompts, which the threshold then does not use.
 """
 
 import math
@@ -226,8 +226,8 @@ def _split(
         parts[each.prompt not in first].append(each)
     if len({each.low for each in parts[0]}) < 2:
         raise BadInputError(
-            "which side is that of low reasoning is learned from a third of the prompts, and those have labels "
-            "of one kind only; give more generations of both kinds, or the side, high or low"
+            "which side is that of low reasoning is learned from a third of the prompts, and those have "
+            "labels of one kind only; give more generations of both kinds, or the side, high or low"
         )
     return parts
 

@@ -1,4 +1,4 @@
-"""`Monitor`: a model that is watched while it writes, and judges finished responses, of its own or of a log."""
+"""`Monitor`: watches a model while it writes, and judges finished responses, its own or those of a log."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -32,7 +32,7 @@ class MonitorOptions:
     min_tokens: int = FEWEST
     """A window or response of fewer tokens has no rho."""
     projections: tuple[str, ...] = ("q", "o")
-    """Projections whose gradients are measured. Own-position gradients of Q and O agree best with exact ones."""
+    """Projections whose gradients are measured; own-position ones of Q and O agree best with exact ones."""
     layers: tuple[int, ...] | None = None
     """Layers measured, negative from the end; all if not given."""
     template: Template = "auto"
@@ -123,7 +123,7 @@ class Watched:
 
 
 class Monitor:
-    """Running rho while a model writes, flags at a calibrated false-alarm rate, and verdicts on finished text.
+    """Running rho while a model writes, flags at a calibrated rate, and verdicts on finished text.
 
     Args:
         model: a causal LM of transformers; left as found by every call.
@@ -253,9 +253,8 @@ class Monitor:
         return trace.scored()
 
     def _ids(self, prompt: Prompt | Sequence[int]) -> list[int]:
-        if isinstance(prompt, Sequence) and not isinstance(prompt, str) and prompt:
-            if all(isinstance(each, int) and not isinstance(each, bool) for each in prompt):
-                return list(prompt)  # pyright: ignore
+        if isinstance(prompt, Sequence) and prompt and all(type(each) is int for each in prompt):
+            return list(prompt)  # pyright: ignore
         return self.prompt_ids(prompt)  # pyright: ignore
 
     def _room(self, prompt: int) -> int:

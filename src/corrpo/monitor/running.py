@@ -1,15 +1,15 @@
 """Spearman's rho over a sliding window of tokens, kept up to date token by token, with an interval.
 
 The rho is exactly that of the window: each new token shifts the mid-ranks of the others by comparisons, which
-costs O(window) and no sort. The interval is ours, and an approximation: the tokens of one response follow one
-another, so the window counts as
+costs O(window) and no sort. The interval is ours, and an approximation: the tokens of one response follow
+one another, so the window counts as
 
     n_eff = n / (1 + 2 sum_k (1 - k/n) a_k b_k)          with n_eff <= n
 
-tokens, a_k and b_k the autocorrelations of the ranks of entropy and strength at lag k (Bartlett's variance of a
-correlation of two series), and the error on Fisher's z scale is sqrt((1 + rho^2 / 2) / (n_eff - 3)) (Bonett &
-Wright 2000). It speaks of the process that wrote this window. Intervals over a set of responses resample whole
-responses instead: `corrpo.statistics`.
+tokens, a_k and b_k the autocorrelations of the ranks of entropy and strength at lag k (Bartlett's variance of
+a correlation of two series), and the error on Fisher's z scale is sqrt((1 + rho^2 / 2) / (n_eff - 3)) (Bonett
+& Wright 2000). It speaks of the process that wrote this window. Intervals over a set of responses resample
+whole responses instead: `corrpo.statistics`.
 """
 
 import math
@@ -85,10 +85,10 @@ class RunningRho:
         for values, ranks, new in zip(self._values, self._ranks, (entropy, strength), strict=True):
             if self._seen >= self.window:
                 old = values[slot]
-                ranks -= (values > old) + (values == old) / 2
+                np.subtract(ranks, (values > old) + (values == old) / 2, out=ranks)
             values[slot] = math.nan  # equal to nothing, and neither above nor below
             level = values == new
-            ranks += (values > new) + level / 2
+            np.add(ranks, (values > new) + level / 2, out=ranks)
             ranks[slot] = np.count_nonzero(values < new) + (np.count_nonzero(level) + 1) / 2
             values[slot] = new
         self._seen += 1

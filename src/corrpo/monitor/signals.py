@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
@@ -28,7 +27,7 @@ from corrpo.estimators.api import layers_for
 from corrpo.estimators.batched import batched_own, has_direct_head
 from corrpo.estimators.query import derivatives_at, left_as_found, observed
 from corrpo.generation.sampling import check_sampling
-from corrpo.statistics.correlation import Array
+from corrpo.statistics.correlation import Array, UndefinedCorrelationError, spearman
 from corrpo.vocabulary import vocabulary_size
 
 
@@ -210,7 +209,7 @@ def _forget_graph(cache: DynamicCache) -> None:
 
 
 def _length(vectors: Tensor) -> Tensor:
-    """Norm of the last vector of [1, T, d], float64: T is 1, or all where the cache is expanded (latent keys)."""
+    """Norm of the last vector of [1, T, d], float64: T is 1, or all where cached latents are expanded."""
     wide = torch.promote_types(vectors.dtype, torch.float32)
     return torch.linalg.vector_norm(vectors[0, -1].detach(), dtype=wide).double()
 
@@ -224,9 +223,7 @@ def _non_finite(what: str) -> NonFiniteError:
 
 def whole_rho(entropy: Array, strength: Array, min_tokens: int) -> float | None:
     """Spearman's rho over all tokens of a response, or None where it has none."""
-    from corrpo.statistics.correlation import UndefinedCorrelationError, spearman
-
-    if len(np.atleast_1d(entropy)) < min_tokens:
+    if len(entropy) < min_tokens:
         return None
     try:
         return spearman(entropy, strength)
