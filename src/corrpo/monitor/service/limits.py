@@ -10,6 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from corrpo.errors import BadInputError, CorrpoError
 
+READ_AWAY = 8
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -79,24 +81,27 @@ class Rates:
 async def read_body(request: Request, limits: Limits) -> bytes:
     """The body of a request.
 
+    Of one that is too large, up to `READ_AWAY` times the limit is read and thrown away, as a client that still
+    sends would not see the refusal.
+
     Raises:
-        TooLargeError: more bytes than allowed, said beforehand or found.
+        TooLargeError: more bytes than allowed.
         TooSlowError: it did not arrive in time.
         ClientDisconnect: the client has gone.
     """
-    told = request.headers.get("content-length", "0")
-    if told.isdecimal() and int(told[:20]) > limits.body_bytes:
-        raise TooLargeError(f"the body has {told[:20]} bytes; at most {limits.body_bytes:,} are read")
     parts, size = [], 0
     try:
         async with asyncio.timeout(limits.client_seconds):
             async for part in request.stream():
                 size += len(part)
-                if size > limits.body_bytes:
-                    raise TooLargeError(f"the body is longer than the {limits.body_bytes:,} bytes allowed")
-                parts.append(part)
+                if size <= limits.body_bytes:
+                    parts.append(part)
+                elif size > READ_AWAY * limits.body_bytes:
+                    break
     except TimeoutError:
         raise TooSlowError(f"the body did not arrive within {limits.client_seconds:g} seconds") from None
+    if size > limits.body_bytes:
+        raise TooLargeError(f"the body is longer than the {limits.body_bytes:,} bytes allowed")
     return b"".join(parts)
 
 
