@@ -80,9 +80,7 @@ def main() -> None:
         memory.append(service.metric("resident_bytes"))
         outcomes = Counter(outcome for outcome, _ in found)
         times = sorted(seconds for outcome, seconds in found if outcome == "score 200")
-        print(
-            f"{options.clients} clients, {options.seconds:g} s, 20 connections hanging beside: {dict(outcomes)}"
-        )
+        print(f"{options.clients} clients, {options.seconds:g} s, 20 hanging: {dict(outcomes)}")
         if times:
             middle, late = times[len(times) // 2], times[int(0.95 * len(times))]
             print(f"score: median {middle:.2f} s, 95 % within {late:.2f} s")

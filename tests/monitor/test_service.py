@@ -1,4 +1,4 @@
-"""The service as clients meet it: many at once, malformed, hostile, hanging; and how it is bound and stopped."""
+"""The service as clients meet it: many at once, malformed, hostile, hanging; how it is bound and stopped."""
 
 import json
 import signal

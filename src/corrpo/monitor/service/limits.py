@@ -81,8 +81,8 @@ class Rates:
 async def read_body(request: Request, limits: Limits) -> bytes:
     """The body of a request.
 
-    Of one that is too large, up to `READ_AWAY` times the limit is read and thrown away, as a client that still
-    sends would not see the refusal.
+    Of one that is too large, up to `READ_AWAY` times the limit is read and thrown away, as a client that
+    still sends would not see the refusal.
 
     Raises:
         TooLargeError: more bytes than allowed.
