@@ -1,6 +1,6 @@
 """Rho against what costs nothing, as a detector of bad generations on the lab; and what watching costs.
 
-Low are: wrong answers of a reasoning model among its own answers; or answers of its base model among its right
+Low are: wrong answers of a reasoning model among its own; or answers of its base model among its right
 ones, all read by the reasoning model. An AUC is the probability that a low generation has the higher value:
 0.5 tells nothing, and below 0.5 the low ones have lower values. Intervals resample problems (percentiles).
 """
