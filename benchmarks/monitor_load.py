@@ -1,4 +1,4 @@
-"""The monitor's service under load: 50 clients for a minute, 1,000 hostile requests, and clients that hang."""
+"""The service under load: 50 clients for a minute, 1,000 hostile requests, and clients that hang."""
 
 import argparse
 import random
