@@ -132,6 +132,27 @@ def parse_recipe(config_class: type, words: Sequence[str]) -> tuple[RecipeArgume
     return recipe, config  # pyright: ignore[reportReturnType]
 
 
+def recipe_of(content: dict[str, Any], config_class: type, place: str) -> tuple[RecipeArguments, Any]:
+    """As `parse_recipe`, of settings that are at hand.
+
+    Args:
+        content: fields and values, as read from YAML.
+        config_class: the stage's config.
+        place: where they come from, in front of each mistake.
+
+    Raises:
+        BadInputError: as `parse_recipe`.
+    """
+    given = _machine_defaults() | _checked(place, content, config_class)
+    try:
+        recipe, config = _Parser(RecipeArguments, config_class).parse_dict(given)
+    except BadInputError as error:
+        raise BadInputError(f"{place}: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise BadInputError(f"{place}: these settings do not go together: {error}") from error
+    return recipe, config  # pyright: ignore[reportReturnType]
+
+
 def known_fields(config_class: type) -> dict[str, Any]:
     """Every key that a recipe of a stage may have, with its type hint."""
     hints = {}
@@ -205,7 +226,7 @@ def _machine_defaults() -> dict[str, Any]:
     return defaults
 
 
-def _checked(path: Path, content: dict[str, Any], config_class: type) -> dict[str, Any]:
+def _checked(path: Path | str, content: dict[str, Any], config_class: type) -> dict[str, Any]:
     """The settings of a file, each of its field's type."""
     hints = known_fields(config_class)
     checked = {}
@@ -224,7 +245,7 @@ def _checked(path: Path, content: dict[str, Any], config_class: type) -> dict[st
     return checked
 
 
-def _check_choices(path: Path, checked: dict[str, Any], config_class: type) -> None:
+def _check_choices(path: Path | str, checked: dict[str, Any], config_class: type) -> None:
     """TRL's parser holds only flags to a field's list of choices; this holds the file to it."""
     for item in (*fields(RecipeArguments), *fields(config_class)):
         choices = item.metadata.get("choices")

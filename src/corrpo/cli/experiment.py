@@ -1,0 +1,63 @@
+"""`corrpo experiment RECIPE --output DIR`."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from corrpo.cli.train import NEEDED
+from corrpo.errors import CorrpoError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Train every arm of a recipe with every seed, and say whether the inversion is what helps.
+
+    corrpo experiment recipes/lab/experiment_small.yaml --output out/experiment
+
+    Writes OUTPUT/preregistration.json before the first run, a folder for each run in OUTPUT/runs, and when
+    all are finished OUTPUT/results.parquet, OUTPUT/runs.parquet, OUTPUT/verdict.json and OUTPUT/report.html.
+    Ctrl-C keeps what is done, and the same command goes on from there.
+    """
+
+    recipe: Annotated[Positional[Path], arg(metavar="RECIPE")]
+    """YAML of models, seeds, arms, training, evaluation, fingerprint and analysis."""
+    output: Path
+    """Folder of the results, new or of the same recipe."""
+    processes: int | None = None
+    """Runs at once; by GPUs or cores and free memory if not given."""
+    device: str = "auto"
+    """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
+
+
+def run(options: Experiment) -> None:
+    """Run, write, and print the verdict.
+
+    Raises:
+        CorrpoError: see `corrpo.experiments.schedule.experiment`.
+    """
+    missing = [name for name in (*NEEDED, "yaml") if find_spec(name) is None]
+    if missing:
+        raise CorrpoError(f"an experiment needs {', '.join(missing)}: pip install 'corrpo[train]'")
+    from corrpo.training.quiet import quiet_libraries
+
+    quiet_libraries()
+    from corrpo.experiments.recipe import read_experiment
+    from corrpo.experiments.results import RESULTS, RUNS
+    from corrpo.experiments.schedule import VERDICT, experiment, refuse_ranks
+    from corrpo.report.experiment import write_experiment_report
+
+    refuse_ranks()
+    found = experiment(
+        read_experiment(options.recipe),
+        options.output,
+        processes=options.processes,
+        device=options.device,
+        progress=True,
+    )
+    written = write_experiment_report(found, options.output)
+    print(found.verdict.sentence)
+    for path in (*(options.output / name for name in (RESULTS, RUNS, VERDICT)), *written):
+        print(path)

@@ -1,0 +1,192 @@
+"""`corrpo monitor MODEL --calibrate FILE | --generations FILE | --serve`."""
+
+import os
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tyro.conf import Positional
+
+from corrpo.errors import BadInputError
+from corrpo.lab import model_location
+from corrpo.monitor.monitor import MonitorOptions
+
+if TYPE_CHECKING:
+    from corrpo.monitor.calibration import Calibration
+    from corrpo.monitor.monitor import Monitor
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorCommand(MonitorOptions):
+    """Flag generations whose rho is that of low reasoning, at a calibrated false-alarm rate.
+
+    corrpo monitor MODEL --calibrate labelled.jsonl --output cal.json
+
+    corrpo monitor MODEL --generations log.jsonl --calibration cal.json --output judged.jsonl
+
+    corrpo monitor MODEL --serve --calibration cal.json
+
+    A line is {"prompt": ..., "response": ...}; for --calibrate also "low": true for a generation of low
+    reasoning, false for others. Use one of the three at a time.
+    """
+
+    model: Positional[str]
+    """A local folder, a name on the hub, or lab:FAMILY/KIND."""
+    calibrate: Path | None = None
+    """JSONL of labelled generations: find the thresholds and write them to --output."""
+    generations: Path | None = None
+    """JSONL of generations of any engine: judge each, and write a line for each to --output. Ctrl-C keeps
+    what is done, and the same command goes on from there."""
+    serve: bool = False
+    """Answer POST /v1/score and /v1/generate, GET /health, /metrics and /openapi.json."""
+    calibration: Path | None = None
+    """What --calibrate wrote, for this model and these options. Without it nothing is flagged."""
+    output: Path | None = None
+    """File of the results."""
+    skip_bad_lines: bool = False
+    """Tell bad lines and go on, in place of stopping at the first."""
+    rate_of_false_alarms: float = 0.05
+    """Largest share of other generations that a threshold may flag."""
+    promise: float | None = None
+    """Probability that this calibration keeps that rate; kept on average over calibrations if not given."""
+    side: Literal["learned", "high", "low"] = "learned"
+    """Which rhos are flagged: high ones, low ones, or what a third of the labelled prompts teaches."""
+    seed: int = 0
+    """Seed of the draws of calibration."""
+    host: str = "127.0.0.1"
+    """Address to listen on; any other than this machine's own needs a token."""
+    port: int = 8765
+    """0 takes any free one."""
+    token: str | None = None
+    """What clients must bear in the Authorization header; CORRPO_MONITOR_TOKEN keeps it out of the list of
+    processes."""
+    max_tokens: int = 2048
+    """Most tokens of prompt and response together, in the service."""
+    rate: float = 20.0
+    """Requests a second of one client."""
+    queue: int = 64
+    """Requests that may wait; more are answered 503."""
+    timeout: float = 120.0
+    """Seconds from a request to the end of its answer."""
+    client_timeout: float = 10.0
+    """Seconds for a client to send its request or to take the next part of an answer."""
+    grace: float = 30.0
+    """Seconds that requests have to be answered after SIGTERM or Ctrl-C."""
+    dtype: str = "auto"
+    """Weights as saved (auto), or float32, bfloat16, float16, float64."""
+    device: str = "auto"
+    """A GPU if there is one (auto), or cpu, cuda:1, ..."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model."""
+
+
+def run(options: MonitorCommand) -> None:
+    """Calibrate, judge a file, or serve.
+
+    Raises:
+        BadInputError: none or several of the three, or a file or option that is missing.
+    """
+    asked = [options.calibrate is not None, options.generations is not None, options.serve]
+    if sum(asked) != 1:
+        raise BadInputError("give one of --calibrate FILE, --generations FILE and --serve")
+    if not options.serve and options.output is None:
+        raise BadInputError("give --output FILE for the results")
+    if options.calibrate is not None and options.calibration is not None:
+        raise BadInputError("--calibration is for --generations and --serve; --calibrate writes --output")
+    if options.serve:
+        _serve(options)
+    elif options.calibrate is not None:
+        _calibrate(options)
+    else:
+        _judge(options)
+
+
+def _monitor(options: MonitorCommand) -> "Monitor":
+    from corrpo.models import load_model
+    from corrpo.monitor.calibration import Calibration
+    from corrpo.monitor.monitor import Monitor
+
+    known: Calibration | None = Calibration.load(options.calibration) if options.calibration else None
+    model, tokenizer = load_model(
+        model_location(options.model),
+        dtype=options.dtype,
+        device=options.device,
+        trust_remote_code=options.trust_remote_code,
+    )
+    what = MonitorOptions(**{each.name: getattr(options, each.name) for each in fields(MonitorOptions)})
+    return Monitor(model, tokenizer, what, known, name=options.model)
+
+
+def _calibrate(options: MonitorCommand) -> None:
+    from corrpo.monitor.calibration import calibrate
+    from corrpo.monitor.generations import labelled_generations
+
+    assert options.calibrate is not None
+    assert options.output is not None
+    monitor = _monitor(options)
+    found = calibrate(
+        labelled_generations(monitor, options.calibrate, skip_bad=options.skip_bad_lines, tell=_tell),
+        rate=options.rate_of_false_alarms,
+        confidence=options.promise,
+        side=options.side,
+        seed=options.seed,
+        model=monitor.description,
+        settings=monitor.options.as_dict(),
+    )
+    found.save(options.output)
+    print(_summary(found))
+    print(options.output)
+
+
+def _summary(found: "Calibration") -> str:
+    sign, facts = (">" if found.side == "high" else "<"), found.facts
+    lines = [
+        f"flagged: rho {sign} {found.whole:.3f} over a response, {sign} {found.running:.3f} in a window; "
+        f"false alarms at most {100 * found.rate:g} % each, from {facts['normal_prompts']} prompts"
+    ]
+    if facts["detected"] is not None:
+        share, low, high = facts["detected"]["whole"]
+        lines.append(
+            f"of {facts['low_generations']} generations of low reasoning {100 * share:.0f} % "
+            f"[{100 * low:.0f}, {100 * high:.0f}] are flagged (AUC {facts['auc']:.2f})"
+        )
+    if facts["without_rho"]:
+        lines.append(f"{facts['without_rho']} of {facts['generations']} generations have no rho")
+    return "\n".join(lines)
+
+
+def _judge(options: MonitorCommand) -> None:
+    from corrpo.monitor.generations import judge_file
+
+    assert options.generations is not None
+    assert options.output is not None
+    counts = judge_file(
+        _monitor(options), options.generations, options.output, skip_bad=options.skip_bad_lines, tell=_tell
+    )
+    print(", ".join(f"{name} {count:,}" for name, count in counts.items()))
+    print(options.output)
+
+
+def _serve(options: MonitorCommand) -> None:
+    from corrpo.monitor.service.app import Service
+    from corrpo.monitor.service.limits import Limits
+    from corrpo.monitor.service.server import listening, serve
+
+    limits = Limits(
+        max_tokens=options.max_tokens,
+        rate=options.rate,
+        queue=options.queue,
+        seconds=options.timeout,
+        client_seconds=options.client_timeout,
+    )
+    token = options.token or os.environ.get("CORRPO_MONITOR_TOKEN") or None
+    with listening(options.host, options.port, token) as opened:
+        service = Service(_monitor(options), limits, token)
+        host, port = opened.getsockname()[:2]
+        print(f"http://{f'[{host}]' if ':' in host else host}:{port}/  (Ctrl-C ends it)", flush=True)
+        serve(service, opened, grace=options.grace)
+
+
+def _tell(message: str) -> None:
+    print(f"left out: {message}", file=sys.stderr)

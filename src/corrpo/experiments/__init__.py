@@ -1,0 +1,1 @@
+"""The controlled experiment: arms, seeds, pre-registration, runs, results and the verdict."""

@@ -1,0 +1,66 @@
+"""What is compared with what, and by which rules: the part of a recipe that the verdict goes by."""
+
+from dataclasses import dataclass, field
+
+from corrpo.errors import BadInputError
+
+RULES = (
+    "The outcome of a run on a problem is pass@k of its generations. Arms are paired by seed and problem; "
+    "the mean difference has the interval of crossed random effects (seeds and problems), and the models are "
+    "averaged before, as fixed.",
+    "Compared are the treatment and the baseline, and the treatment and each control. Two-sided p-values are "
+    "corrected by Holm over these comparisons.",
+    "Supported: the treatment is better than the baseline and than every control, each with a corrected p "
+    "at or below alpha.",
+    "Not supported: otherwise, if for the baseline or one of the controls a difference of the smallest "
+    "effect of interest or more is excluded, by a one-sided p-value corrected by Bonferroni over these "
+    "comparisons.",
+    "Undecided: otherwise.",
+)
+"""The verdict in words; part of the pre-registration."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The comparisons that decide, and their rules.
+
+    Attributes:
+        treatment: the arm whose gain is in question.
+        baseline: the arm it must beat.
+        controls: the arms that remove or fix the inversion, which it must beat too.
+        k: the outcome is pass@k; the first of several decides, the others are reported beside it.
+        smallest_effect: the smallest difference in accuracy that is of interest, in (0, 1).
+        alpha: two-sided level of the family of comparisons.
+        power: what a difference is planned to be found with.
+
+    Raises:
+        BadInputError: a number out of its range, or an arm that is compared with itself.
+    """
+
+    treatment: str = "corrpo"
+    baseline: str = "grpo"
+    controls: list[str] = field(default_factory=lambda: ["negate", "shuffle", "clamp", "constant"])
+    k: list[int] = field(default_factory=lambda: [1])
+    smallest_effect: float = 0.02
+    alpha: float = 0.05
+    power: float = 0.8
+
+    def __post_init__(self) -> None:
+        compared = self.compared
+        if len(set(compared)) < len(compared) or self.treatment in compared:
+            raise BadInputError(
+                f"treatment {self.treatment!r}, baseline {self.baseline!r}, controls {self.controls}: "
+                "expected arms that differ"
+            )
+        if not self.k or min(self.k) < 1 or len(set(self.k)) < len(self.k):
+            raise BadInputError(f"k={self.k}: expected one or more numbers from 1 on, each once")
+        for name in ("smallest_effect", "alpha"):
+            if not 0 < getattr(self, name) < 1:
+                raise BadInputError(f"{name}={getattr(self, name)}: expected a number between 0 and 1")
+        if not self.alpha < self.power < 1:
+            raise BadInputError(f"power={self.power}: expected a number between alpha={self.alpha} and 1")
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The arms that the treatment is compared with: the baseline, then the controls."""
+        return (self.baseline, *self.controls)

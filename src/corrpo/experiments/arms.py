@@ -1,0 +1,64 @@
+"""The arms that a recipe may name: each is a training stage and settings of it, nothing else.
+
+Methods are those of their papers as far as TRL has them: DAPO is its loss, its higher upper clip and the
+masking of truncated rollouts (TRL has no dynamic sampling); Dr. GRPO is its loss without division by the
+group's spread; GSPO is importance sampling by sequence with the clips of its paper.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+WEIGHT = 0.5
+"""lambda of the arms that have the inversion in their reward."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A stage of `corrpo.training` and what is set in it; `told` is a line for people."""
+
+    stage: str
+    settings: Mapping[str, Any]
+    told: str
+
+
+_GRPO = {"loss_type": "grpo", "scale_rewards": "group", "importance_sampling_level": "token"}
+_DAPO = {
+    "loss_type": "dapo",
+    "scale_rewards": "group",
+    "epsilon": 0.2,
+    "epsilon_high": 0.28,
+    "mask_truncated_completions": True,
+}
+_DR_GRPO = {"loss_type": "dr_grpo", "scale_rewards": "none"}
+_GSPO = _GRPO | {"importance_sampling_level": "sequence", "epsilon": 3e-4, "epsilon_high": 4e-4}
+_INVERSION = {"inversion_weight": WEIGHT}
+
+
+def _control(name: str) -> dict[str, Any]:
+    return _GRPO | _INVERSION | {"inversion_control": name}
+
+
+PRESETS: dict[str, Preset] = {
+    "grpo": Preset("grpo", _GRPO, "GRPO"),
+    "dapo": Preset("grpo", _DAPO, "DAPO without dynamic sampling"),
+    "dr_grpo": Preset("grpo", _DR_GRPO, "Dr. GRPO"),
+    "gspo": Preset("grpo", _GSPO, "GSPO"),
+    "rloo": Preset("rloo", {"inversion_weight": 0.0}, "RLOO"),
+    "corrpo": Preset("corrpo", _GRPO | _INVERSION, "CorR-PO: GRPO with the inversion in the reward"),
+    "negate": Preset("corrpo", _control("negate"), "CorR-PO that rewards the opposite of inversion"),
+    "shuffle": Preset("corrpo", _control("shuffle"), "CorR-PO with rho shuffled within the group"),
+    "clamp": Preset("corrpo", _control("clamp"), "CorR-PO that holds rho at its start"),
+    "constant": Preset("corrpo", _control("constant"), "CorR-PO with the same reward for all rollouts"),
+    "verifier-free": Preset("corrpo", _GRPO | _INVERSION | {"rewards": []}, "the inversion as only reward"),
+    "correct": Preset(
+        "corrpo", _GRPO | _INVERSION | {"inversion_gate": "correct"}, "CorR-PO on correct rollouts"
+    ),
+    "incorrect": Preset(
+        "corrpo", _GRPO | _INVERSION | {"inversion_gate": "incorrect"}, "CorR-PO on incorrect rollouts"
+    ),
+    "corr-dapo": Preset("corrpo", _DAPO | _INVERSION, "DAPO with the inversion in the reward"),
+    "corr-dr_grpo": Preset("corrpo", _DR_GRPO | _INVERSION, "Dr. GRPO with the inversion in the reward"),
+    "corr-gspo": Preset("corrpo", _GSPO | _INVERSION, "GSPO with the inversion in the reward"),
+    "corr-rloo": Preset("rloo", _INVERSION, "RLOO with the inversion in the reward"),
+}

@@ -1,0 +1,243 @@
+"""The difference between two arms, paired by seed and problem, with an interval that holds its level.
+
+Both arms ran with the same seeds and were asked the same problems, so that what is analysed is a table of
+differences d[s, p], seeds by problems. It is taken as crossed random effects: another seed and another
+problem would each have given another difference,
+
+    d[s, p] = mean + seed[s] + problem[p] + rest[s, p]
+
+and the interval is for the mean over all seeds and problems like these. With the mean squares of the two-way
+table, MS_s, MS_p and MS_r, the variance of the grand mean is (MS_s + max(MS_p - MS_r, 0)) / (S P), and t has
+Satterthwaite's degrees of freedom: the quasi-F test of Clark (1973), as used for readers and cases in
+radiology by Hillis (2007).
+
+Why not t over the seeds' means alone: its interval is about these problems only, and about others it is too
+narrow. Why not a bootstrap: five seeds drawn with repeats spread too little, and what is left over in each
+cell is counted twice, so that it is too narrow or too wide as the one or the other prevails. Measured
+coverage of the 95 % interval, in percent (2,000 simulations a cell, five seeds, 200 problems; one simulation
+error is 0.5), where seeds and problems have these standard deviations and the rest has 0.4; the bootstrap
+draws seeds and problems and takes percentiles:
+
+    seeds  problems     crossed t   t of seeds    bootstrap
+     0.00      0.00          95.2         94.8         99.7
+     0.02      0.00          95.8         95.3         99.0
+     0.05      0.00          95.7         95.7         95.1
+     0.00      0.15          94.5         90.5         98.8
+     0.02      0.15          95.2         92.5         98.5
+     0.05      0.15          94.7         94.2         95.2
+     0.05      0.30          95.1         90.8         96.0
+
+`tests/experiments/coverage_study_contrasts.py` repeats these numbers.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+
+from corrpo.errors import BadInputError
+from corrpo.statistics.correlation import Array
+from corrpo.statistics.results import Record
+
+MOST_SEEDS = 10_000
+"""Seeds beyond which no number of seeds is given."""
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
+_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
+# Of the noncentral t, as a mean over quantiles of the spread: scipy's nctdtrinc can go on for ever.
+
+
+@dataclass(frozen=True)
+class Contrast(Record):
+    """The mean difference between two arms.
+
+    Attributes:
+        value: the mean over seeds and problems, in units of the outcome.
+        low: lower end of its confidence interval; None if there is none.
+        high: upper end.
+        p: two-sided p-value of no difference; None without an interval.
+        error: standard error of the value.
+        df: degrees of freedom of its t.
+        n_seeds: seeds that both arms ran with.
+        n_problems: problems that both were asked.
+        by_seed: variance of the mean that one seed has, divided by the number of seeds in `error`.
+        by_problem: variance of the mean that more seeds do not lower.
+        reason: why something above is None, else None.
+
+    >>> print(Contrast(0.031, 0.012, 0.05, 0.004, 0.007, 4.2, 5, 200, 1e-4, 1e-5))
+    +3.1 [+1.2, +5.0] points, p=0.004 (5 seeds, 200 problems)
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    p: float | None
+    error: float | None
+    df: float | None
+    n_seeds: int
+    n_problems: int
+    by_seed: float | None = None
+    by_problem: float | None = None
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        sizes = f"({self.n_seeds} seeds, {self.n_problems:,} problems)"
+        if self.low is None or self.high is None or self.p is None:
+            return f"{100 * self.value:+.1f} points {sizes}: {self.reason}"
+        interval = f"[{100 * self.low:+.1f}, {100 * self.high:+.1f}] points"
+        return f"{100 * self.value:+.1f} {interval}, p={self.p:.1g} {sizes}"
+
+    def p_at_least(self, size: float) -> float | None:
+        """One-sided p-value of a true difference of `size` or more; None without an interval."""
+        if self.error is None or self.df is None:
+            return None
+        return float(stats.t.cdf((self.value - size) / self.error, self.df))
+
+
+def crossed(differences: Array, *, confidence: float = 0.95) -> Contrast:
+    """The mean of a table of differences, with the interval of this module.
+
+    Args:
+        differences: float [S, P], of each seed and problem.
+        confidence: of the interval, in (0, 1).
+
+    Returns:
+        A `Contrast`; without an interval for fewer than two seeds or problems, or where no difference differs
+        from another.
+
+    Raises:
+        BadInputError: an empty table, values that are not finite, or a confidence outside (0, 1).
+
+    >>> rng = np.random.default_rng(0)
+    >>> print(crossed(0.05 + rng.normal(0, 0.02, (5, 1)) + rng.normal(0, 0.3, (5, 100))))
+    +4.3 [+1.4, +7.2] points, p=0.01 (5 seeds, 100 problems)
+    """
+    if differences.ndim != 2 or not differences.size or not np.isfinite(differences).all():
+        raise BadInputError(
+            f"differences of shape {differences.shape}: expected finite numbers, seeds by problems"
+        )
+    if not 0 < confidence < 1:
+        raise BadInputError(f"confidence={confidence}: expected a number between 0 and 1")
+    seeds, problems = differences.shape
+    value = float(differences.mean())
+    if seeds < 2 or problems < 2:
+        few = "seed" if seeds < 2 else "problem"
+        reason = f"one {few}: an interval needs two or more"
+        return Contrast(value, None, None, None, None, None, seeds, problems, reason=reason)
+    by_seed, by_problem = differences.mean(axis=1), differences.mean(axis=0)
+    rest = differences - by_seed[:, None] - by_problem[None, :] + value
+    of_seeds = problems * float(by_seed.var(ddof=1))
+    of_problems = seeds * float(by_problem.var(ddof=1))
+    of_rest = float((rest**2).sum()) / ((seeds - 1) * (problems - 1))
+    added = max(of_problems - of_rest, 0.0)
+    if of_seeds + added < 1e-15:
+        reason = "the mean difference is the same for every seed: there is no spread to go by"
+        return Contrast(value, None, None, None, None, None, seeds, problems, reason=reason)
+    doubt = of_seeds**2 / (seeds - 1)
+    if added:
+        doubt += of_problems**2 / (problems - 1) + of_rest**2 / ((seeds - 1) * (problems - 1))
+    df = (of_seeds + added) ** 2 / doubt
+    error = math.sqrt((of_seeds + added) / differences.size)
+    half = float(stats.t.ppf((1 + confidence) / 2, df)) * error
+    p = 2 * float(stats.t.sf(abs(value) / error, df))
+    return Contrast(
+        value,
+        value - half,
+        value + half,
+        p,
+        error,
+        df,
+        seeds,
+        problems,
+        of_seeds / problems,
+        added / differences.size,
+    )
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """p-values corrected by Holm (1979): each may be held against the level as if it were the only one.
+
+    Args:
+        p_values: of all comparisons; one that has none counts as a comparison and stays None.
+
+    >>> holm([0.01, 0.04, None, 0.03])
+    [0.04, 0.09, None, 0.09]
+    """
+    order = sorted(range(len(p_values)), key=lambda i: _or_one(p_values[i]))
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, i in enumerate(order):
+        p = p_values[i]
+        if p is not None:
+            largest = max(largest, min(1.0, (len(p_values) - rank) * p))
+            corrected[i] = largest
+    return corrected
+
+
+def _or_one(p: float | None) -> float:
+    return 1.0 if p is None else p
+
+
+def detectable(contrast: Contrast, *, alpha: float, power: float = 0.8) -> float | None:
+    """The smallest true difference that runs like these find significant with the given power.
+
+    Args:
+        contrast: of these runs; its error and degrees of freedom are taken as the true ones.
+        alpha: two-sided level of the comparison, after correction.
+        power: wanted, in (alpha, 1).
+
+    Returns:
+        A difference above 0; None without an interval.
+
+    >>> round(detectable(Contrast(0.0, -0.05, 0.05, 1.0, 0.018, 4.0, 5, 200), alpha=0.05), 3)
+    0.068
+    """
+    if contrast.error is None or contrast.df is None:
+        return None
+    return contrast.error * _shift(contrast.df, alpha, power)
+
+
+def seeds_for(
+    contrast: Contrast, difference: float, *, alpha: float, power: float = 0.8, most: int = MOST_SEEDS
+) -> int | None:
+    """How many seeds would find a true difference with the given power, problems being as many as here.
+
+    Args:
+        contrast: of runs like those planned; gives the variances.
+        difference: above 0.
+        alpha: two-sided level of the comparison, after correction.
+        power: wanted.
+        most: seeds beyond which None is returned: then it takes more problems.
+
+    >>> seeds_for(Contrast(0.0, -0.05, 0.05, 1.0, 0.018, 4.0, 5, 200, 0.00162, 0.0), 0.05, alpha=0.05)
+    8
+    """
+    if contrast.by_seed is None or contrast.by_problem is None:
+        return None
+    if not _enough(contrast, difference, most, alpha, power):
+        return None
+    low, high = 1, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _enough(contrast, difference, middle, alpha, power) else (middle, high)
+    return high
+
+
+def _enough(contrast: Contrast, difference: float, seeds: int, alpha: float, power: float) -> bool:
+    of_seeds, of_problems = (contrast.by_seed or 0.0) / seeds, contrast.by_problem or 0.0
+    doubt = of_seeds**2 / (seeds - 1) + of_problems**2 / (contrast.n_problems - 1)
+    df = (of_seeds + of_problems) ** 2 / doubt
+    return math.sqrt(of_seeds + of_problems) * _shift(df, alpha, power) <= difference
+
+
+def _shift(df: float, alpha: float, power: float) -> float:
+    """The noncentrality, in standard errors, at which a two-sided t-test has the wanted power."""
+    critical = float(stats.t.ppf(1 - alpha / 2, df))
+    scales = np.sqrt(stats.chi2.ppf(_NODES, df) / df)
+    low, high = 0.0, 4 * critical + 10
+    while high - low > 1e-7 * high:
+        middle = (low + high) / 2
+        reached = float(_WEIGHTS @ special.ndtr(middle - critical * scales)) >= power
+        low, high = (low, middle) if reached else (middle, high)
+    return high

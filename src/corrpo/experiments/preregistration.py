@@ -1,0 +1,81 @@
+"""The plan of an experiment, written before its first run, and held to afterwards.
+
+preregistration.json holds `plan` (all that decides the results: models, arms with every setting, seeds,
+problems, outcome, analysis with the rules of the verdict, versions), `sha256` (of the plan as JSON with
+sorted keys and no spaces) and `written` (when). The hash goes into every table and into the report.
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from corrpo.errors import OutputFolderError
+from corrpo.evaluation.suites import Suite
+from corrpo.experiments.recipe import ExperimentRecipe
+from corrpo.measurement.summary import versions
+from corrpo.store import differences_between, read_versioned, refuse_strangers, write_json
+
+PREREGISTRATION = "preregistration.json"
+SCHEMA_VERSION = 1
+
+
+def plan_of(recipe: ExperimentRecipe, suite: Suite) -> dict[str, Any]:
+    """All that is fixed before the first run; JSON-safe."""
+    return recipe.as_dict() | {
+        "recipe_sha256": recipe.digest,
+        "problems": {
+            "suite": suite.name,
+            "source": suite.source,
+            "number": len(suite.problems),
+            "sha256": suite.digest,
+        },
+        "versions": versions() | {name: version(name) for name in ("trl", "accelerate", "datasets", "peft")},
+    }
+
+
+def sha256_of(plan: dict[str, Any]) -> str:
+    """The hash of a plan, in hexadecimal.
+
+    >>> sha256_of({"b": 1, "a": 2})[:12]
+    'd3626ac30a87'
+    """
+    return hashlib.sha256(json.dumps(plan, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def register(folder: Path, plan: dict[str, Any]) -> str:
+    """Write the plan into a new folder, or see that the one there is the same.
+
+    Args:
+        folder: of the experiment.
+        plan: of `plan_of`.
+
+    Returns:
+        Its SHA-256.
+
+    Raises:
+        OutputFolderError: the folder holds another plan (what differs is named), a plan that was edited, or
+            other files.
+        BadInputError: preregistration.json cannot be read.
+    """
+    path, digest = folder / PREREGISTRATION, sha256_of(plan)
+    if not path.exists():
+        refuse_strangers(folder, "an experiment")
+        written = datetime.now(UTC).isoformat(timespec="seconds")
+        record = {"schema_version": SCHEMA_VERSION, "sha256": digest, "written": written, "plan": plan}
+        write_json(path, record)
+        return digest
+    known = read_versioned(path, SCHEMA_VERSION, "give another --output")
+    if sha256_of(known["plan"]) != known["sha256"]:
+        raise OutputFolderError(
+            f"{path} was edited: its plan has not the SHA-256 that it tells; give another --output"
+        )
+    differences = differences_between(known["plan"], plan)
+    if differences:
+        raise OutputFolderError(
+            f"{folder} holds an experiment that was registered otherwise: {'; '.join(differences[:8])}. Go "
+            "on with the recipe and versions that were registered, or give another --output"
+        )
+    return digest

@@ -1,0 +1,87 @@
+"""The results of an experiment as two tables: a row per run and problem, and a row per run."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from corrpo.errors import BadInputError
+from corrpo.statistics.correlation import Array
+from corrpo.statistics.estimates import pass_at_k
+
+RESULTS, RUNS = "results.parquet", "runs.parquet"
+BEFORE = "before"
+"""The arm of a model that was not trained; its seed is null."""
+RESULTS_SCHEMA: dict[str, Any] = {
+    "model": pl.String,
+    "arm": pl.String,
+    "seed": pl.Int64,
+    "problem": pl.String,
+    "generations": pl.Int64,
+    "correct": pl.Int64,
+    "preregistration": pl.String,
+}
+"""generations and how many of them are right; preregistration is the SHA-256 of the plan."""
+RUNS_SCHEMA: dict[str, Any] = {
+    "model": pl.String,
+    "arm": pl.String,
+    "seed": pl.Int64,
+    **dict.fromkeys(("rho_before", "rho_before_low", "rho_before_high"), pl.Float64),
+    **dict.fromkeys(("rho", "rho_low", "rho_high"), pl.Float64),
+    "mean_tokens": pl.Float64,
+    "preregistration": pl.String,
+}
+"""Spearman's rho of a run's model before and after, with intervals over samples, and the mean length of the
+generations that were scored."""
+
+
+def outcomes(
+    results: pl.DataFrame, *, models: Sequence[str], arms: Sequence[str], k: int
+) -> dict[tuple[str, str], Array]:
+    """pass@k of every run and problem, float [seeds, problems] for each model and arm.
+
+    Args:
+        results: with the columns of `RESULTS_SCHEMA`; other models and arms are left out.
+        models: wanted.
+        arms: wanted.
+        k: generations that a problem may take.
+
+    Returns:
+        Tables whose rows are seeds and whose columns are problems, in the same order for all.
+
+    Raises:
+        BadInputError: a run is missing or was asked other problems than the others; a problem with fewer than
+            k generations.
+    """
+    wanted = results.filter(pl.col("arm").is_in(list(arms)) & pl.col("model").is_in(list(models)))
+    counted = wanted.select("generations", "correct").unique()
+    values = {(n, c): pass_at_k(n, c, k) for n, c in counted.iter_rows()}
+    if any(np.isnan(value) for value in values.values()):
+        fewest = min(n for n, _ in values)
+        raise BadInputError(f"pass@{k}: a problem has {fewest} generations; expected {k} or more for each")
+    wanted = wanted.with_columns(
+        pl.Series("value", [values[pair] for pair in wanted.select("generations", "correct").iter_rows()])
+    ).sort("seed", "problem")
+    seeds = wanted["seed"].unique().sort().to_list()
+    problems = {
+        model: part["problem"].unique().sort().to_list()
+        for (model,), part in wanted.group_by("model", maintain_order=True)
+    }
+    found = {}
+    for model in models:
+        for arm in arms:
+            part = wanted.filter((pl.col("model") == model) & (pl.col("arm") == arm))
+            expected = [(seed, problem) for seed in seeds for problem in problems.get(model, [])]
+            if not expected or part.select("seed", "problem").rows() != expected:
+                raise BadInputError(
+                    f"the results of {arm} on {model} are not those of seeds {seeds} on the same problems as "
+                    "the other arms, each once: all runs must be finished"
+                )
+            found[model, arm] = part["value"].to_numpy().reshape(len(seeds), -1)
+    return found
+
+
+def table_of(rows: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]) -> pl.DataFrame:
+    """Rows as a table of a schema of this module, in the order of models, arms and seeds as given."""
+    return pl.DataFrame(list(rows), schema=dict(schema))

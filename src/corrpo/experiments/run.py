@@ -1,0 +1,230 @@
+"""One run of an experiment: train, ask the held-out problems, measure rho, each where it stopped.
+
+The folder of a run holds `training` (as `corrpo train` leaves it), `evaluation`, `fingerprint`, and run.json,
+written last: a run that has it is finished and is not loaded again. Checkpoints go when it is there; the
+final model stays. The run of an untrained model, "before", has no training.
+"""
+
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import polars as pl
+import torch
+from rich.console import Console
+
+from corrpo.dynamics.jobs import Loading, quiet_loading
+from corrpo.errors import CorrpoError, OutputFolderError
+from corrpo.evaluation.evaluate import evaluate
+from corrpo.evaluation.results import load_evaluations
+from corrpo.evaluation.suites import Suite
+from corrpo.experiments.recipe import Arm, ExperimentRecipe, of_run
+from corrpo.experiments.results import BEFORE
+from corrpo.fingerprint import Fingerprint
+from corrpo.lab import model_location
+from corrpo.measurement import measure
+from corrpo.models import load_model
+from corrpo.samples import Sample
+from corrpo.store import locked, read_versioned, write_json
+from corrpo.training.checkpoints import FINAL, checkpoints
+from corrpo.training.progress import ProgressLine
+from corrpo.training.quiet import quiet_libraries
+from corrpo.training.stages import train
+
+RUN, SCHEMA_VERSION = "run.json", 1
+_PATIENCE = 20.0
+"""Seconds that a process of an experiment that was killed may take to end."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, and all that a process needs for it; arm and seed are None for a model before training."""
+
+    model: str
+    source: str
+    arm: Arm | None
+    seed: int | None
+    folder: Path
+    recipe: ExperimentRecipe
+    suite: Suite
+    preregistration: str
+
+    @property
+    def arm_name(self) -> str:
+        """That of the arm, or "before"."""
+        return BEFORE if self.arm is None else self.arm.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether run.json is there."""
+        return (self.folder / RUN).exists()
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.arm_name}" + ("" if self.seed is None else f" seed {self.seed}")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that is finished, or why it is not."""
+
+    run: Run
+    reason: str | None = None
+
+
+def do_run(run: Run, device: str) -> Done:
+    """Bring a run to its end in this process; what is finished of it is not done again.
+
+    Args:
+        run: what to do.
+        device: as `corrpo.dynamics.processes.parallel` gives it.
+
+    Returns:
+        The run, and why it failed if it did.
+    """
+    device = _only_device(device)
+    try:
+        with _held(run.folder), quiet_loading():
+            if not run.finished:
+                _bring_to_end(run, device)
+            for path in checkpoints(run.folder / "training"):
+                shutil.rmtree(path)
+    except CorrpoError as error:
+        return Done(run, str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        told = str(error).splitlines()[0] if str(error) else "no memory left"
+        return Done(run, f"{told}: try fewer --processes")
+    return Done(run)
+
+
+def read_run(run: Run) -> tuple[pl.DataFrame, Fingerprint]:
+    """A finished run: how many generations of each problem (problem, generations, correct) are right, and its
+    fingerprint.
+
+    Raises:
+        OutputFolderError: its files were made under another plan.
+        BadInputError: a file is missing or cannot be read.
+    """
+    record = read_versioned(run.folder / RUN, SCHEMA_VERSION, "remove its folder, to run it again")
+    if record["preregistration"] != run.preregistration:
+        raise OutputFolderError(
+            f"{run.folder} was run under plan {record['preregistration'][:12]}, not "
+            f"{run.preregistration[:12]}; remove it to run it again"
+        )
+    (evaluation,) = load_evaluations(run.folder / "evaluation")
+    counted = evaluation.generations.group_by("problem", maintain_order=True).agg(
+        generations=pl.len().cast(pl.Int64), correct=pl.col("correct").sum().cast(pl.Int64)
+    )
+    lengths = evaluation.generations["n_tokens"].to_numpy().mean()
+    return counted.with_columns(mean_tokens=pl.lit(float(lengths))), Fingerprint.load(
+        run.folder / "fingerprint"
+    )
+
+
+def _bring_to_end(run: Run, device: str) -> None:
+    began = time.monotonic()
+    model = run.source if run.arm is None else str(_train(run, run.arm))
+    _evaluate(run, model, device)
+    _measure(run, model, device)
+    write_json(
+        run.folder / RUN,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "preregistration": run.preregistration,
+            "model": run.model,
+            "arm": run.arm_name,
+            "seed": run.seed,
+            "seconds_since_resumed": round(time.monotonic() - began, 1),
+        },
+    )
+
+
+def _train(run: Run, arm: Arm) -> Path:
+    """The final model, from where training stopped."""
+    folder = run.folder / "training"
+    if (folder / FINAL).exists():
+        return folder / FINAL
+    quiet_libraries()
+    recipe, config = of_run(arm, run.source, run.seed or 0, folder, str(run))
+    config._n_gpu = min(1, config.n_gpu)  # several GPUs are for several runs
+    recipe.resume = folder.exists()
+    return train(arm.stage, recipe, config, progress=ProgressLine(str(run), Console(quiet=True)))
+
+
+def _evaluate(run: Run, model: str, device: str) -> None:
+    options = replace(run.recipe.evaluation, seed=run.recipe.evaluation.seed + (run.seed or 0))
+    found = evaluate(
+        [f"run={model}"],
+        [run.suite],
+        output=run.folder / "evaluation",
+        loading=Loading(device=device),
+        options=options,
+    )
+    if found.failed:
+        raise CorrpoError(found.failed[0].reason)
+
+
+def _measure(run: Run, model: str, device: str) -> None:
+    """rho over the model's own responses to the first problems of the suite."""
+    asked = run.suite.problems[: run.recipe.prompts]
+    prompt = run.recipe.evaluation.prompt or run.suite.prompt
+    samples = [
+        Sample(
+            each.id,
+            prompt.format(problem=each.problem) if isinstance(each.problem, str) else each.problem,
+            answer=each.answer,
+            where=f"suite {run.suite.name}, problem {each.id}",
+        )
+        for each in asked
+    ]
+    loaded, tokenizer = load_model(model_location(model), device=device)
+    settings = asdict(run.recipe.fingerprint)
+    settings["seed"] += run.seed or 0
+    measure(loaded, tokenizer, samples, output=run.folder / "fingerprint", name=str(run), **settings)
+
+
+def visible_device(device: str, visible: str | None) -> str | None:
+    """The value of CUDA_VISIBLE_DEVICES that leaves a process one GPU; None where there is nothing to set.
+
+    >>> visible_device("cuda:1", None), visible_device("cuda:1", "4,6"), visible_device("cpu", None)
+    ('1', '6', None)
+    """
+    if not device.startswith("cuda:"):
+        return None
+    number = int(device.removeprefix("cuda:"))
+    return visible.split(",")[number] if visible else str(number)
+
+
+def _only_device(device: str) -> str:
+    """In a process of its own, hide the other GPUs, which training would else spread a run over."""
+    if multiprocessing.parent_process() is None or torch.cuda.is_initialized():
+        return "cuda:0" if device.startswith("cuda:") else device
+    found = visible_device(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if found is None:
+        return device
+    os.environ["CUDA_VISIBLE_DEVICES"] = found
+    return "cuda:0"
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, once a process of an experiment that was killed has let go of it."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        holding = locked(folder)
+        try:
+            holding.__enter__()
+        except OutputFolderError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            break
+    try:
+        yield
+    finally:
+        holding.__exit__(None, None, None)

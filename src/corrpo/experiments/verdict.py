@@ -1,0 +1,182 @@
+"""The verdict on an experiment: pure functions of its table of results, by the rules of `analysis.RULES`.
+
+That every comparison must be significant would need no correction for their number; Holm's is kept, as the
+plan states it, and makes "supported" rarer. The models are averaged before the seeds are looked at: what a
+seed does to two models at once, through the order of the data, then counts as one seed's doing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from corrpo.experiments.analysis import Analysis
+from corrpo.experiments.contrasts import Contrast, crossed, detectable, holm, seeds_for
+from corrpo.experiments.results import outcomes
+
+Kind = Literal["supported", "not supported", "undecided"]
+POOLED = "all models"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The treatment against one other arm, on one model or on all.
+
+    Attributes:
+        model: its name, or `POOLED`.
+        arm: that the treatment is compared with.
+        k: of pass@k.
+        contrast: treatment less arm.
+        p_corrected: two-sided, by Holm over the arms; None without an interval.
+        p_excluded: one-sided, of a difference of the smallest effect of interest or more, by Bonferroni over
+            the arms; small where such a difference is excluded.
+        detectable: the smallest true difference found with the wanted power at the corrected level.
+        seeds_needed: seeds that find the smallest effect of interest so; None where no number does with
+            problems as many as these.
+    """
+
+    model: str
+    arm: str
+    k: int
+    contrast: Contrast
+    p_corrected: float | None
+    p_excluded: float | None
+    detectable: float | None
+    seeds_needed: int | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the experiment says.
+
+    Attributes:
+        kind: supported, not supported or undecided.
+        sentence: the same in words, with the numbers that decided.
+        deciding: the comparisons that it was chosen by, over all models.
+        others: the same for each model and for other k; corrected within each, they decide nothing.
+        analysis: the rules' numbers.
+    """
+
+    kind: Kind
+    sentence: str
+    deciding: tuple[Comparison, ...]
+    others: tuple[Comparison, ...]
+    analysis: Analysis
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        return asdict(self)
+
+
+def reach_verdict(results: pl.DataFrame, analysis: Analysis, *, models: Sequence[str]) -> Verdict:
+    """Compare the arms and choose the verdict.
+
+    Args:
+        results: see `results.RESULTS_SCHEMA`.
+        analysis: arms, outcome and levels.
+        models: that were trained; fixed, of equal weight.
+
+    Raises:
+        BadInputError: runs are missing; see `results.outcomes`.
+    """
+    compared = {k: _comparisons(results, analysis, models, k) for k in analysis.k}
+    deciding = tuple(each for each in compared[analysis.k[0]] if each.model == POOLED)
+    others = tuple(each for found in compared.values() for each in found if each not in deciding)
+    kind, sentence = _decide(deciding, analysis)
+    return Verdict(kind, sentence, deciding, others, analysis)
+
+
+def _comparisons(
+    results: pl.DataFrame, analysis: Analysis, models: Sequence[str], k: int
+) -> list[Comparison]:
+    """For all models together, then for each, the treatment against every compared arm."""
+    arms = (analysis.treatment, *analysis.compared)
+    tables = outcomes(results, models=models, arms=arms, k=k)
+    same = len({tables[model, arms[0]].shape for model in models}) == 1
+    groups = [(POOLED, list(models))] if same else []
+    groups += [(model, [model]) for model in models] if len(models) > 1 else []
+    found = []
+    for name, members in groups:
+        contrasts = [
+            crossed(
+                np.mean([tables[each, analysis.treatment] - tables[each, arm] for each in members], axis=0),
+                confidence=1 - analysis.alpha,
+            )
+            for arm in analysis.compared
+        ]
+        found += _corrected(name, k, contrasts, analysis)
+    return found
+
+
+def _corrected(model: str, k: int, contrasts: Sequence[Contrast], analysis: Analysis) -> list[Comparison]:
+    """One family of comparisons, corrected for their number."""
+    count = len(contrasts)
+    level = analysis.alpha / count
+    corrected = holm([each.p for each in contrasts])
+    found = []
+    for arm, contrast, p in zip(analysis.compared, contrasts, corrected, strict=True):
+        excluded = contrast.p_at_least(analysis.smallest_effect)
+        found.append(
+            Comparison(
+                model,
+                arm,
+                k,
+                contrast,
+                p,
+                None if excluded is None else min(1.0, count * excluded),
+                detectable(contrast, alpha=level, power=analysis.power),
+                seeds_for(contrast, analysis.smallest_effect, alpha=level, power=analysis.power),
+            )
+        )
+    return found
+
+
+def _decide(deciding: Sequence[Comparison], analysis: Analysis) -> tuple[Kind, str]:
+    """The verdict and its sentence."""
+    alpha, smallest = analysis.alpha, f"{100 * analysis.smallest_effect:g}"
+    better = [
+        each
+        for each in deciding
+        if each.p_corrected is not None and each.p_corrected <= alpha and each.contrast.value > 0
+    ]
+    excluded = [each for each in deciding if each.p_excluded is not None and each.p_excluded <= alpha]
+    treatment, names = analysis.treatment, ", ".join(analysis.controls)
+    if len(better) == len(deciding):
+        least = min(deciding, key=lambda each: each.contrast.value)
+        against = f"{analysis.baseline} and than every control ({names})" if names else analysis.baseline
+        small = (
+            f"; differences of {smallest} points from {_listed(excluded)} are excluded" if excluded else ""
+        )
+        return "supported", (
+            f"Supported: {treatment} is better than {against}; the smallest difference, from {least.arm}, is "
+            f"{_points(least.contrast)}{small}."
+        )
+    if excluded:
+        told = "; ".join(f"from {each.arm} it is {_points(each.contrast)}" for each in excluded)
+        return "not supported", (
+            f"Not supported: that {treatment} is better by {smallest} points or more than "
+            f"{_listed(excluded)} is excluded; the difference {told}."
+        )
+    left = [each for each in deciding if each not in better]
+    sizes = [each.detectable for each in left if each.detectable is not None]
+    seen = "there is no spread over seeds to go by"
+    if sizes:
+        points = f"{100 * max(sizes):.1f} points" if max(sizes) < 1 else "more than there is"
+        seen = f"with {100 * analysis.power:g} % power they would have seen a difference of {points}"
+    return "undecided", (
+        f"Undecided at this power: these runs neither show {treatment} better than {_listed(left)} nor "
+        f"exclude a difference of {smallest} points; {seen}."
+    )
+
+
+def _listed(comparisons: Sequence[Comparison]) -> str:
+    return ", ".join(each.arm for each in comparisons)
+
+
+def _points(contrast: Contrast) -> str:
+    """The value and its interval in points of accuracy."""
+    if contrast.low is None or contrast.high is None:
+        return f"{100 * contrast.value:+.1f} points"
+    return f"{100 * contrast.value:+.1f} [{100 * contrast.low:+.1f}, {100 * contrast.high:+.1f}] points"

@@ -1,0 +1,282 @@
+"""The threshold beyond which a generation is flagged, from labels, for a stated false-alarm rate.
+
+A false alarm is a flag on a generation that is not one of low reasoning. The threshold is an order statistic
+of the rhos of n such generations, which gives a guarantee at any n and for any distribution (split conformal
+prediction; Vovk 2012 for the second), as long as new prompts come from where these came from:
+
+- on average over calibrations: the k-th of n with k = ceil((1 - rate)(n + 1)) is passed by a new generation
+  with probability at most `rate`;
+- with `confidence` c: the rate that a threshold really has is at most Beta(n + 1 - k, k) distributed, and k
+  is the least for which P(Beta <= rate) >= c. This calibration then keeps the rate with probability c.
+
+Several generations of one prompt are not independent: one per prompt is drawn for the threshold (Dunn,
+Wasserman & Ramdas 2022, subsampling once), so the guarantee is for one generation of a new prompt. Which side
+is that of low reasoning is not taken for granted, as rho has been seen with either sign: `side="learned"`
+finds it on a third of the prompts, which the threshold then does not use.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from scipy import stats
+
+from corrpo.errors import BadInputError
+from corrpo.store import read_versioned, write_json
+
+SCHEMA_VERSION = 1
+Side = Literal["learned", "high", "low"]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What calibration needs of one generation.
+
+    Attributes:
+        prompt: what tells its prompt from others.
+        low: whether it is one of low reasoning.
+        rho: Spearman's rho over all of its tokens; None if it has none.
+        highest: the highest rho of the running window; None if it has none.
+        lowest: the lowest.
+    """
+
+    prompt: str
+    low: bool
+    rho: float | None
+    highest: float | None
+    lowest: float | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Thresholds, where they come from, and what they hold for. As JSON: `save` and `load`.
+
+    Attributes:
+        side: "high" flags rhos above the thresholds, "low" those below.
+        rate: the false-alarm rate promised of each threshold.
+        confidence: probability that this calibration keeps it; None for the promise on average.
+        whole: threshold of the rho over all tokens.
+        running: threshold of the running rho, for a flag at any token of a generation.
+        model: what `describe_model` tells of the model; its digest decides.
+        settings: the options that rho depends on.
+        facts: counts, and what was seen of detection: for reading, not for use.
+    """
+
+    side: str
+    rate: float
+    confidence: float | None
+    whole: float
+    running: float
+    model: dict[str, Any]
+    settings: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def beyond(self, value: float | None, threshold: float) -> bool | None:
+        """Whether a rho lies beyond a threshold of this calibration; None for no rho."""
+        if value is None:
+            return None
+        return value > threshold if self.side == "high" else value < threshold
+
+    def check(self, digest: str, settings: dict[str, Any]) -> None:
+        """Refuse another model, or other settings, than those calibrated.
+
+        Raises:
+            BadInputError: says what differs.
+        """
+        if digest != self.model["digest"]:
+            raise BadInputError(
+                f"the calibration is of {self.model['name']} (digest {self.model['digest'][:12]}), and this "
+                f"model has digest {digest[:12]}: rho differs between models, so calibrate this one"
+            )
+        other = [
+            name for name in {*settings, *self.settings} if settings.get(name) != self.settings.get(name)
+        ]
+        if other:
+            told = ", ".join(
+                f"{n}={settings.get(n)!r} (calibrated {self.settings.get(n)!r})" for n in sorted(other)
+            )
+            raise BadInputError(
+                f"the calibration is of other settings: {told}; use those, or calibrate again"
+            )
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, whole or not at all."""
+        write_json(path, {"schema_version": SCHEMA_VERSION, **asdict(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Calibration":
+        """Read what `save` wrote.
+
+        Raises:
+            BadInputError: no such file, or not a calibration.
+        """
+        record = read_versioned(path, SCHEMA_VERSION, "calibrate again")
+        record.pop("schema_version")
+        try:
+            found = cls(**record)
+            numbers = (found.rate, found.whole, found.running)
+            if found.side not in ("high", "low") or not all(math.isfinite(number) for number in numbers):
+                raise ValueError("no such side, or a number that is not finite")
+            if not isinstance(found.model["digest"], str) or not isinstance(found.settings, dict):
+                raise ValueError("no digest of a model, or no settings")
+        except (TypeError, KeyError, ValueError) as error:
+            raise BadInputError(f"{path} is not a calibration of the monitor: {error}") from error
+        return found
+
+
+def calibrate(
+    generations: Iterable[Labelled],
+    *,
+    rate: float = 0.05,
+    confidence: float | None = None,
+    side: str = "learned",
+    seed: int = 0,
+    model: dict[str, Any],
+    settings: dict[str, Any],
+) -> Calibration:
+    """Thresholds for a false-alarm rate.
+
+    Args:
+        generations: labelled ones; those without rho are left out and counted.
+        rate: the largest false-alarm rate, in (0, 1).
+        confidence: probability that this calibration keeps the rate; None for the promise on average.
+        side: "high", "low", or "learned" from a third of the prompts.
+        seed: of the draws of prompts and generations.
+        model: kept in the result; needs "name" and "digest".
+        settings: kept in the result.
+
+    Raises:
+        BadInputError: a setting out of range, labels of one kind only where the side is to be learned, or too
+            few prompts for the rate; says how many are needed.
+    """
+    _check(rate, confidence, side)
+    rng = np.random.default_rng(seed)
+    given = list(generations)
+    usable = [each for each in given if each.rho is not None and each.highest is not None]
+    kept = usable
+    if side == "learned":
+        first, kept = _split(usable, rng)
+        side = "high" if _auc_of(first) >= 0.5 else "low"
+    normal = _one_per_prompt([each for each in kept if not each.low], rng)
+    low = [each for each in kept if each.low]
+    rank = threshold_rank(len(normal), rate, confidence)
+    sign = 1.0 if side == "high" else -1.0
+    whole, running = (
+        sign * float(np.sort([sign * value(each) for each in normal])[rank - 1])
+        for value in (_whole, _peak(side))
+    )
+    result = Calibration(side, rate, confidence, whole, running, model, settings)
+    facts = {
+        "generations": len(given),
+        "without_rho": len(given) - len(usable),
+        "normal_prompts": len(normal),
+        "low_generations": len(low),
+        "rank": rank,
+        "seed": seed,
+        "detected": _shares(low, result),
+        "auc": _auc_of([*normal, *low]) if low else None,
+    }
+    return replace(result, facts=facts)
+
+
+def threshold_rank(n: int, rate: float, confidence: float | None = None) -> int:
+    """The k of the k-th smallest of n scores beyond which a new one falls at most at `rate`.
+
+    Raises:
+        BadInputError: n is too small for the rate; says how many are needed.
+
+    >>> threshold_rank(99, 0.05), threshold_rank(99, 0.05, confidence=0.9)
+    (95, 98)
+    """
+    if confidence is None:
+        k, needed = math.ceil((1 - rate) * (n + 1) - 1e-9), math.ceil(1 / rate - 1 - 1e-9)
+    else:
+        kept = np.flatnonzero(stats.beta.cdf(rate, n - np.arange(n), np.arange(1, n + 1)) >= confidence)
+        k = int(kept[0]) + 1 if len(kept) else n + 1
+        needed = math.ceil(math.log(1 - confidence) / math.log(1 - rate) - 1e-9)
+    if k > n:
+        promised = "" if confidence is None else f" with confidence {confidence:g}"
+        raise BadInputError(
+            f"a false-alarm rate of {rate:g}{promised} needs {needed} prompts with a normal generation that "
+            f"has a rho, beside those that teach the side; there are {n}: give more, or a higher rate"
+        )
+    return max(k, 1)
+
+
+def _check(rate: float, confidence: float | None, side: str) -> None:
+    if not 0 < rate < 1:
+        raise BadInputError(f"rate={rate}: expected a share between 0 and 1, such as 0.05")
+    if confidence is not None and not 0 < confidence < 1:
+        raise BadInputError(f"confidence={confidence}: expected a probability between 0 and 1, such as 0.9")
+    if side not in get_args(Side):
+        raise BadInputError(f"side {side!r} is unknown; expected one of {', '.join(get_args(Side))}")
+
+
+def _split(
+    generations: Sequence[Labelled], rng: np.random.Generator
+) -> tuple[list[Labelled], list[Labelled]]:
+    """A third of the prompts, and the rest."""
+    prompts = sorted({each.prompt for each in generations})
+    first = set(rng.permutation(prompts)[: math.ceil(len(prompts) / 3)].tolist())
+    parts: tuple[list[Labelled], list[Labelled]] = ([], [])
+    for each in generations:
+        parts[each.prompt not in first].append(each)
+    if len({each.low for each in parts[0]}) < 2:
+        raise BadInputError(
+            "which side is that of low reasoning is learned from a third of the prompts, and those have "
+            "labels of one kind only; give more generations of both kinds, or the side, high or low"
+        )
+    return parts
+
+
+def _one_per_prompt(generations: Sequence[Labelled], rng: np.random.Generator) -> list[Labelled]:
+    of: dict[str, list[Labelled]] = {}
+    for each in generations:
+        of.setdefault(each.prompt, []).append(each)
+    return [group[rng.integers(len(group))] for _, group in sorted(of.items())]
+
+
+def _whole(each: Labelled) -> float:
+    assert each.rho is not None
+    return each.rho
+
+
+def _peak(side: str) -> Any:
+    return lambda each: each.highest if side == "high" else each.lowest
+
+
+def _auc_of(generations: Sequence[Labelled]) -> float:
+    low = [_whole(each) for each in generations if each.low]
+    normal = [_whole(each) for each in generations if not each.low]
+    return area_under_curve(low, normal)
+
+
+def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """Probability that a positive scores above a negative one, ties counting half; NaN without either.
+
+    >>> area_under_curve([3.0, 2.0], [1.0, 2.0])
+    0.875
+    """
+    if not len(positive) or not len(negative):
+        return math.nan
+    ranks = stats.rankdata([*positive, *negative])[: len(positive)]
+    return float((ranks.sum() / len(positive) - (len(positive) + 1) / 2) / len(negative))
+
+
+def _shares(low: Sequence[Labelled], result: Calibration) -> dict[str, Any] | None:
+    """Share of generations of low reasoning that are flagged, each with its 95 % Wilson interval."""
+    if not low:
+        return None
+    peak = _peak(result.side)
+    counts = {
+        "whole": sum(bool(result.beyond(_whole(each), result.whole)) for each in low),
+        "running": sum(bool(result.beyond(peak(each), result.running)) for each in low),
+    }
+    found = {}
+    for name, count in counts.items():
+        ends = stats.binomtest(count, len(low)).proportion_ci(method="wilson")
+        found[name] = [count / len(low), float(ends.low), float(ends.high)]
+    return found

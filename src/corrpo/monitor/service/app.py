@@ -1,0 +1,265 @@
+"""The routes of the service, and what stands before each: host or token, rate, size, room in the queue."""
+
+import asyncio
+import hmac
+import json
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
+from corrpo.monitor.monitor import Monitor, Watched
+from corrpo.monitor.service.limits import Limits, Rates, TooLargeError, TooSlowError, read_body
+from corrpo.monitor.service.metrics import Metrics
+from corrpo.monitor.service.requests import GENERATE, SCORE, openapi, parsed
+from corrpo.monitor.service.worker import Job, OvertimeError, QueueFullError, StoppingError, Worker
+
+STATUS: dict[type[Exception], int] = {
+    TooLargeError: 413,
+    TooSlowError: 408,
+    QueueFullError: 503,
+    StoppingError: 503,
+    OvertimeError: 504,
+    NonFiniteError: 500,
+    BadInputError: 422,
+}
+"""The status of an answer by the error behind it; 500 for others."""
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Connection": "close"}
+"""Of every answer. A connection serves one request, so that an idle one can be told by its lack of one."""
+
+
+class Service:
+    """The web application over a monitor.
+
+    Args:
+        monitor: what scores and writes.
+        limits: bounds on clients.
+        token: what the Authorization header must bear; without one, only requests to a loopback name are
+            answered, so that no web page of another site reads it.
+    """
+
+    def __init__(self, monitor: Monitor, limits: Limits, token: str | None = None):
+        self.monitor, self.limits, self.token = monitor, limits, token
+        self.worker = Worker(limits.queue)
+        self.metrics, self.rates = Metrics(), Rates(limits.rate)
+        routes = {
+            ("GET", "/health"): self._health,
+            ("GET", "/metrics"): self._metrics,
+            ("GET", "/openapi.json"): self._openapi,
+            ("POST", "/v1/score"): self._score,
+            ("POST", "/v1/generate"): self._generate,
+        }
+        found = [
+            Route(path, self._guarded(path, answer), methods=[m]) for (m, path), answer in routes.items()
+        ]
+        self.app = _with_headers(Starlette(routes=found))
+
+    def _guarded(
+        self, path: str, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            start = time.monotonic()
+            response = self._refusal(request, path)
+            if response is None:
+                try:
+                    response = await answer(request)
+                except ClientDisconnect:
+                    response = _error(400, "the client has gone")
+                except Exception as error:  # every request gets an answer, whatever went wrong
+                    response = _told(error)
+                    self.metrics.refused[type(error).__name__] += 1
+            self.metrics.answered(path, response.status_code, time.monotonic() - start)
+            return response
+
+        return endpoint
+
+    def _refusal(self, request: Request, path: str) -> Response | None:
+        """Why a request is not looked at, if so."""
+        if self.token is None:
+            host = request.headers.get("host", "").rsplit(":", 1)[0]
+            if host not in ("127.0.0.1", "localhost", "[::1]"):
+                return self._refused("host", 403, "without a token, only requests to 127.0.0.1 are answered")
+        elif path != "/health":
+            given = request.headers.get("authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+                refused = self._refused("token", 401, "the Authorization header must bear the token")
+                refused.headers["WWW-Authenticate"] = "Bearer"
+                return refused
+        if request.method != "POST":
+            return None
+        kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        if kind != "application/json":
+            return self._refused("type", 415, "the Content-Type must be application/json")
+        wait = self.rates.wait(request.client.host if request.client else "")
+        if wait:
+            refused = self._refused("rate", 429, f"at most {self.limits.rate:g} requests a second; wait")
+            refused.headers["Retry-After"] = str(math.ceil(wait))
+            return refused
+        return None
+
+    def _refused(self, reason: str, status: int, told: str) -> Response:
+        self.metrics.refused[reason] += 1
+        return _error(status, told)
+
+    async def _health(self, _request: Request) -> Response:
+        model = self.monitor.description
+        facts = {"model": model["name"], "digest": model["digest"], "waiting": self.worker.waiting}
+        good = self.worker.alive
+        return JSONResponse({"status": "ok" if good else "broken", **facts}, status_code=200 if good else 503)
+
+    async def _metrics(self, _request: Request) -> Response:
+        now = {"waiting": self.worker.waiting, "working": self.worker.working}
+        return PlainTextResponse(self.metrics.text(now), media_type="text/plain; version=0.0.4")
+
+    async def _openapi(self, _request: Request) -> Response:
+        return JSONResponse(openapi(version("corrpo"), token=self.token is not None))
+
+    async def _score(self, request: Request) -> Response:
+        given = parsed(await read_body(request, self.limits), SCORE)
+
+        def start() -> Iterator[Any]:
+            prompt = self.monitor.prompt_ids(given["prompt"])
+            response = self.monitor.response_ids(given["response"])
+            self._check_length(len(prompt) + len(response))
+            yield self.monitor.score(prompt, response)
+
+        job = self.worker.submit(start, self.limits.seconds)
+        try:
+            (scored,) = [value async for value in _results(job)]
+        finally:
+            job.cancelled = True
+        self.metrics.tokens += scored.tokens
+        self.metrics.flagged += bool(scored.flag)
+        return JSONResponse(scored.as_dict())
+
+    async def _generate(self, request: Request) -> Response:
+        given = parsed(await read_body(request, self.limits), GENERATE)
+
+        def start() -> Iterator[Any]:
+            prompt = self.monitor.prompt_ids(given.pop("prompt"))
+            self._check_length(len(prompt) + given["max_new_tokens"])
+            yield from self.monitor.watch(prompt, **given)
+
+        job = self.worker.submit(start, self.limits.seconds)
+        results = _results(job)
+        try:
+            first = await anext(results)  # what cannot be begun is refused with its status
+        except BaseException:
+            job.cancelled = True
+            raise
+        return _Events(job, first, results, self.limits.client_seconds, self.metrics)
+
+    def _check_length(self, tokens: int) -> None:
+        if tokens > self.limits.max_tokens:
+            raise TooLargeError(
+                f"prompt and response would have {tokens:,} tokens; at most {self.limits.max_tokens:,} are "
+                "read"
+            )
+
+
+async def _results(job: Job) -> AsyncIterator[Any]:
+    """The values of a job; its error, if it ends by one."""
+    while True:
+        kind, value = await job.results.get()
+        if kind == "error":
+            raise value
+        if kind == "end":
+            return
+        yield value
+
+
+def _with_headers(app: ASGIApp) -> ASGIApp:
+    """The application with `HEADERS` on every answer, those for unknown paths too."""
+    added = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *added]}
+            await send(message)
+
+        await app(scope, receive, send_more)
+
+    return wrapped
+
+
+class _Events(Response):
+    """Server-sent events of one generation; a client that goes or does not read ends it."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, job: Job, first: Watched, results: Any, seconds: float, metrics: Metrics):
+        super().__init__(b"")
+        del self.headers["content-length"]
+        self.job, self.first, self.results = job, first, results
+        self.seconds, self.metrics = seconds, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send every token as it comes."""
+        gone = asyncio.ensure_future(_disconnected(receive))
+        writing = asyncio.ensure_future(self._write(send))
+        try:
+            await asyncio.wait((gone, writing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.job.cancelled = True
+            for task in (gone, writing):
+                task.cancel()
+            await asyncio.gather(gone, writing, return_exceptions=True)
+
+    async def _write(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        try:
+            await self._send_token(send, self.first)
+            async for token in self.results:
+                await self._send_token(send, token)
+        except TimeoutError:
+            self.metrics.refused["slow_reader"] += 1
+            return
+        except Exception as error:  # the answer has begun: its status can tell nothing any more
+            told = str(error) if isinstance(error, CorrpoError) else "the service failed"
+            await self._send(send, "error", {"error": told})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_token(self, send: Send, token: Watched) -> None:
+        self.metrics.tokens += 1
+        fields = asdict(token) | {"final": None}
+        del fields["final"]
+        await self._send(send, "token", fields)
+        if token.final is not None:
+            self.metrics.flagged += bool(token.final.flag)
+            await self._send(send, "done", token.final.as_dict())
+
+    async def _send(self, send: Send, event: str, content: dict[str, Any]) -> None:
+        body = f"event: {event}\ndata: {json.dumps(content)}\n\n".encode()
+        async with asyncio.timeout(self.seconds):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _told(error: Exception) -> Response:
+    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
+    told = str(error) if isinstance(error, CorrpoError) else "the service failed on this request"
+    if isinstance(error, BadInputError) and "not valid JSON" in told:
+        status = 400
+    response = _error(status, told)
+    if status == STATUS[QueueFullError]:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _error(status: int, told: str) -> JSONResponse:
+    clean = told.encode("utf-8", "replace").decode()
+    return JSONResponse({"error": clean}, status_code=status)

@@ -1,0 +1,108 @@
+"""What bounds clients: their rate, the size of their requests, and the time they may take."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+
+from corrpo.errors import BadInputError, CorrpoError
+
+READ_AWAY = 8
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the service.
+
+    Attributes:
+        max_tokens: of prompt and response together, given or written.
+        body_bytes: of a request.
+        rate: requests a second of one client, on average; bursts of twice as many, at least two.
+        queue: requests that may wait for the model.
+        seconds: from a request's arrival to its last result.
+        client_seconds: for a client to send its request, or to take the next part of an answer.
+        connections: open at once.
+
+    Raises:
+        BadInputError: a bound that is not more than 0.
+    """
+
+    max_tokens: int = 2048
+    body_bytes: int = 1 << 20
+    rate: float = 20.0
+    queue: int = 64
+    seconds: float = 120.0
+    client_seconds: float = 10.0
+    connections: int = 512
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if not 0 < getattr(self, name) < float("inf"):
+                raise BadInputError(f"{name}={getattr(self, name)}: expected a number above 0")
+
+
+class TooLargeError(CorrpoError):
+    """A body is larger than the limit."""
+
+
+class TooSlowError(CorrpoError):
+    """A client did not send its request in time."""
+
+
+class Rates:
+    """A token bucket for each client, for at most `clients` of them: the one idle longest is forgotten.
+
+    Args:
+        rate: requests a second.
+        clients: buckets kept.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, rate: float, clients: int = 4096, clock: Callable[[], float] = time.monotonic):
+        self.rate, self.burst = rate, max(2.0, 2 * rate)
+        self._clients, self._clock = clients, clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait(self, client: str) -> float:
+        """0 if the client may ask now, which is counted; else the seconds until it may."""
+        now = self._clock()
+        left, before = self._buckets.pop(client, (self.burst, now))
+        left = min(self.burst, left + (now - before) * self.rate)
+        allowed = left >= 1
+        self._buckets[client] = (left - allowed, now)
+        if len(self._buckets) > self._clients:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1 - left) / self.rate
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """The body of a request.
+
+    Of one that is too large, up to `READ_AWAY` times the limit is read and thrown away, as a client that
+    still sends would not see the refusal.
+
+    Raises:
+        TooLargeError: more bytes than allowed.
+        TooSlowError: it did not arrive in time.
+        ClientDisconnect: the client has gone.
+    """
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(limits.client_seconds):
+            async for part in request.stream():
+                size += len(part)
+                if size <= limits.body_bytes:
+                    parts.append(part)
+                elif size > READ_AWAY * limits.body_bytes:
+                    break
+    except TimeoutError:
+        raise TooSlowError(f"the body did not arrive within {limits.client_seconds:g} seconds") from None
+    if size > limits.body_bytes:
+        raise TooLargeError(f"the body is longer than the {limits.body_bytes:,} bytes allowed")
+    return b"".join(parts)
+
+
+__all__ = ["ClientDisconnect", "Limits", "Rates", "TooLargeError", "TooSlowError", "read_body"]

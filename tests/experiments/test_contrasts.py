@@ -1,0 +1,97 @@
+"""Contrasts over seeds and problems: against a slow loop, invariances, power, and Holm's correction."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from corrpo.errors import BadInputError
+from corrpo.experiments.contrasts import crossed, detectable, holm, seeds_for
+
+
+def table(seed=0, seeds=5, problems=40, seed_sd=0.05, problem_sd=0.2):
+    rng = np.random.default_rng(seed)
+    found = rng.normal(0.03, 0.3, (seeds, problems))
+    found += rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, problem_sd, (1, problems))
+    return found
+
+
+def test_the_error_is_that_of_a_slow_loop():
+    d = table()
+    rows, columns = d.shape
+    mean = sum(d[i, j] for i in range(rows) for j in range(columns)) / d.size
+    of_rows = [sum(d[i]) / columns for i in range(rows)]
+    of_columns = [sum(d[:, j]) / rows for j in range(columns)]
+    ms_rows = columns * sum((each - mean) ** 2 for each in of_rows) / (rows - 1)
+    ms_columns = rows * sum((each - mean) ** 2 for each in of_columns) / (columns - 1)
+    rest = sum(
+        (d[i, j] - of_rows[i] - of_columns[j] + mean) ** 2 for i in range(rows) for j in range(columns)
+    )
+    ms_rest = rest / (rows - 1) / (columns - 1)
+    assert ms_columns > ms_rest
+    found = crossed(d)
+    assert found.value == pytest.approx(mean)
+    assert found.error == pytest.approx(math.sqrt((ms_rows + ms_columns - ms_rest) / d.size))
+    half = stats.t.ppf(0.975, found.df) * found.error
+    assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
+
+
+def test_without_problems_that_differ_it_is_a_t_test_over_seeds():
+    d = np.repeat(np.array([[0.1], [0.2], [0.4]]), 7, axis=1)
+    found, usual = crossed(d), stats.ttest_1samp([0.1, 0.2, 0.4], 0)
+    assert found.df == pytest.approx(2)
+    assert found.p == pytest.approx(usual.pvalue)
+
+
+def test_order_and_sign_change_nothing_else():
+    d = table()
+    rng = np.random.default_rng(1)
+    shuffled = crossed(d[rng.permutation(5)][:, rng.permutation(40)])
+    assert shuffled.p == pytest.approx(crossed(d).p)
+    turned = crossed(-d)
+    assert (turned.low, turned.high) == pytest.approx((-crossed(d).high, -crossed(d).low))
+
+
+def test_where_there_is_nothing_to_go_by_it_says_so():
+    assert "one seed" in (crossed(table(seeds=1)).reason or "")
+    same = crossed(np.zeros((5, 20)))
+    assert same.p is None
+    assert "no spread" in (same.reason or "")
+    assert detectable(same, alpha=0.05) is None
+    assert seeds_for(same, 0.02, alpha=0.05) is None
+    with pytest.raises(BadInputError, match="expected finite numbers"):
+        crossed(np.array([[0.0, math.nan]]))
+
+
+def test_power_is_what_simulations_find():
+    spread = 0.05
+    contrast = crossed(table(seed_sd=spread, problem_sd=0.0))
+    size = detectable(contrast, alpha=0.05)
+    rng = np.random.default_rng(0)
+    draws = size + rng.normal(0, 1, (4000, 5)) * contrast.error * math.sqrt(5)
+    if contrast.df == pytest.approx(4):
+        found = (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
+        assert found == pytest.approx(0.8, abs=0.02)
+    assert size > contrast.high - contrast.value
+
+
+def test_seeds_are_the_fewest_that_do():
+    contrast = crossed(table(problem_sd=0.0))
+    count = seeds_for(contrast, 0.08, alpha=0.05)
+    assert count is not None
+    assert seeds_for(contrast, 0.08, alpha=0.05, most=count) == count
+    assert seeds_for(contrast, 0.08, alpha=0.05, most=count - 1) is None
+    assert seeds_for(contrast, 0.04, alpha=0.05) > count
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_rejects_what_stepping_down_rejects(p_values):
+    rejected, ordered = set(), sorted(range(len(p_values)), key=lambda i: p_values[i])
+    for rank, i in enumerate(ordered):
+        if (len(p_values) - rank) * p_values[i] > 0.05:
+            break
+        rejected.add(i)
+    assert {i for i, p in enumerate(holm(p_values)) if p <= 0.05} == rejected

@@ -1,0 +1,134 @@
+"""`corrpo experiment` end to end: the small recipe, refusals, and runs that are killed at any moment."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM
+
+from commands import ROOT
+from corrpo.cli.main import main
+from corrpo.experiments.preregistration import sha256_of
+
+SMALL = ROOT / "recipes" / "lab" / "experiment_small.yaml"
+LATEST = 8.0
+"""Seconds after which a killed experiment is killed at the latest."""
+
+
+def command(output, processes="1", recipe=SMALL):
+    return ["experiment", str(recipe), "--output", str(output), "--processes", processes, "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    output = tmp_path_factory.mktemp("experiment") / "whole"
+    assert main(command(output)) == 0
+    return output
+
+
+def test_the_small_recipe_gives_tables_a_verdict_and_a_page(whole, capsys):
+    results, runs = pl.read_parquet(whole / "results.parquet"), pl.read_parquet(whole / "runs.parquet")
+    assert results.height == (1 + 2 * 2) * 12
+    assert set(results["generations"]) == {2}
+    assert runs.select("arm", "seed").rows() == [
+        ("before", None),
+        *((arm, seed) for seed in (0, 1) for arm in ("grpo", "corrpo")),
+    ]
+    assert runs["rho"].is_finite().all()
+    registered = json.loads((whole / "preregistration.json").read_text())
+    digest = registered["sha256"]
+    assert digest == sha256_of(registered["plan"])
+    assert set(results["preregistration"]) == set(runs["preregistration"]) == {digest}
+    verdict = json.loads((whole / "verdict.json").read_text())
+    page = (whole / "report.html").read_text()
+    assert verdict["preregistration"] == digest
+    assert digest in page
+    assert verdict["verdict"]["sentence"] in page
+    assert "<script" not in page
+    assert page.count("<svg") == 2
+    assert not list(whole.glob("runs/*/*/*/training/checkpoint-*"))
+
+
+def test_what_is_finished_is_not_done_again(whole, capsys):
+    def written():
+        return {path: path.stat().st_mtime_ns for path in whole.glob("runs/**/*") if path.is_file()}
+
+    before = written()
+    assert main(command(whole)) == 0
+    assert {path: at for path, at in written().items() if path.name != ".lock"} == {
+        path: at for path, at in before.items() if path.name != ".lock"
+    }
+
+
+def test_another_recipe_an_edited_plan_and_torchrun_are_refused(whole, tmp_path, capsys, monkeypatch):
+    recipe = tmp_path / "other.yaml"
+    recipe.write_text(SMALL.read_text().replace("max_steps: 2", "max_steps: 3"))
+    assert main(command(whole, recipe=recipe)) == 1
+    told = capsys.readouterr().err
+    assert "registered otherwise" in told
+    assert "arms.grpo.settings.max_steps was 2, now 3" in told
+    edited = tmp_path / "edited"
+    edited.mkdir()
+    text = (whole / "preregistration.json").read_text()
+    (edited / "preregistration.json").write_text(text.replace('"max_steps": 2', '"max_steps": 4'))
+    assert main(command(edited)) == 1
+    assert "was edited" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(command(tmp_path / "ranks")) == 1
+    assert "run it without torchrun" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_is_told_and_gives_no_verdict(tmp_path, capsys):
+    content = yaml.safe_load(SMALL.read_text())
+    content["arms"] = {"grpo": None, "corrpo": {"max_samples": 1}}
+    content["seeds"] = [0]
+    recipe, output = tmp_path / "recipe.yaml", tmp_path / "out"
+    recipe.write_text(yaml.safe_dump(content))
+    assert main(command(output, recipe=recipe)) == 1
+    told = capsys.readouterr().err
+    assert "1 of 3 runs failed, and there is no verdict without them" in told
+    assert "qwen2 corrpo seed 0: " in told
+    assert (output / "runs" / "qwen2" / "grpo" / "seed-0" / "run.json").exists()
+    assert not (output / "verdict.json").exists()
+
+
+def kill_and_go_on(whole, output, kills, processes):
+    """Kill the experiment `kills` times at random moments, let it end, and compare it with `whole`."""
+    moments = random.Random(0)
+    words = [sys.executable, "-m", "corrpo.cli.main", *command(output, processes)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for _ in range(kills):
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        try:
+            process.wait(moments.uniform(3.0, LATEST))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        time.sleep(0.1)
+    subprocess.run(words, check=True, capture_output=True, env=environment)
+    for name in ("results.parquet", "runs.parquet"):
+        assert pl.read_parquet(output / name).equals(pl.read_parquet(whole / name), null_equal=True)
+    assert (output / "verdict.json").read_text() == (whole / "verdict.json").read_text()
+    for path in whole.glob("runs/*/*/*/training/final"):
+        one, other = (
+            AutoModelForCausalLM.from_pretrained(each).state_dict()
+            for each in (path, output / path.relative_to(whole))
+        )
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_an_experiment_that_was_killed_ends_like_an_undisturbed_one(whole, tmp_path):
+    kill_and_go_on(whole, tmp_path / "killed", kills=2, processes="1")
+
+
+@pytest.mark.nightly
+def test_an_experiment_that_was_killed_ten_times_ends_like_an_undisturbed_one(whole, tmp_path):
+    kill_and_go_on(whole, tmp_path / "killed", kills=10, processes="2")

@@ -1,0 +1,85 @@
+"""Recipes of experiments: what is read, and how mistakes are told."""
+
+import pytest
+import yaml
+
+from commands import ROOT
+from corrpo.errors import BadInputError
+from corrpo.experiments.arms import PRESETS
+from corrpo.experiments.recipe import read_experiment
+
+SMALL = ROOT / "recipes" / "lab" / "experiment_small.yaml"
+TEXT = SMALL.read_text()
+
+
+def read(tmp_path, text):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return read_experiment(path)
+
+
+def test_every_preset_is_a_setting_of_its_stage(tmp_path):
+    content = yaml.safe_load(TEXT)
+    content["arms"] = dict.fromkeys(PRESETS) | {"weak": {"preset": "corrpo", "inversion_weight": 0.1}}
+    found = read(tmp_path, yaml.safe_dump(content, sort_keys=False))
+    arms = {arm.name: arm for arm in found.arms}
+    assert list(arms) == [*PRESETS, "weak"]
+    assert arms["weak"].settings["inversion_weight"] == 0.1
+    assert arms["verifier-free"].settings["rewards"] == []
+    assert arms["shuffle"].settings["inversion_control"] == "shuffle"
+    assert arms["gspo"].settings["importance_sampling_level"] == "sequence"
+    assert arms["rloo"].stage == "rloo"
+    assert all(arm.settings["max_steps"] == 2 for arm in found.arms)
+
+
+def test_the_recipe_of_the_lab_has_the_arms_of_the_claim():
+    found = read_experiment(ROOT / "recipes" / "lab" / "experiment.yaml")
+    assert {found.analysis.treatment, *found.analysis.compared} <= {arm.name for arm in found.arms}
+    assert (len(found.seeds), len(found.models)) == (5, 2)
+
+
+def test_the_digest_goes_by_content_alone(tmp_path):
+    digest = read_experiment(SMALL).digest
+    assert read(tmp_path, "# a remark\n" + TEXT).digest == digest
+    assert read(tmp_path, TEXT.replace("seeds: [0, 1]", "seeds: [0, 2]")).digest != digest
+
+
+def line_of(text, what):
+    return next(number for number, line in enumerate(text.splitlines(), 1) if what in line)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "said"),
+    [
+        ("seeds:", "seed:", "seed:", "did you mean seeds"),
+        ("seeds: [0, 1]", "seeds: [0, 0]", "seeds:", "each once"),
+        ("max_steps: 2", "max_stesp: 2", "max_stesp", "did you mean max_steps"),
+        ("max_steps: 2", "max_steps: 2\n  seed: 1", "  seed: 1", "is set by the experiment"),
+        ("max_steps: 2", "max_steps: 2\n  max_steps: 3", "max_steps: 3", "stands there twice"),
+        ("  corrpo:", "  corpro:", "corpro", "did you mean corrpo"),
+        ("  corrpo:", "  corrpo: {inversion_gate: some}", "inversion_gate", "inversion_gate='some'"),
+        ("  corrpo:", "  corrpo: {inversion_weigth: 1}", "inversion_weigth", "did you mean inversion_weight"),
+        ("  corrpo:", "  ../up: {preset: corrpo}", "../up", "letters, digits"),
+        ("problems: 12", "problems: twelve", "problems: twelve", "'twelve' is not a whole number"),
+        ("estimator: own", "estimator: owned", "owned", "owned"),
+        ("controls: []", "controls: [shuffle]", "controls", "compares shuffle"),
+        ("controls: []", "controls: [], k: [4]", "problems: 12", "no pass@4"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(tmp_path, old, new, at, said):
+    assert old in TEXT
+    text = TEXT.replace(old, new, 1)
+    with pytest.raises(BadInputError, match=said) as told:
+        read(tmp_path, text)
+    assert f"recipe.yaml line {line_of(text, at)}: " in str(told.value)
+
+
+def test_files_that_are_no_recipes(tmp_path):
+    with pytest.raises(BadInputError, match="cannot read the recipe"):
+        read_experiment(tmp_path / "none.yaml")
+    with pytest.raises(BadInputError, match="not valid YAML"):
+        read(tmp_path, "models: [")
+    with pytest.raises(BadInputError, match="holds no settings"):
+        read(tmp_path, "- a\n")
+    with pytest.raises(BadInputError, match="models, arms, training, evaluation must be given"):
+        read(tmp_path, "seeds: [0]\n")

@@ -1,0 +1,100 @@
+"""The rules of the verdict, on tables made for each; and the association of gain and rho."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from corrpo.errors import BadInputError
+from corrpo.experiments.analysis import Analysis
+from corrpo.experiments.association import accompaniment
+from corrpo.experiments.results import RESULTS_SCHEMA, outcomes
+from corrpo.experiments.simulate import World, draw
+from corrpo.experiments.verdict import POOLED, reach_verdict
+
+ARMS = ("grpo", "corrpo", "negate", "shuffle", "clamp", "constant")
+ANALYSIS = Analysis(k=[1, 4])
+
+
+def verdict(seeds=5, problems=150, analysis=ANALYSIS, **gains):
+    world = World(dict.fromkeys(ARMS, 0.0) | gains, seeds=seeds, problems=problems, run_spread=0.02)
+    return reach_verdict(draw(world, 0), analysis, models=["0", "1"])
+
+
+def test_a_gain_over_everything_is_supported():
+    found = verdict(corrpo=0.15)
+    assert found.kind == "supported"
+    assert "better than grpo and than every control" in found.sentence
+    assert all(each.p_corrected <= 0.05 and each.model == POOLED for each in found.deciding)
+    assert {(each.model, each.k) for each in found.others} == {
+        (POOLED, 4),
+        *((model, k) for model in "01" for k in (1, 4)),
+    }
+
+
+def test_a_gain_that_a_control_has_too_is_not_supported():
+    found = verdict(corrpo=0.15, shuffle=0.2)
+    assert found.kind == "not supported"
+    assert "than shuffle is excluded" in found.sentence
+    assert found.deciding[0].contrast.value > 0.1
+
+
+def test_one_control_left_is_enough_to_withhold_support():
+    found = verdict(corrpo=0.15, clamp=0.14)
+    assert found.kind != "supported"
+
+
+def test_few_seeds_are_undecided_and_say_what_they_could_have_seen():
+    found = verdict(seeds=2, problems=40, corrpo=0.03)
+    assert found.kind == "undecided"
+    assert "with 80 % power they would have seen" in found.sentence
+
+
+def test_missing_runs_and_generations_are_refused():
+    results = draw(World(dict.fromkeys(ARMS, 0.0), problems=10), 0)
+    with pytest.raises(BadInputError, match="shuffle on 1 are not those of seeds"):
+        reach_verdict(
+            results.filter(
+                ~((pl.col("model") == "1") & (pl.col("arm") == "shuffle") & (pl.col("seed") == 2))
+            ),
+            ANALYSIS,
+            models=["0", "1"],
+        )
+    with pytest.raises(BadInputError, match="pass@5: a problem has 4 generations"):
+        outcomes(results, models=["0"], arms=["grpo"], k=5)
+
+
+def test_outcomes_are_ordered_by_seed_and_problem():
+    rows = [("m", "a", seed, problem, 2, seed, "x") for seed in (1, 0, 2) for problem in ("b", "a")]
+    table = pl.DataFrame(rows, schema=RESULTS_SCHEMA, orient="row")
+    found = outcomes(table, models=["m"], arms=["a"], k=1)["m", "a"]
+    assert found.tolist() == [[0, 0], [0.5, 0.5], [1, 1]]
+
+
+def test_a_line_through_arms_is_found_and_what_seeds_share_is_not_in_it():
+    rng = np.random.default_rng(0)
+    arms = {name: rng.normal(0, 0.1) for name in ARMS}
+    shared = rng.normal(0, 1, 5)
+    change = {name: at + rng.normal(0, 0.01, 5) for name, at in arms.items()}
+    accuracy = {name: 0.5 - 2 * change[name] + shared for name in ARMS}
+    found = accompaniment(accuracy, change, treatment="corrpo", baseline="grpo")
+    assert found.slope == pytest.approx(-2)
+    assert found.share == pytest.approx(1)
+    assert found.along == pytest.approx(found.gain)
+    assert found.low <= -2 + 1e-9
+    none = accompaniment(accuracy, dict.fromkeys(ARMS, np.zeros(5)), treatment="corrpo", baseline="grpo")
+    assert none.slope is None
+    assert "does not differ" in none.reason
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"treatment": "grpo"}, "expected arms that differ"),
+        ({"k": []}, "expected one or more numbers"),
+        ({"smallest_effect": 0.0}, "smallest_effect=0.0"),
+        ({"power": 0.01}, "between alpha"),
+    ],
+)
+def test_an_analysis_that_cannot_be_is_refused(given, said):
+    with pytest.raises(BadInputError, match=said):
+        Analysis(**given)

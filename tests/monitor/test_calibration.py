@@ -1,0 +1,117 @@
+"""The promised false-alarm rate holds in simulation, and a calibration is refused where it does not apply."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from corrpo.errors import BadInputError
+from corrpo.monitor.calibration import Calibration, Labelled, calibrate, threshold_rank
+
+MODEL = {"name": "tiny", "digest": "a" * 64}
+SETTINGS = {"window": 128}
+
+
+def drawn(rng, prompts, each=1, low_shift=0.5, share=0.3):
+    """Generations of prompts that differ, with a wide spread between prompts; low ones have a higher rho."""
+    made = []
+    for prompt in range(prompts):
+        level = 0.2 * rng.normal()
+        for _ in range(each):
+            low = bool(rng.random() < share)
+            rho = float(np.tanh(level + 0.1 * rng.normal() + low_shift * low))
+            made.append(Labelled(str(prompt), low, rho, rho + 0.1, rho - 0.1))
+    return made
+
+
+def calibrated(generations, **options):
+    return calibrate(generations, model=MODEL, settings=SETTINGS, **options)
+
+
+@pytest.mark.parametrize("side", ["high", "low", "learned"])
+@pytest.mark.parametrize("each", [1, 4])
+def test_false_alarms_keep_to_the_rate_on_average(side, each):
+    rng = np.random.default_rng(0)
+    alarms, running, runs = [], [], 120
+    for seed in range(runs):
+        found = calibrated(drawn(rng, 90, each), rate=0.1, side=side, seed=seed)
+        new = [one for one in drawn(rng, 40) if not one.low]
+        alarms.append(np.mean([found.beyond(one.rho, found.whole) for one in new]))
+        peak = "highest" if found.side == "high" else "lowest"
+        running.append(np.mean([found.beyond(getattr(one, peak), found.running) for one in new]))
+    for rates in (alarms, running):
+        error = np.std(rates) / np.sqrt(runs)
+        assert np.mean(rates) <= 0.1 + 3 * error
+        assert np.mean(rates) >= 0.04
+
+
+def test_with_confidence_nine_calibrations_of_ten_keep_the_rate():
+    rng = np.random.default_rng(1)
+    kept = []
+    for _ in range(300):
+        normal = rng.normal(size=100)
+        threshold = np.sort(normal)[threshold_rank(100, 0.1, 0.9) - 1]
+        kept.append(norm.sf(threshold) <= 0.1)
+    assert np.mean(kept) >= 0.85
+
+
+def test_the_side_is_learned_from_the_labels():
+    rng = np.random.default_rng(2)
+    assert calibrated(drawn(rng, 150, low_shift=0.8)).side == "high"
+    assert calibrated(drawn(rng, 150, low_shift=-0.8)).side == "low"
+
+
+def test_a_score_that_knows_nothing_detects_at_the_rate_and_one_that_knows_detects_more():
+    rng = np.random.default_rng(3)
+    nothing = calibrated(drawn(rng, 2000, low_shift=0.0), side="high").facts
+    much = calibrated(drawn(rng, 2000, low_shift=1.5), side="high").facts
+    assert nothing["detected"]["whole"][0] < 0.1
+    assert abs(nothing["auc"] - 0.5) < 0.05
+    assert much["detected"]["whole"][0] > 0.9
+
+
+def test_too_few_generations_for_the_rate_are_refused_with_the_number_needed():
+    few = drawn(np.random.default_rng(4), 10, share=0.0)
+    with pytest.raises(BadInputError, match="needs 19 prompts .* there are 10"):
+        calibrated(few, side="high", rate=0.05)
+    with pytest.raises(BadInputError, match="needs 45 prompts"):
+        calibrated(few, side="high", rate=0.05, confidence=0.9)
+    with pytest.raises(BadInputError, match="labels of one kind"):
+        calibrated(few)
+    assert threshold_rank(19, 0.05) == 19
+    assert threshold_rank(45, 0.05, 0.9) == 45
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"rate": 0.0}, "rate=0"), ({"confidence": 1.0}, "confidence=1"), ({"side": "up"}, "side 'up'")],
+)
+def test_settings_out_of_range_are_refused(options, told):
+    with pytest.raises(BadInputError, match=told):
+        calibrated([], **options)
+
+
+def test_generations_without_rho_are_left_out_and_counted():
+    some = drawn(np.random.default_rng(5), 60, share=0.2)
+    none = [Labelled("x", False, None, None, None)] * 7
+    found, same = calibrated(some + none, side="high"), calibrated(some, side="high")
+    assert found.facts["without_rho"] == 7
+    assert found.whole == same.whole
+
+
+def test_a_calibration_comes_back_from_its_file_and_is_refused_elsewhere(tmp_path):
+    found = calibrated(drawn(np.random.default_rng(6), 100))
+    found.save(tmp_path / "cal.json")
+    again = Calibration.load(tmp_path / "cal.json")
+    assert again == found
+    again.check("a" * 64, SETTINGS)
+    with pytest.raises(BadInputError, match="calibrate this one"):
+        again.check("b" * 64, SETTINGS)
+    with pytest.raises(BadInputError, match=r"window=64 \(calibrated 128\)"):
+        again.check("a" * 64, {"window": 64})
+    record = json.loads((tmp_path / "cal.json").read_text())
+    for broken in ({"side": "up"}, {"whole": float("nan")}, {"model": {}}, {"schema_version": 9}):
+        (tmp_path / "bad.json").write_text(json.dumps(record | broken))
+        with pytest.raises(BadInputError, match=r"bad\.json"):
+            Calibration.load(tmp_path / "bad.json")
