@@ -8,16 +8,17 @@ from corrpo.errors import BadInputError
 from corrpo.experiments.analysis import Analysis
 from corrpo.experiments.association import accompaniment
 from corrpo.experiments.results import RESULTS_SCHEMA, outcomes
-from corrpo.experiments.simulate import World, draw
+from corrpo.experiments.simulate import World, draw, draw_runs
 from corrpo.experiments.verdict import POOLED, reach_verdict
 
 ARMS = ("grpo", "corrpo", "negate", "shuffle", "clamp", "constant")
 ANALYSIS = Analysis(k=[1, 4])
 
 
-def verdict(seeds=5, problems=150, analysis=ANALYSIS, **gains):
-    world = World(dict.fromkeys(ARMS, 0.0) | gains, seeds=seeds, problems=problems, run_spread=0.02)
-    return reach_verdict(draw(world, 0), analysis, models=["0", "1"])
+def verdict(seeds=5, problems=150, analysis=ANALYSIS, rho=-0.1, **gains):
+    gains = dict.fromkeys(ARMS, 0.0) | gains
+    world = World(gains, seeds=seeds, problems=problems, run_spread=0.02, rho={"corrpo": rho})
+    return reach_verdict(draw(world, 0), draw_runs(world, 0), analysis, models=["0", "1"])
 
 
 def test_a_gain_over_everything_is_supported():
@@ -44,18 +45,37 @@ def test_one_control_left_is_enough_to_withhold_support():
 
 
 def test_few_seeds_are_undecided_and_say_what_they_could_have_seen():
-    found = verdict(seeds=2, problems=40, corrpo=0.03)
+    found = verdict(seeds=2, problems=40, corrpo=0.03, rho=-0.9)
     assert found.kind == "undecided"
     assert "with 80 % power they would have seen" in found.sentence
 
 
+def test_an_inversion_that_was_not_strengthened_decides_nothing():
+    found = verdict(corrpo=0.15, rho=0.0)
+    assert found.kind == "undecided"
+    assert "corrpo is not shown to strengthen the inversion" in found.sentence
+    assert found.deciding[0].rho.high > 0
+    supported = verdict(corrpo=0.15)
+    assert supported.deciding[0].rho.value == pytest.approx(-0.1, abs=0.03)
+    assert "change in rho less that of grpo is -0." in supported.sentence
+
+
+def test_rho_that_does_not_exist_is_told():
+    world = World(dict.fromkeys(ARMS, 0.0), seeds=2, problems=10)
+    runs = draw_runs(world, 0).with_columns(rho=None)
+    found = reach_verdict(draw(world, 0), runs, ANALYSIS, models=["0", "1"])
+    assert "is not known, as rho does not exist" in found.sentence
+
+
 def test_missing_runs_and_generations_are_refused():
-    results = draw(World(dict.fromkeys(ARMS, 0.0), problems=10), 0)
+    world = World(dict.fromkeys(ARMS, 0.0), problems=10)
+    results, runs = draw(world, 0), draw_runs(world, 0)
     with pytest.raises(BadInputError, match="shuffle on 1 are not those of seeds"):
         reach_verdict(
             results.filter(
                 ~((pl.col("model") == "1") & (pl.col("arm") == "shuffle") & (pl.col("seed") == 2))
             ),
+            runs,
             ANALYSIS,
             models=["0", "1"],
         )

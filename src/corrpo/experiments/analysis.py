@@ -10,6 +10,9 @@ RULES = (
     "averaged before, as fixed.",
     "Compared are the treatment and the baseline, and the treatment and each control. Two-sided p-values are "
     "corrected by Holm over these comparisons.",
+    "The inversion is stronger in the treatment if its change in rho less that of the baseline, paired by "
+    "seed and averaged over the models, has a t interval over seeds that lies below 0. If it has not, the "
+    "verdict is undecided: the experiment did not do what was to be tried.",
     "Supported: the treatment is better than the baseline and than every control, each with a corrected p "
     "at or below alpha.",
     "Not supported: otherwise, if for the baseline or one of the controls a difference of the smallest "

@@ -155,6 +155,37 @@ def crossed(differences: Array, *, confidence: float = 0.95) -> Contrast:
     )
 
 
+@dataclass(frozen=True)
+class Mean(Record):
+    """A mean over seeds with its t interval: of the seeds alone, for the same problems and prompts.
+
+    `low` and `high` are None for one seed; `value` is None where nothing was found.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n_seeds: int
+
+
+def mean_over_seeds(values: Array, confidence: float) -> Mean:
+    """The mean of float [seeds], over the seeds that have a value.
+
+    >>> found = mean_over_seeds(np.array([1.0, 2.0, 3.0, np.nan]), 0.95)
+    >>> found.value, round(found.low, 3), found.n_seeds
+    (2.0, -0.484, 3)
+    """
+    found = values[np.isfinite(values)]
+    if not len(found):
+        return Mean(None, None, None, 0)
+    value = float(found.mean())
+    if len(found) == 1:
+        return Mean(value, None, None, 1)
+    quantile = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1))
+    half = quantile * float(found.std(ddof=1)) / math.sqrt(len(found))
+    return Mean(value, value - half, value + half, len(found))
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """p-values corrected by Holm (1979): each may be held against the level as if it were the only one.
 

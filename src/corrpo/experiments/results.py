@@ -1,5 +1,6 @@
 """The results of an experiment as two tables: a row per run and problem, and a row per run."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -80,6 +81,19 @@ def outcomes(
                 )
             found[model, arm] = part["value"].to_numpy().reshape(len(seeds), -1)
     return found
+
+
+def rho_changes(runs: pl.DataFrame, model: str, arm: str) -> Array:
+    """rho after training less rho before, float [seeds] in the order of seeds; NaN where one does not exist.
+
+    Args:
+        runs: with the columns of `RUNS_SCHEMA`.
+        model: its name.
+        arm: one that was trained.
+    """
+    part = runs.filter((pl.col("model") == model) & (pl.col("arm") == arm)).sort("seed")
+    after, before = (part[name].fill_null(math.nan).to_numpy() for name in ("rho", "rho_before"))
+    return after - before
 
 
 def table_of(rows: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]) -> pl.DataFrame:

@@ -6,13 +6,13 @@ as differences in accuracy and turned into log-odds so that the mean over proble
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from corrpo.experiments.analysis import Analysis
-from corrpo.experiments.results import RESULTS_SCHEMA
+from corrpo.experiments.results import RESULTS_SCHEMA, RUNS_SCHEMA, table_of
 from corrpo.experiments.verdict import Kind, reach_verdict
 
 KINDS: tuple[Kind, ...] = ("supported", "not supported", "undecided")
@@ -32,6 +32,8 @@ class World:
         spread: standard deviation of the log-odds over problems.
         run_spread: of a run's shift of the log-odds.
         problem_spread: of an arm's shift on a problem.
+        rho: for each arm, its true change of rho over training; none for an arm that is left out.
+        rho_spread: standard deviation of a run's rho about that.
     """
 
     gains: Mapping[str, float]
@@ -43,6 +45,8 @@ class World:
     spread: float = 1.5
     run_spread: float = 0.1
     problem_spread: float = 0.3
+    rho: Mapping[str, float] = field(default_factory=lambda: {"corrpo": -0.1})
+    rho_spread: float = 0.03
 
 
 def draw(world: World, seed: int) -> pl.DataFrame:
@@ -74,6 +78,19 @@ def draw(world: World, seed: int) -> pl.DataFrame:
     return pl.concat(parts)
 
 
+def draw_runs(world: World, seed: int) -> pl.DataFrame:
+    """The runs of the same experiment, in the columns of `RUNS_SCHEMA`; rho was 0 before training."""
+    rng = np.random.default_rng((seed, 1))
+    rows = [
+        {"model": str(model), "arm": arm, "seed": number, "rho_before": 0.0}
+        | {"rho": world.rho.get(arm, 0.0) + rng.normal(0, world.rho_spread)}
+        for arm in world.gains
+        for model in range(world.models)
+        for number in range(world.seeds)
+    ]
+    return table_of(rows, RUNS_SCHEMA)
+
+
 def _log_odds(world: World, accuracy: float) -> float:
     """The mean log-odds at which the mean chance over all problems and runs is `accuracy`."""
     total = np.sqrt(world.spread**2 + world.run_spread**2 + world.problem_spread**2)
@@ -91,6 +108,7 @@ def verdict_rates(world: World, analysis: Analysis, *, simulations: int, seed: i
     models = [str(number) for number in range(world.models)]
     counts = dict.fromkeys(KINDS, 0)
     for number in range(simulations):
-        results = draw(world, seed * 1_000_003 + number)
-        counts[reach_verdict(results, analysis, models=models).kind] += 1
+        drawn = seed * 1_000_003 + number
+        found = reach_verdict(draw(world, drawn), draw_runs(world, drawn), analysis, models=models)
+        counts[found.kind] += 1
     return {kind: count / simulations for kind, count in counts.items()}

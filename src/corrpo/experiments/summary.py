@@ -1,34 +1,20 @@
 """Everything that an experiment reports, from its two tables: arms, changes of rho, association, verdict."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from corrpo.experiments.association import Accompaniment, accompaniment
+from corrpo.experiments.contrasts import Mean, mean_over_seeds
 from corrpo.experiments.recipe import ExperimentRecipe
-from corrpo.experiments.results import BEFORE, outcomes
+from corrpo.experiments.results import BEFORE, outcomes, rho_changes
 from corrpo.experiments.verdict import Verdict, reach_verdict
 from corrpo.statistics.correlation import Array
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over seeds with its t interval: of the seeds alone, for the same problems and prompts.
-
-    `low` and `high` are None for one seed; `value` is None where nothing was found.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n_seeds: int
 
 
 @dataclass(frozen=True)
@@ -95,10 +81,9 @@ def summarise(
     """
     analysis, models = recipe.analysis, list(recipe.models)
     names = [arm.name for arm in recipe.arms]
-    seeds = sorted(recipe.seeds)
     tables = {k: outcomes(results, models=models, arms=names, k=k) for k in analysis.k}
     first = tables[analysis.k[0]]
-    changes = {(model, arm): _changes(runs, model, arm, seeds) for model in models for arm in names}
+    changes = {(model, arm): rho_changes(runs, model, arm) for model in models for arm in names}
     confidence = 1 - analysis.alpha
     summaries = []
     for model in models:
@@ -107,7 +92,7 @@ def summarise(
             part = runs.filter((pl.col("model") == model) & (pl.col("arm") == arm)).sort("seed")
             change = changes.get((model, arm), np.array([]))
             accuracy = {
-                k: _mean(
+                k: mean_over_seeds(
                     _before(results, model, k) if arm == BEFORE else tables[k][model, arm].mean(axis=1),
                     confidence,
                 )
@@ -118,9 +103,9 @@ def summarise(
                     model,
                     arm,
                     accuracy,
-                    _mean(_floats(part["rho"]), confidence),
-                    _mean(change, confidence),
-                    _mean(change - base if len(change) else change, confidence),
+                    mean_over_seeds(part["rho"].fill_null(math.nan).to_numpy(), confidence),
+                    mean_over_seeds(change, confidence),
+                    mean_over_seeds(change - base if len(change) else change, confidence),
                     float(part["mean_tokens"].to_numpy().mean()),
                 )
             )
@@ -131,34 +116,10 @@ def summarise(
         baseline=analysis.baseline,
         confidence=confidence,
     )
-    verdict = reach_verdict(results, analysis, models=models)
+    verdict = reach_verdict(results, runs, analysis, models=models)
     return Experiment(preregistration, verdict, tuple(summaries), association, results, runs)
 
 
 def _before(results: pl.DataFrame, model: str, k: int) -> Array:
     part = results.filter(pl.col("arm") == BEFORE).with_columns(seed=pl.lit(0, pl.Int64))
     return outcomes(part, models=[model], arms=[BEFORE], k=k)[model, BEFORE].mean(axis=1)
-
-
-def _changes(runs: pl.DataFrame, model: str, arm: str, seeds: Sequence[int]) -> Array:
-    """rho after less before, float [seeds]; NaN where one does not exist."""
-    part = runs.filter((pl.col("model") == model) & (pl.col("arm") == arm)).sort("seed")
-    assert part["seed"].to_list() == list(seeds)
-    return _floats(part["rho"]) - _floats(part["rho_before"])
-
-
-def _floats(column: pl.Series) -> Array:
-    return column.cast(pl.Float64).fill_null(math.nan).to_numpy()
-
-
-def _mean(values: Array, confidence: float) -> Mean:
-    """Over the seeds that have a value."""
-    found = values[np.isfinite(values)]
-    if not len(found):
-        return Mean(None, None, None, 0)
-    value = float(found.mean())
-    if len(found) == 1:
-        return Mean(value, None, None, 1)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1))
-    half = quantile * float(found.std(ddof=1)) / math.sqrt(len(found))
-    return Mean(value, value - half, value + half, len(found))

@@ -13,8 +13,16 @@ import numpy as np
 import polars as pl
 
 from corrpo.experiments.analysis import Analysis
-from corrpo.experiments.contrasts import Contrast, crossed, detectable, holm, seeds_for
-from corrpo.experiments.results import outcomes
+from corrpo.experiments.contrasts import (
+    Contrast,
+    Mean,
+    crossed,
+    detectable,
+    holm,
+    mean_over_seeds,
+    seeds_for,
+)
+from corrpo.experiments.results import outcomes, rho_changes
 
 Kind = Literal["supported", "not supported", "undecided"]
 POOLED = "all models"
@@ -28,7 +36,8 @@ class Comparison:
         model: its name, or `POOLED`.
         arm: that the treatment is compared with.
         k: of pass@k.
-        contrast: treatment less arm.
+        contrast: treatment less arm, in accuracy.
+        rho: treatment less arm, in the change of rho over training; the same for every k.
         p_corrected: two-sided, by Holm over the arms; None without an interval.
         p_excluded: one-sided, of a difference of the smallest effect of interest or more, by Bonferroni over
             the arms; small where such a difference is excluded.
@@ -41,6 +50,7 @@ class Comparison:
     arm: str
     k: int
     contrast: Contrast
+    rho: Mean
     p_corrected: float | None
     p_excluded: float | None
     detectable: float | None
@@ -70,18 +80,21 @@ class Verdict:
         return asdict(self)
 
 
-def reach_verdict(results: pl.DataFrame, analysis: Analysis, *, models: Sequence[str]) -> Verdict:
+def reach_verdict(
+    results: pl.DataFrame, runs: pl.DataFrame, analysis: Analysis, *, models: Sequence[str]
+) -> Verdict:
     """Compare the arms and choose the verdict.
 
     Args:
         results: see `results.RESULTS_SCHEMA`.
+        runs: see `results.RUNS_SCHEMA`.
         analysis: arms, outcome and levels.
         models: that were trained; fixed, of equal weight.
 
     Raises:
         BadInputError: runs are missing; see `results.outcomes`.
     """
-    compared = {k: _comparisons(results, analysis, models, k) for k in analysis.k}
+    compared = {k: _comparisons(results, runs, analysis, models, k) for k in analysis.k}
     deciding = tuple(each for each in compared[analysis.k[0]] if each.model == POOLED)
     others = tuple(each for found in compared.values() for each in found if each not in deciding)
     kind, sentence = _decide(deciding, analysis)
@@ -89,11 +102,13 @@ def reach_verdict(results: pl.DataFrame, analysis: Analysis, *, models: Sequence
 
 
 def _comparisons(
-    results: pl.DataFrame, analysis: Analysis, models: Sequence[str], k: int
+    results: pl.DataFrame, runs: pl.DataFrame, analysis: Analysis, models: Sequence[str], k: int
 ) -> list[Comparison]:
     """For all models together, then for each, the treatment against every compared arm."""
     arms = (analysis.treatment, *analysis.compared)
     tables = outcomes(results, models=models, arms=arms, k=k)
+    changes = {(model, arm): rho_changes(runs, model, arm) for model in models for arm in arms}
+    confidence = 1 - analysis.alpha
     same = len({tables[model, arms[0]].shape for model in models}) == 1
     groups = [(POOLED, list(models))] if same else []
     groups += [(model, [model]) for model in models] if len(models) > 1 else []
@@ -102,21 +117,30 @@ def _comparisons(
         contrasts = [
             crossed(
                 np.mean([tables[each, analysis.treatment] - tables[each, arm] for each in members], axis=0),
-                confidence=1 - analysis.alpha,
+                confidence=confidence,
             )
             for arm in analysis.compared
         ]
-        found += _corrected(name, k, contrasts, analysis)
+        rhos = [
+            mean_over_seeds(
+                np.mean([changes[each, analysis.treatment] - changes[each, arm] for each in members], axis=0),
+                confidence,
+            )
+            for arm in analysis.compared
+        ]
+        found += _corrected(name, k, contrasts, rhos, analysis)
     return found
 
 
-def _corrected(model: str, k: int, contrasts: Sequence[Contrast], analysis: Analysis) -> list[Comparison]:
+def _corrected(
+    model: str, k: int, contrasts: Sequence[Contrast], rhos: Sequence[Mean], analysis: Analysis
+) -> list[Comparison]:
     """One family of comparisons, corrected for their number."""
     count = len(contrasts)
     level = analysis.alpha / count
     corrected = holm([each.p for each in contrasts])
     found = []
-    for arm, contrast, p in zip(analysis.compared, contrasts, corrected, strict=True):
+    for arm, contrast, rho, p in zip(analysis.compared, contrasts, rhos, corrected, strict=True):
         excluded = contrast.p_at_least(analysis.smallest_effect)
         found.append(
             Comparison(
@@ -124,6 +148,7 @@ def _corrected(model: str, k: int, contrasts: Sequence[Contrast], analysis: Anal
                 arm,
                 k,
                 contrast,
+                rho,
                 p,
                 None if excluded is None else min(1.0, count * excluded),
                 detectable(contrast, alpha=level, power=analysis.power),
@@ -135,39 +160,55 @@ def _corrected(model: str, k: int, contrasts: Sequence[Contrast], analysis: Anal
 
 def _decide(deciding: Sequence[Comparison], analysis: Analysis) -> tuple[Kind, str]:
     """The verdict and its sentence."""
-    alpha, smallest = analysis.alpha, f"{100 * analysis.smallest_effect:g}"
+    treatment, smallest = analysis.treatment, f"{100 * analysis.smallest_effect:g}"
+    base = deciding[0].rho
+    if base.high is None or base.high >= 0:
+        return "undecided", (
+            f"Undecided: {treatment} is not shown to strengthen the inversion: its change in rho less that "
+            f"of {analysis.baseline} is {_rho(base)}. These runs say nothing of what a stronger inversion does."
+        )
+    moved = f"Its change in rho less that of {analysis.baseline} is {_rho(base)}."
     better = [
         each
         for each in deciding
-        if each.p_corrected is not None and each.p_corrected <= alpha and each.contrast.value > 0
+        if each.p_corrected is not None and each.p_corrected <= analysis.alpha and each.contrast.value > 0
     ]
-    excluded = [each for each in deciding if each.p_excluded is not None and each.p_excluded <= alpha]
-    treatment, names = analysis.treatment, ", ".join(analysis.controls)
+    excluded = [
+        each for each in deciding if each.p_excluded is not None and each.p_excluded <= analysis.alpha
+    ]
     if len(better) == len(deciding):
-        least = min(deciding, key=lambda each: each.contrast.value)
-        against = f"{analysis.baseline} and than every control ({names})" if names else analysis.baseline
-        small = (
-            f"; differences of {smallest} points from {_listed(excluded)} are excluded" if excluded else ""
-        )
-        return "supported", (
-            f"Supported: {treatment} is better than {against}; the smallest difference, from {least.arm}, is "
-            f"{_points(least.contrast)}{small}."
-        )
+        return "supported", f"{_supported(deciding, excluded, analysis)} {moved}"
     if excluded:
         told = "; ".join(f"from {each.arm} it is {_points(each.contrast)}" for each in excluded)
         return "not supported", (
             f"Not supported: that {treatment} is better by {smallest} points or more than "
-            f"{_listed(excluded)} is excluded; the difference {told}."
+            f"{_listed(excluded)} is excluded; the difference {told}. {moved}"
         )
-    left = [each for each in deciding if each not in better]
+    return "undecided", f"{_undecided([each for each in deciding if each not in better], analysis)} {moved}"
+
+
+def _supported(deciding: Sequence[Comparison], excluded: Sequence[Comparison], analysis: Analysis) -> str:
+    least, names = min(deciding, key=lambda each: each.contrast.value), ", ".join(analysis.controls)
+    against = f"{analysis.baseline} and than every control ({names})" if names else analysis.baseline
+    small = ""
+    if excluded:
+        points = f"{100 * analysis.smallest_effect:g}"
+        small = f"; differences of {points} points from {_listed(excluded)} are excluded"
+    return (
+        f"Supported: {analysis.treatment} is better than {against}; the smallest difference, from "
+        f"{least.arm}, is {_points(least.contrast)}{small}."
+    )
+
+
+def _undecided(left: Sequence[Comparison], analysis: Analysis) -> str:
     sizes = [each.detectable for each in left if each.detectable is not None]
     seen = "there is no spread over seeds to go by"
     if sizes:
         points = f"{100 * max(sizes):.1f} points" if max(sizes) < 1 else "more than there is"
         seen = f"with {100 * analysis.power:g} % power they would have seen a difference of {points}"
-    return "undecided", (
-        f"Undecided at this power: these runs neither show {treatment} better than {_listed(left)} nor "
-        f"exclude a difference of {smallest} points; {seen}."
+    return (
+        f"Undecided at this power: these runs neither show {analysis.treatment} better than {_listed(left)} "
+        f"nor exclude a difference of {100 * analysis.smallest_effect:g} points; {seen}."
     )
 
 
@@ -180,3 +221,12 @@ def _points(contrast: Contrast) -> str:
     if contrast.low is None or contrast.high is None:
         return f"{100 * contrast.value:+.1f} points"
     return f"{100 * contrast.value:+.1f} [{100 * contrast.low:+.1f}, {100 * contrast.high:+.1f}] points"
+
+
+def _rho(mean: Mean) -> str:
+    """The value and its interval."""
+    if mean.value is None:
+        return "not known, as rho does not exist"
+    if mean.low is None or mean.high is None:
+        return f"{mean.value:+.2f}, of one seed"
+    return f"{mean.value:+.2f} [{mean.low:+.2f}, {mean.high:+.2f}]"
