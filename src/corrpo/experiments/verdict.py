@@ -165,7 +165,7 @@ def _decide(deciding: Sequence[Comparison], analysis: Analysis) -> tuple[Kind, s
     if base.high is None or base.high >= 0:
         return "undecided", (
             f"Undecided: {treatment} is not shown to strengthen the inversion: its change in rho less that "
-            f"of {analysis.baseline} is {_rho(base)}. These runs say nothing of what a stronger inversion does."
+            f"of {analysis.baseline} is {_rho(base)}. So these runs say nothing of what it does."
         )
     moved = f"Its change in rho less that of {analysis.baseline} is {_rho(base)}."
     better = [
