@@ -60,6 +60,19 @@ def test_an_inversion_that_was_not_strengthened_decides_nothing():
     assert "change in rho less that of grpo is -0." in supported.sentence
 
 
+def test_other_pairs_of_arms_are_reported_and_decide_nothing():
+    also = Analysis(controls=["shuffle"], also={"negate": "clamp", "constant": "grpo"})
+    found = verdict(analysis=also, corrpo=0.15, negate=0.2)
+    assert found.kind == "supported"
+    assert [(each.treatment, each.arm, each.model) for each in found.also] == [
+        ("negate", "clamp", POOLED),
+        ("constant", "grpo", POOLED),
+    ]
+    first, second = found.also
+    assert first.contrast.value == pytest.approx(0.2, abs=0.04)
+    assert first.p_corrected < 0.05 < second.p_corrected
+
+
 def test_rho_that_does_not_exist_is_told():
     world = World(dict.fromkeys(ARMS, 0.0), seeds=2, problems=10)
     runs = draw_runs(world, 0).with_columns(rho=None)
@@ -113,6 +126,7 @@ def test_a_line_through_arms_is_found_and_what_seeds_share_is_not_in_it():
         ({"k": []}, "expected one or more numbers"),
         ({"smallest_effect": 0.0}, "smallest_effect=0.0"),
         ({"power": 0.01}, "between alpha"),
+        ({"also": {"dapo": "dapo"}}, "expected the name of another arm"),
     ],
 )
 def test_an_analysis_that_cannot_be_is_refused(given, said):

@@ -31,6 +31,7 @@ class Analysis:
         treatment: the arm whose gain is in question.
         baseline: the arm it must beat.
         controls: the arms that remove or fix the inversion, which it must beat too.
+        also: pairs of other arms, each with what it is compared with; they decide nothing.
         k: the outcome is pass@k; the first of several decides, the others are reported beside it.
         smallest_effect: the smallest difference in accuracy that is of interest, in (0, 1).
         alpha: two-sided level of the family of comparisons.
@@ -43,6 +44,7 @@ class Analysis:
     treatment: str = "corrpo"
     baseline: str = "grpo"
     controls: list[str] = field(default_factory=lambda: ["negate", "shuffle", "clamp", "constant"])
+    also: dict[str, str] = field(default_factory=dict)
     k: list[int] = field(default_factory=lambda: [1])
     smallest_effect: float = 0.02
     alpha: float = 0.05
@@ -55,6 +57,9 @@ class Analysis:
                 f"treatment {self.treatment!r}, baseline {self.baseline!r}, controls {self.controls}: "
                 "expected arms that differ"
             )
+        for arm, other in self.also.items():
+            if not isinstance(other, str) or arm == other:
+                raise BadInputError(f"also: {arm!r} with {other!r}: expected the name of another arm")
         if not self.k or min(self.k) < 1 or len(set(self.k)) < len(self.k):
             raise BadInputError(f"k={self.k}: expected one or more numbers from 1 on, each once")
         for name in ("smallest_effect", "alpha"):

@@ -266,11 +266,12 @@ class _Reader:
 
     def _check_comparison(self, analysis: Analysis, arms: Sequence[Arm], options: EvaluateOptions) -> None:
         names = [arm.name for arm in arms]
-        absent = [each for each in (analysis.treatment, *analysis.compared) if each not in names]
+        wanted = (analysis.treatment, *analysis.compared, *analysis.also, *analysis.also.values())
+        absent = [each for each in dict.fromkeys(wanted) if each not in names]
         if absent:
             raise self.wrong(
                 f"the analysis compares {', '.join(absent)}, and the arms are {', '.join(names)}; add the "
-                "arms, or give analysis treatment, baseline and controls",
+                "arms, or give analysis treatment, baseline, controls and also",
                 "analysis",
             )
         if options.n is not None and options.n < max(analysis.k):

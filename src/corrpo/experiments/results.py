@@ -65,15 +65,12 @@ def outcomes(
         pl.Series("value", [values[pair] for pair in wanted.select("generations", "correct").iter_rows()])
     ).sort("seed", "problem")
     seeds = wanted["seed"].unique().sort().to_list()
-    problems = {
-        model: part["problem"].unique().sort().to_list()
-        for (model,), part in wanted.group_by("model", maintain_order=True)
-    }
+    problems = wanted["problem"].unique().sort().to_list()
+    expected = [(seed, problem) for seed in seeds for problem in problems]
     found = {}
     for model in models:
         for arm in arms:
             part = wanted.filter((pl.col("model") == model) & (pl.col("arm") == arm))
-            expected = [(seed, problem) for seed in seeds for problem in problems.get(model, [])]
             if not expected or part.select("seed", "problem").rows() != expected:
                 raise BadInputError(
                     f"the results of {arm} on {model} are not those of seeds {seeds} on the same problems as "

@@ -30,23 +30,25 @@ POOLED = "all models"
 
 @dataclass(frozen=True)
 class Comparison:
-    """The treatment against one other arm, on one model or on all.
+    """One arm against another, on one model or on all.
 
     Attributes:
         model: its name, or `POOLED`.
-        arm: that the treatment is compared with.
+        treatment: an arm.
+        arm: that it is compared with.
         k: of pass@k.
         contrast: treatment less arm, in accuracy.
         rho: treatment less arm, in the change of rho over training; the same for every k.
-        p_corrected: two-sided, by Holm over the arms; None without an interval.
+        p_corrected: two-sided, by Holm over the comparisons of its family; None without an interval.
         p_excluded: one-sided, of a difference of the smallest effect of interest or more, by Bonferroni over
-            the arms; small where such a difference is excluded.
+            the family; small where such a difference is excluded.
         detectable: the smallest true difference found with the wanted power at the corrected level.
         seeds_needed: seeds that find the smallest effect of interest so; None where no number does with
             problems as many as these.
     """
 
     model: str
+    treatment: str
     arm: str
     k: int
     contrast: Contrast
@@ -65,7 +67,8 @@ class Verdict:
         kind: supported, not supported or undecided.
         sentence: the same in words, with the numbers that decided.
         deciding: the comparisons that it was chosen by, over all models.
-        others: the same for each model and for other k; corrected within each, they decide nothing.
+        others: the same for each model and for other k, corrected within each; they decide nothing.
+        also: the pairs of `Analysis.also`, over all models and for every k, corrected within each k.
         analysis: the rules' numbers.
     """
 
@@ -73,6 +76,7 @@ class Verdict:
     sentence: str
     deciding: tuple[Comparison, ...]
     others: tuple[Comparison, ...]
+    also: tuple[Comparison, ...]
     analysis: Analysis
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,63 +98,49 @@ def reach_verdict(
     Raises:
         BadInputError: runs are missing; see `results.outcomes`.
     """
-    compared = {k: _comparisons(results, runs, analysis, models, k) for k in analysis.k}
-    deciding = tuple(each for each in compared[analysis.k[0]] if each.model == POOLED)
-    others = tuple(each for found in compared.values() for each in found if each not in deciding)
+    pairs = [(analysis.treatment, arm) for arm in analysis.compared]
+    groups = {POOLED: list(models)} | ({model: [model] for model in models} if len(models) > 1 else {})
+    found, also = [], []
+    for k in analysis.k:
+        for name, members in groups.items():
+            found += _family(results, runs, analysis, pairs, (name, members), k)
+        if analysis.also:
+            also += _family(results, runs, analysis, list(analysis.also.items()), (POOLED, list(models)), k)
+    deciding = tuple(found[: len(pairs)])
     kind, sentence = _decide(deciding, analysis)
-    return Verdict(kind, sentence, deciding, others, analysis)
+    return Verdict(kind, sentence, deciding, tuple(found[len(pairs) :]), tuple(also), analysis)
 
 
-def _comparisons(
-    results: pl.DataFrame, runs: pl.DataFrame, analysis: Analysis, models: Sequence[str], k: int
+def _family(
+    results: pl.DataFrame,
+    runs: pl.DataFrame,
+    analysis: Analysis,
+    pairs: Sequence[tuple[str, str]],
+    group: tuple[str, Sequence[str]],
+    k: int,
 ) -> list[Comparison]:
-    """For all models together, then for each, the treatment against every compared arm."""
-    arms = (analysis.treatment, *analysis.compared)
+    """Pairs of arms on the mean over the models of a group, corrected for their number."""
+    name, models = group
+    arms = list(dict.fromkeys(arm for pair in pairs for arm in pair))
     tables = outcomes(results, models=models, arms=arms, k=k)
-    changes = {(model, arm): rho_changes(runs, model, arm) for model in models for arm in arms}
-    confidence = 1 - analysis.alpha
-    same = len({tables[model, arms[0]].shape for model in models}) == 1
-    groups = [(POOLED, list(models))] if same else []
-    groups += [(model, [model]) for model in models] if len(models) > 1 else []
+    accuracy = {arm: np.mean([tables[model, arm] for model in models], axis=0) for arm in arms}
+    rho = {arm: np.mean([rho_changes(runs, model, arm) for model in models], axis=0) for arm in arms}
+    confidence, level = 1 - analysis.alpha, analysis.alpha / len(pairs)
+    contrasts = [crossed(accuracy[one] - accuracy[other], confidence=confidence) for one, other in pairs]
     found = []
-    for name, members in groups:
-        contrasts = [
-            crossed(
-                np.mean([tables[each, analysis.treatment] - tables[each, arm] for each in members], axis=0),
-                confidence=confidence,
-            )
-            for arm in analysis.compared
-        ]
-        rhos = [
-            mean_over_seeds(
-                np.mean([changes[each, analysis.treatment] - changes[each, arm] for each in members], axis=0),
-                confidence,
-            )
-            for arm in analysis.compared
-        ]
-        found += _corrected(name, k, contrasts, rhos, analysis)
-    return found
-
-
-def _corrected(
-    model: str, k: int, contrasts: Sequence[Contrast], rhos: Sequence[Mean], analysis: Analysis
-) -> list[Comparison]:
-    """One family of comparisons, corrected for their number."""
-    count = len(contrasts)
-    level = analysis.alpha / count
     corrected = holm([each.p for each in contrasts])
-    found = []
-    for arm, contrast, rho, p in zip(analysis.compared, contrasts, rhos, corrected, strict=True):
+    for (one, other), contrast, p in zip(pairs, contrasts, corrected, strict=True):
         excluded = contrast.p_at_least(analysis.smallest_effect)
         found.append(
             Comparison(
-                model,
-                arm,
+                name,
+                one,
+                other,
                 k,
                 contrast,
-                rho,
+                mean_over_seeds(rho[one] - rho[other], confidence),
                 p,
-                None if excluded is None else min(1.0, count * excluded),
+                None if excluded is None else min(1.0, len(pairs) * excluded),
                 detectable(contrast, alpha=level, power=analysis.power),
                 seeds_for(contrast, analysis.smallest_effect, alpha=level, power=analysis.power),
             )

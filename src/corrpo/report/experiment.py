@@ -19,7 +19,8 @@ SUPPORT = (
     "The verdict is chosen by rules that were written down with all settings before the first run; the hash "
     "of that plan is above and in every row of the tables. It is about these models, as they are, on "
     "problems like these; seeds and problems are taken as a sample, models are not.",
-    "Comparisons within a model and of other pass@k are corrected among themselves and decide nothing.",
+    "Comparisons within a model, of other pass@k and of other arms are corrected among themselves and decide "
+    "nothing.",
     "How much of the gain goes with rho is an association over arms and seeds: whatever moves both, such as "
     "the length of responses, is in it. The arms that hold or remove the inversion are what speaks of cause.",
     "rho is measured on the model's own responses, which differ between runs.",
