@@ -5,52 +5,73 @@
 prints the table of that module's docstring.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy import stats
 
 from corrpo.experiments.contrasts import crossed
 
-SEEDS, PROBLEMS, REST, SIMULATIONS, DRAWS = 5, 200, 0.4, 2000, 400
-CELLS = [(0.0, 0.0), (0.02, 0.0), (0.05, 0.0), (0.0, 0.15), (0.02, 0.15), (0.05, 0.15), (0.05, 0.3)]
+SEEDS, PROBLEMS, REST, SIMULATIONS, DRAWS = (2, 3, 5, 8), 200, 0.4, 2000, 400
+OTHERS = 5
+"""Seeds for which the other two are tried as well."""
+CELLS = [
+    (0.0, 0.0),
+    (0.02, 0.0),
+    (0.05, 0.0),
+    (0.0, 0.15),
+    (0.02, 0.15),
+    (0.05, 0.15),
+    (0.05, 0.3),
+    (0.2, 0.4),
+]
 
 
-def tables(rng, seed_sd, problem_sd):
+def tables(rng, seeds, seed_sd, problem_sd):
     """Tables of differences, seeds by problems, whose true mean is 0."""
-    shape = (SIMULATIONS, SEEDS, PROBLEMS)
+    shape = (SIMULATIONS, seeds, PROBLEMS)
     found = rng.normal(0, REST, shape)
-    found += rng.normal(0, seed_sd, (SIMULATIONS, SEEDS, 1))
+    found += rng.normal(0, seed_sd, (SIMULATIONS, seeds, 1))
     return found + rng.normal(0, problem_sd, (SIMULATIONS, 1, PROBLEMS))
 
 
 def by_seed_means(table):
     """t over the means of the seeds."""
     means = table.mean(axis=1)
-    half = stats.t.ppf(0.975, SEEDS - 1) * means.std(ddof=1) / np.sqrt(SEEDS)
+    half = stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
     return means.mean() - half, means.mean() + half
 
 
-def bootstrap(rng, table):
+def bootstrap(table, rng):
     """Percentiles of means of tables whose seeds and problems were drawn with repeats."""
-    seeds = rng.multinomial(SEEDS, [1 / SEEDS] * SEEDS, DRAWS) / SEEDS
+    count = len(table)
+    seeds = rng.multinomial(count, [1 / count] * count, DRAWS) / count
     problems = rng.multinomial(PROBLEMS, [1 / PROBLEMS] * PROBLEMS, DRAWS) / PROBLEMS
     return tuple(np.percentile(((seeds @ table) * problems).sum(axis=1), [2.5, 97.5]))
 
 
-def held(interval):
-    return interval[0] <= 0 <= interval[1]
+def crossed_interval(table):
+    contrast = crossed(table)
+    return contrast.low, contrast.high
+
+
+def coverage(drawn, way):
+    """In percent."""
+    held = [low <= 0 <= high for low, high in map(way, drawn)]
+    return 100 * np.mean(held)
 
 
 def main():
-    print("    seeds  problems     crossed t   t of seeds    bootstrap")
+    names = [f"{count} seeds" for count in SEEDS]
+    print("    sd: seeds  problems " + "".join(f"{name:>10}" for name in [*names, "t of 5", "boot. 5"]))
     for seed_sd, problem_sd in CELLS:
         rng = np.random.default_rng(0)
-        counts = np.zeros(3)
-        for table in tables(rng, seed_sd, problem_sd):
-            contrast = crossed(table)
-            ways = [(contrast.low, contrast.high), by_seed_means(table), bootstrap(rng, table)]
-            counts += [held(way) for way in ways]
-        shown = "".join(f"{100 * each / SIMULATIONS:13.1f}" for each in counts)
-        print(f"    {seed_sd:5.2f}  {problem_sd:8.2f} {shown}", flush=True)
+        drawn = {count: tables(rng, count, seed_sd, problem_sd) for count in SEEDS}
+        found = [coverage(drawn[count], crossed_interval) for count in SEEDS]
+        found.append(coverage(drawn[OTHERS], by_seed_means))
+        found.append(coverage(drawn[OTHERS], partial(bootstrap, rng=rng)))
+        shown = "".join(f"{each:10.1f}" for each in found)
+        print(f"    {seed_sd:9.2f}  {problem_sd:8.2f} {shown}", flush=True)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,25 @@ def test_the_error_is_that_of_a_slow_loop():
     assert ms_columns > ms_rest
     found = crossed(d)
     assert found.value == pytest.approx(mean)
-    assert found.error == pytest.approx(math.sqrt((ms_rows + ms_columns - ms_rest) / d.size))
-    half = stats.t.ppf(0.975, found.df) * found.error
+    error = math.sqrt((ms_rows + ms_columns - ms_rest) / d.size)
+    assert found.errors() == [
+        pytest.approx((error, found.df)),
+        pytest.approx((math.sqrt(ms_rows / d.size), rows - 1)),
+    ]
+    assert rows - 1 <= found.df
+    half = max(stats.t.ppf(0.975, found.df) * error, stats.t.ppf(0.975, 4) * math.sqrt(ms_rows / d.size))
     assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
+    assert (found.p <= 0.05) == (found.low > 0 or found.high < 0)
+
+
+@given(st.integers(0, 2**32), st.integers(2, 6), st.integers(2, 9))
+def test_intervals_stay_within_reach_and_agree_with_p(seed, seeds, problems):
+    d = np.random.default_rng(seed).normal(0.1, 0.3, (seeds, problems))
+    found = crossed(d)
+    assert found.df >= min(seeds, problems) - 1
+    assert found.high - found.low < 100 * d.std()
+    assert (found.p <= 0.05) == (found.low > 0 or found.high < 0)
+    assert found.p_at_least(found.high) == pytest.approx(0.025)
 
 
 def test_without_problems_that_differ_it_is_a_t_test_over_seeds():
@@ -59,7 +75,8 @@ def test_where_there_is_nothing_to_go_by_it_says_so():
     assert "one seed" in (crossed(table(seeds=1)).reason or "")
     same = crossed(np.zeros((5, 20)))
     assert same.p is None
-    assert "no spread" in (same.reason or "")
+    assert "both gave the same answers" in (same.reason or "")
+    assert "is the same for every seed" in (crossed(np.ones((5, 20))).reason or "")
     assert detectable(same, alpha=0.05) is None
     assert seeds_for(same, 0.02, alpha=0.05) is None
     with pytest.raises(BadInputError, match="expected finite numbers"):
@@ -68,13 +85,14 @@ def test_where_there_is_nothing_to_go_by_it_says_so():
 
 def test_power_is_what_simulations_find():
     spread = 0.05
-    contrast = crossed(table(seed_sd=spread, problem_sd=0.0))
+    contrast = crossed(np.repeat(np.random.default_rng(0).normal(0, spread, (5, 1)), 40, axis=1))
     size = detectable(contrast, alpha=0.05)
     rng = np.random.default_rng(0)
-    draws = size + rng.normal(0, 1, (4000, 5)) * contrast.error * math.sqrt(5)
-    if contrast.df == pytest.approx(4):
-        found = (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
-        assert found == pytest.approx(0.8, abs=0.02)
+    ((error, df), _) = contrast.errors()
+    assert df == pytest.approx(4)
+    draws = size + rng.normal(0, 1, (4000, 5)) * error * math.sqrt(5)
+    found = (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
+    assert found == pytest.approx(0.8, abs=0.02)
     assert size > contrast.high - contrast.value
 
 

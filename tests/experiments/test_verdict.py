@@ -12,11 +12,12 @@ from corrpo.experiments.simulate import World, draw, draw_runs
 from corrpo.experiments.verdict import POOLED, reach_verdict
 
 ARMS = ("grpo", "corrpo", "negate", "shuffle", "clamp", "constant")
+GAINS = dict.fromkeys(ARMS, 0.0)
 ANALYSIS = Analysis(k=[1, 4])
 
 
 def verdict(seeds=5, problems=150, analysis=ANALYSIS, rho=-0.1, **gains):
-    gains = dict.fromkeys(ARMS, 0.0) | gains
+    gains = GAINS | gains
     world = World(gains, seeds=seeds, problems=problems, run_spread=0.02, rho={"corrpo": rho})
     return reach_verdict(draw(world, 0), draw_runs(world, 0), analysis, models=["0", "1"])
 
@@ -47,7 +48,7 @@ def test_one_control_left_is_enough_to_withhold_support():
 def test_few_seeds_are_undecided_and_say_what_they_could_have_seen():
     found = verdict(seeds=2, problems=40, corrpo=0.03, rho=-0.9)
     assert found.kind == "undecided"
-    assert "with 80 % power they would have seen" in found.sentence
+    assert "with 80 % power each comparison would have seen" in found.sentence
 
 
 def test_an_inversion_that_was_not_strengthened_decides_nothing():
@@ -74,14 +75,14 @@ def test_other_pairs_of_arms_are_reported_and_decide_nothing():
 
 
 def test_rho_that_does_not_exist_is_told():
-    world = World(dict.fromkeys(ARMS, 0.0), seeds=2, problems=10)
+    world = World(GAINS, seeds=2, problems=10)
     runs = draw_runs(world, 0).with_columns(rho=None)
     found = reach_verdict(draw(world, 0), runs, ANALYSIS, models=["0", "1"])
     assert "is not known, as rho does not exist" in found.sentence
 
 
 def test_missing_runs_and_generations_are_refused():
-    world = World(dict.fromkeys(ARMS, 0.0), problems=10)
+    world = World(GAINS, problems=10)
     results, runs = draw(world, 0), draw_runs(world, 0)
     with pytest.raises(BadInputError, match="shuffle on 1 are not those of seeds"):
         reach_verdict(
@@ -103,20 +104,73 @@ def test_outcomes_are_ordered_by_seed_and_problem():
     assert found.tolist() == [[0, 0], [0.5, 0.5], [1, 1]]
 
 
-def test_a_line_through_arms_is_found_and_what_seeds_share_is_not_in_it():
+def test_a_line_through_other_arms_is_found_and_what_seeds_share_is_not_in_it():
     rng = np.random.default_rng(0)
     arms = {name: rng.normal(0, 0.1) for name in ARMS}
     shared = rng.normal(0, 1, 5)
     change = {name: at + rng.normal(0, 0.01, 5) for name, at in arms.items()}
     accuracy = {name: 0.5 - 2 * change[name] + shared for name in ARMS}
     found = accompaniment(accuracy, change, treatment="corrpo", baseline="grpo")
+    assert (found.n_arms, found.n_runs) == (4, 20)
     assert found.slope == pytest.approx(-2)
-    assert found.share == pytest.approx(1)
     assert found.along == pytest.approx(found.gain)
-    assert found.low <= -2 + 1e-9
+    assert found.along_low <= found.along <= found.along_high
     none = accompaniment(accuracy, dict.fromkeys(ARMS, np.zeros(5)), treatment="corrpo", baseline="grpo")
     assert none.slope is None
     assert "does not differ" in none.reason
+
+
+def test_the_treatment_draws_no_line_for_itself():
+    rng = np.random.default_rng(0)
+    change = {name: rng.normal(-0.3 if name == "corrpo" else 0.0, 0.02, 5) for name in ARMS}
+    accuracy = {name: rng.normal(0.6 if name == "corrpo" else 0.5, 0.01, 5) for name in ARMS}
+    found = accompaniment(accuracy, change, treatment="corrpo", baseline="grpo")
+    assert found.gain == pytest.approx(0.1, abs=0.02)
+    assert found.low < 0 < found.high
+
+
+def test_equal_arms_count_once_and_seeds_without_rho_are_left_out():
+    rng = np.random.default_rng(0)
+    change = {name: rng.normal(0, 0.1, 5) for name in ARMS}
+    accuracy = {name: rng.normal(0, 0.1, 5) for name in ARMS}
+    alone = accompaniment(accuracy, change, treatment="corrpo", baseline="grpo")
+    again = accompaniment(
+        accuracy | {"twin": accuracy["negate"]},
+        change | {"twin": change["negate"]},
+        treatment="corrpo",
+        baseline="grpo",
+    )
+    assert again == alone
+    change["shuffle"][2] = np.nan
+    accuracy["corrpo"][2] += 1
+    part = accompaniment(accuracy, change, treatment="corrpo", baseline="grpo")
+    assert part.n_runs == 16
+    assert part.gain == pytest.approx(np.delete(accuracy["corrpo"] - accuracy["grpo"], 2).mean())
+
+
+def test_models_that_differ_in_sign_and_full_marks_are_told():
+    parts = [draw(World(GAINS | {"corrpo": gain}, models=1, run_spread=0.02), 0) for gain in (0.25, -0.1)]
+    results = pl.concat(
+        [part.with_columns(model=pl.lit(name)) for name, part in zip("ab", parts, strict=True)]
+    )
+    runs = draw_runs(World(GAINS), 0).with_columns(pl.col("model").replace({"0": "a", "1": "b"}))
+    found = reach_verdict(results, runs, ANALYSIS, models=["a", "b"])
+    assert "the models differ in sign" in found.sentence
+    full = reach_verdict(
+        results.with_columns(correct=pl.col("generations")), runs, ANALYSIS, models=["a", "b"]
+    )
+    assert full.kind == "undecided"
+    assert "both gave the same answers" in full.sentence
+    assert "grpo solves 100.0 % of the problems: little could be seen" in full.sentence
+
+
+def test_models_asked_other_problems_are_refused():
+    world = World(GAINS, problems=10)
+    results = draw(world, 0).with_columns(
+        problem=pl.when(pl.col("model") == "1").then(pl.col("problem") + "x").otherwise("problem")
+    )
+    with pytest.raises(BadInputError, match="on the same problems"):
+        reach_verdict(results, draw_runs(world, 0), ANALYSIS, models=["0", "1"])
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,21 @@ from corrpo.errors import BadInputError
 
 RULES = (
     "The outcome of a run on a problem is pass@k of its generations. Arms are paired by seed and problem; "
-    "the mean difference has the interval of crossed random effects (seeds and problems), and the models are "
-    "averaged before, as fixed.",
+    "the models are averaged, as fixed. The mean difference has the wider of two intervals and the larger of "
+    "two p-values: that of crossed random effects (seeds and problems; variance "
+    "(MS_s + max(MS_p - MS_r, 0)) / SP, Satterthwaite's degrees of freedom, at least min(S, P) - 1), and "
+    "that of a t over the seeds' means.",
     "Compared are the treatment and the baseline, and the treatment and each control. Two-sided p-values are "
-    "corrected by Holm over these comparisons.",
+    "corrected by Holm over these comparisons; the intervals hold together, by Bonferroni.",
     "The inversion is stronger in the treatment if its change in rho less that of the baseline, paired by "
-    "seed and averaged over the models, has a t interval over seeds that lies below 0. If it has not, the "
-    "verdict is undecided: the experiment did not do what was to be tried.",
+    "seed and averaged over the models, has a t interval over seeds that lies below 0, at level alpha. If it "
+    "has not, the verdict is undecided: the experiment did not do what was to be tried.",
     "Supported: the treatment is better than the baseline and than every control, each with a corrected p "
     "at or below alpha.",
-    "Not supported: otherwise, if for the baseline or one of the controls a difference of the smallest "
-    "effect of interest or more is excluded, by a one-sided p-value corrected by Bonferroni over these "
-    "comparisons.",
+    "Not supported: otherwise, if for the baseline or one of the controls the upper end of the interval is "
+    "below the smallest effect of interest.",
     "Undecided: otherwise.",
+    "So each wrong verdict comes out in alpha / 2 of experiments at most.",
 )
 """The verdict in words; part of the pre-registration."""
 
@@ -30,11 +32,13 @@ class Analysis:
     Attributes:
         treatment: the arm whose gain is in question.
         baseline: the arm it must beat.
-        controls: the arms that remove or fix the inversion, which it must beat too.
+        controls: the arms that remove or fix the inversion, which it must beat too. Not among them by
+            default is `constant`, which without a gate trains as the baseline does.
         also: pairs of other arms, each with what it is compared with; they decide nothing.
         k: the outcome is pass@k; the first of several decides, the others are reported beside it.
         smallest_effect: the smallest difference in accuracy that is of interest, in (0, 1).
-        alpha: two-sided level of the family of comparisons.
+        alpha: two-sided level of the family of comparisons: "supported" and "not supported" each come out
+            wrongly in half of it at most.
         power: what a difference is planned to be found with.
 
     Raises:
@@ -43,7 +47,7 @@ class Analysis:
 
     treatment: str = "corrpo"
     baseline: str = "grpo"
-    controls: list[str] = field(default_factory=lambda: ["negate", "shuffle", "clamp", "constant"])
+    controls: list[str] = field(default_factory=lambda: ["negate", "shuffle", "clamp"])
     also: dict[str, str] = field(default_factory=dict)
     k: list[int] = field(default_factory=lambda: [1])
     smallest_effect: float = 0.02

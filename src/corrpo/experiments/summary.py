@@ -26,7 +26,8 @@ class ArmSummary:
         arm: its name; "before" for the model itself.
         accuracy: for each k of the analysis, pass@k.
         rho: after training.
-        change: of rho, after less before.
+        change: of rho, after less before, a mean over seeds; without an interval, as all seeds share the one
+            measurement before training. None for "before", and where rho does not exist.
         change_from_baseline: the change of rho less that of the baseline, paired by seed.
         mean_tokens: mean length of the generations that were scored.
     """
@@ -35,7 +36,7 @@ class ArmSummary:
     arm: str
     accuracy: dict[int, Mean]
     rho: Mean
-    change: Mean
+    change: float | None
     change_from_baseline: Mean
     mean_tokens: float
 
@@ -104,7 +105,7 @@ def summarise(
                     arm,
                     accuracy,
                     mean_over_seeds(part["rho"].fill_null(math.nan).to_numpy(), confidence),
-                    mean_over_seeds(change, confidence),
+                    mean_over_seeds(change, confidence).value,
                     mean_over_seeds(change - base if len(change) else change, confidence),
                     float(part["mean_tokens"].to_numpy().mean()),
                 )

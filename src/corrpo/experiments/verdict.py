@@ -23,6 +23,7 @@ from corrpo.experiments.contrasts import (
     seeds_for,
 )
 from corrpo.experiments.results import outcomes, rho_changes
+from corrpo.statistics.correlation import Array
 
 Kind = Literal["supported", "not supported", "undecided"]
 POOLED = "all models"
@@ -37,11 +38,11 @@ class Comparison:
         treatment: an arm.
         arm: that it is compared with.
         k: of pass@k.
-        contrast: treatment less arm, in accuracy.
+        contrast: treatment less arm, in accuracy; the intervals of a family hold together.
         rho: treatment less arm, in the change of rho over training; the same for every k.
         p_corrected: two-sided, by Holm over the comparisons of its family; None without an interval.
-        p_excluded: one-sided, of a difference of the smallest effect of interest or more, by Bonferroni over
-            the family; small where such a difference is excluded.
+        p_excluded: of a difference of the smallest effect of interest or more, by Bonferroni over the family;
+            twice the one-sided p-value, so that alpha is the bar for it too.
         detectable: the smallest true difference found with the wanted power at the corrected level.
         seeds_needed: seeds that find the smallest effect of interest so; None where no number does with
             problems as many as these.
@@ -106,9 +107,13 @@ def reach_verdict(
             found += _family(results, runs, analysis, pairs, (name, members), k)
         if analysis.also:
             also += _family(results, runs, analysis, list(analysis.also.items()), (POOLED, list(models)), k)
-    deciding = tuple(found[: len(pairs)])
+    deciding, others = tuple(found[: len(pairs)]), tuple(found[len(pairs) :])
     kind, sentence = _decide(deciding, analysis)
-    return Verdict(kind, sentence, deciding, tuple(found[len(pairs) :]), tuple(also), analysis)
+    first = outcomes(results, models=models, arms=[analysis.baseline], k=analysis.k[0])
+    remarks = [_by_model(others, analysis), _headroom(np.array(list(first.values())), analysis)]
+    return Verdict(
+        kind, " ".join([sentence, *filter(None, remarks)]), deciding, others, tuple(also), analysis
+    )
 
 
 def _family(
@@ -126,7 +131,7 @@ def _family(
     accuracy = {arm: np.mean([tables[model, arm] for model in models], axis=0) for arm in arms}
     rho = {arm: np.mean([rho_changes(runs, model, arm) for model in models], axis=0) for arm in arms}
     confidence, level = 1 - analysis.alpha, analysis.alpha / len(pairs)
-    contrasts = [crossed(accuracy[one] - accuracy[other], confidence=confidence) for one, other in pairs]
+    contrasts = [crossed(accuracy[one] - accuracy[other], confidence=1 - level) for one, other in pairs]
     found = []
     corrected = holm([each.p for each in contrasts])
     for (one, other), contrast, p in zip(pairs, contrasts, corrected, strict=True):
@@ -140,7 +145,7 @@ def _family(
                 contrast,
                 mean_over_seeds(rho[one] - rho[other], confidence),
                 p,
-                None if excluded is None else min(1.0, len(pairs) * excluded),
+                None if excluded is None else min(1.0, 2 * len(pairs) * excluded),
                 detectable(contrast, alpha=level, power=analysis.power),
                 seeds_for(contrast, analysis.smallest_effect, alpha=level, power=analysis.power),
             )
@@ -169,37 +174,60 @@ def _decide(deciding: Sequence[Comparison], analysis: Analysis) -> tuple[Kind, s
     if len(better) == len(deciding):
         return "supported", f"{_supported(deciding, excluded, analysis)} {moved}"
     if excluded:
-        told = "; ".join(f"from {each.arm} it is {_points(each.contrast)}" for each in excluded)
+        told = ", ".join(f"{_points(each.contrast)} from {each.arm}" for each in excluded)
+        gain = f"It is better than {deciding[0].arm} by {_points(deciding[0].contrast)}."
+        if deciding[0] not in better:
+            gain = f"It is not shown to be better than {deciding[0].arm} either."
         return "not supported", (
             f"Not supported: that {treatment} is better by {smallest} points or more than "
-            f"{_listed(excluded)} is excluded; the difference {told}. {moved}"
+            f"{_listed(excluded)} is excluded; the difference is {told}. {gain} {moved}"
         )
     return "undecided", f"{_undecided([each for each in deciding if each not in better], analysis)} {moved}"
 
 
 def _supported(deciding: Sequence[Comparison], excluded: Sequence[Comparison], analysis: Analysis) -> str:
-    least, names = min(deciding, key=lambda each: each.contrast.value), ", ".join(analysis.controls)
+    least, names = min(deciding, key=lambda each: each.contrast.low or 0.0), ", ".join(analysis.controls)
     against = f"{analysis.baseline} and than every control ({names})" if names else analysis.baseline
     small = ""
     if excluded:
         points = f"{100 * analysis.smallest_effect:g}"
         small = f"; differences of {points} points from {_listed(excluded)} are excluded"
     return (
-        f"Supported: {analysis.treatment} is better than {against}; the smallest difference, from "
+        f"Supported: {analysis.treatment} is better than {against}; the least certain difference, from "
         f"{least.arm}, is {_points(least.contrast)}{small}."
     )
 
 
 def _undecided(left: Sequence[Comparison], analysis: Analysis) -> str:
     sizes = [each.detectable for each in left if each.detectable is not None]
-    seen = "there is no spread over seeds to go by"
+    reasons = dict.fromkeys(each.contrast.reason for each in left if each.contrast.reason)
+    seen = "; ".join(str(reason) for reason in reasons)
     if sizes:
         points = f"{100 * max(sizes):.1f} points" if max(sizes) < 1 else "more than there is"
-        seen = f"with {100 * analysis.power:g} % power they would have seen a difference of {points}"
+        seen = f"with {100 * analysis.power:g} % power each comparison would have seen one of about {points}"
     return (
         f"Undecided at this power: these runs neither show {analysis.treatment} better than {_listed(left)} "
         f"nor exclude a difference of {100 * analysis.smallest_effect:g} points; {seen}."
     )
+
+
+def _by_model(others: Sequence[Comparison], analysis: Analysis) -> str:
+    """The difference from the baseline on each model, where there are several."""
+    mine = [each for each in others if each.k == analysis.k[0] and each.arm == analysis.baseline]
+    if not mine:
+        return ""
+    signs = {each.contrast.value > 0 for each in mine}
+    differ = "; the models differ in sign" if len(signs) > 1 else ""
+    told = ", ".join(f"{each.model} {_points(each.contrast)}" for each in mine)
+    return f"From {analysis.baseline} by model: {told}{differ}."
+
+
+def _headroom(baseline: Array, analysis: Analysis) -> str:
+    """A warning where the baseline solves next to nothing or nearly all."""
+    accuracy = float(baseline.mean())
+    if analysis.smallest_effect < accuracy < 1 - analysis.smallest_effect:
+        return ""
+    return f"{analysis.baseline} solves {100 * accuracy:.1f} % of the problems: little could be seen."
 
 
 def _listed(comparisons: Sequence[Comparison]) -> str:
@@ -209,8 +237,9 @@ def _listed(comparisons: Sequence[Comparison]) -> str:
 def _points(contrast: Contrast) -> str:
     """The value and its interval in points of accuracy."""
     if contrast.low is None or contrast.high is None:
-        return f"{100 * contrast.value:+.1f} points"
-    return f"{100 * contrast.value:+.1f} [{100 * contrast.low:+.1f}, {100 * contrast.high:+.1f}] points"
+        return f"{_signed(100 * contrast.value, 1)} points"
+    ends = f"[{_signed(100 * contrast.low, 1)}, {_signed(100 * contrast.high, 1)}]"
+    return f"{_signed(100 * contrast.value, 1)} {ends} points"
 
 
 def _rho(mean: Mean) -> str:
@@ -218,5 +247,10 @@ def _rho(mean: Mean) -> str:
     if mean.value is None:
         return "not known, as rho does not exist"
     if mean.low is None or mean.high is None:
-        return f"{mean.value:+.2f}, of one seed"
-    return f"{mean.value:+.2f} [{mean.low:+.2f}, {mean.high:+.2f}]"
+        return f"{_signed(mean.value, 2)}, of one seed"
+    return f"{_signed(mean.value, 2)} [{_signed(mean.low, 2)}, {_signed(mean.high, 2)}]"
+
+
+def _signed(value: float, digits: int) -> str:
+    """With its sign, and no -0.0."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"

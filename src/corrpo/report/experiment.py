@@ -19,10 +19,13 @@ SUPPORT = (
     "The verdict is chosen by rules that were written down with all settings before the first run; the hash "
     "of that plan is above and in every row of the tables. It is about these models, as they are, on "
     "problems like these; seeds and problems are taken as a sample, models are not.",
+    "The intervals of one family of comparisons hold together (Bonferroni); those of each model, of each "
+    "pass@k and of other arms are families of their own.",
     "Comparisons within a model, of other pass@k and of other arms are corrected among themselves and decide "
     "nothing.",
     "How much of the gain goes with rho is an association over arms and seeds: whatever moves both, such as "
-    "the length of responses, is in it. The arms that hold or remove the inversion are what speaks of cause.",
+    "the length of responses, is in it, and error in rho draws the line towards 0. The arms that hold or "
+    "remove the inversion are what speaks of cause.",
     "rho is measured on the model's own responses, which differ between runs.",
 )
 
@@ -55,9 +58,9 @@ def write_experiment_report(found: Experiment, folder: Path) -> list[Path]:
         )
     ]
     places = [
-        Place(each.model, each.arm, each.change.value, 100 * (each.accuracy[k].value or 0.0))
+        Place(each.model, each.arm, each.change, 100 * (each.accuracy[k].value or 0.0))
         for each in found.arms
-        if each.arm != BEFORE and each.change.value is not None and each.accuracy[k].value is not None
+        if each.arm != BEFORE and each.change is not None and each.accuracy[k].value is not None
     ]
     if places:
         drawings.append(
@@ -86,7 +89,8 @@ def write_experiment_report(found: Experiment, folder: Path) -> list[Path]:
 
 
 _CAPTIONS = {
-    "differences": "The difference in accuracy from each arm, paired by seed and problem, with its interval. "
+    "differences": "The difference in accuracy from each arm, paired by seed and problem; the intervals of a "
+    "panel hold together. "
     "The band holds what is smaller than the smallest effect of interest.",
     "arms": "Each arm: its mean change of ρ and its mean accuracy, over seeds.",
 }
