@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,11 @@ LATEST = 8.0
 
 def command(output, processes="1", recipe=SMALL):
     return ["experiment", str(recipe), "--output", str(output), "--processes", processes, "--device", "cpu"]
+
+
+def runs_accuracy(results):
+    """The mean over runs, in percent, with a decimal."""
+    return f"{100 * results['correct'].sum() / results['generations'].sum():.1f}"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,14 @@ def test_the_small_recipe_gives_tables_a_verdict_and_a_page(whole, capsys):
     assert verdict["verdict"]["sentence"] in page
     assert "<script" not in page
     assert page.count("<svg") == 2
+    text = (whole / "report.md").read_text()
+    assert verdict["verdict"]["sentence"] in text
+    assert digest in text
+    links = set(re.findall(r"\]\(([^)]+)\)", text))
+    assert {"preregistration.json", "results.parquet", "figures/arms.svg"} <= links
+    assert all((whole / link).is_file() for link in links)
+    accuracy = runs_accuracy(results.filter(pl.col("arm") == "corrpo"))
+    assert f"| qwen2 | corrpo | {accuracy} [" in text
     assert not list(whole.glob("runs/*/*/*/training/checkpoint-*"))
 
 

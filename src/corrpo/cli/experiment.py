@@ -18,7 +18,8 @@ class Experiment:
     corrpo experiment recipes/lab/experiment_small.yaml --output out/experiment
 
     Writes OUTPUT/preregistration.json before the first run, a folder for each run in OUTPUT/runs, and when
-    all are finished OUTPUT/results.parquet, OUTPUT/runs.parquet, OUTPUT/verdict.json and OUTPUT/report.html.
+    all are finished OUTPUT/results.parquet, OUTPUT/runs.parquet, OUTPUT/verdict.json, OUTPUT/report.html and
+    OUTPUT/report.md.
     Ctrl-C keeps what is done, and the same command goes on from there.
     """
 

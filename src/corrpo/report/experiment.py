@@ -8,13 +8,14 @@ from markupsafe import Markup
 from corrpo.experiments.preregistration import PREREGISTRATION
 from corrpo.experiments.results import BEFORE
 from corrpo.experiments.summary import Experiment
+from corrpo.report.experiment_text import association_told, markdown
 from corrpo.report.figures import Drawing
 from corrpo.report.figures.experiment import Bar, Place, arms_figure, differences_figure
 from corrpo.report.figures.style import inline
 from corrpo.report.render import render
 from corrpo.store import read_json, write_text
 
-PAGE = "report.html"
+PAGE, MARKDOWN = "report.html", "report.md"
 SUPPORT = (
     "The verdict is chosen by rules that were written down with all settings before the first run; the hash "
     "of that plan is above and in every row of the tables. It is about these models, as they are, on "
@@ -31,7 +32,7 @@ SUPPORT = (
 
 
 def write_experiment_report(found: Experiment, folder: Path) -> list[Path]:
-    """Write FOLDER/report.html and FOLDER/figures.
+    """Write FOLDER/report.html, FOLDER/report.md and FOLDER/figures.
 
     Args:
         found: of `corrpo.experiments.schedule.experiment`.
@@ -72,6 +73,8 @@ def write_experiment_report(found: Experiment, folder: Path) -> list[Path]:
             paths.append(folder / "figures" / f"{drawing.name}.{suffix}")
             drawing.write(paths[-1])
     registered = read_json(folder / PREREGISTRATION)
+    paths.append(folder / MARKDOWN)
+    write_text(paths[-1], markdown(found, registered))
     write_text(
         paths[0],
         render(
@@ -83,6 +86,7 @@ def write_experiment_report(found: Experiment, folder: Path) -> list[Path]:
             plan=registered["plan"],
             plates=[_plate(each) for each in drawings],
             support=SUPPORT,
+            association=association_told(found.association),
         ),
     )
     return paths
