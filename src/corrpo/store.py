@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import polars as pl
@@ -120,8 +120,11 @@ def read_versioned(path: Path, version: int, again: str = "measure again") -> An
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[IO[str]]:
     """Hold a folder alone, made if missing, until the end or the death of this process.
+
+    Yields:
+        The lock: a child process that inherits it holds the folder as long as it lives.
 
     Raises:
         OutputFolderError: another process holds it, or it cannot be written to.
@@ -140,7 +143,7 @@ def locked(folder: Path) -> Iterator[None]:
             ) from None
         except OSError as error:
             raise _cannot_write(folder / LOCK, error) from error
-        yield
+        yield lock
 
 
 @contextmanager

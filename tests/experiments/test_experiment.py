@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,29 @@ def test_a_run_that_fails_is_told_and_gives_no_verdict(tmp_path, capsys):
     assert "qwen2 corrpo seed 0: " in told
     assert (output / "runs" / "qwen2" / "grpo" / "seed-0" / "run.json").exists()
     assert not (output / "verdict.json").exists()
+
+
+def test_a_launcher_trains_each_run_in_several_processes(tmp_path, capsys):
+    content = yaml.safe_load(SMALL.read_text())
+    content["arms"] = {"grpo": None, "corrpo": None}
+    content["seeds"] = [0]
+    content["analysis"] = {"controls": []}
+    recipe, output = tmp_path / "recipe.yaml", tmp_path / "out"
+    recipe.write_text(yaml.safe_dump(content))
+    words = ["experiment", str(recipe), "--output", str(output), "--device", "cpu", "--launcher"]
+    launcher = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2"
+    assert main([*words, launcher, "--processes", "2"]) == 1
+    assert "one run at a time" in capsys.readouterr().err
+    assert main([*words, "no-such-launcher"]) == 1
+    assert "cannot start no-such-launcher" in capsys.readouterr().err
+    assert main([*words, launcher]) == 1
+    assert "launcher was 'no-such-launcher', now" in capsys.readouterr().err
+    shutil.rmtree(output)
+    assert main([*words, launcher]) == 0
+    folder = output / "runs" / "qwen2" / "corrpo" / "seed-0"
+    assert json.loads((folder / "training" / "recipe.json").read_text())["processes"] == 2
+    assert "corrpo 2/2" in (folder / "training.log").read_text()
+    assert json.loads((output / "preregistration.json").read_text())["plan"]["launcher"] == launcher
 
 
 def kill_and_go_on(whole, output, kills, processes):

@@ -1,5 +1,6 @@
 """`corrpo experiment RECIPE --output DIR`."""
 
+import shlex
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,9 @@ class Experiment:
     """Folder of the results, new or of the same recipe."""
     processes: int | None = None
     """Runs at once; by GPUs or cores and free memory if not given."""
+    launcher: str | None = None
+    """Command that trains each run on several devices, one run at a time, as "torchrun
+    --nproc-per-node 8" or "accelerate launch --config_file recipes/accelerate/fsdp2.yaml"."""
     device: str = "auto"
     """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
 
@@ -56,6 +60,7 @@ def run(options: Experiment) -> None:
         options.output,
         processes=options.processes,
         device=options.device,
+        launcher=shlex.split(options.launcher or ""),
         progress=True,
     )
     written = write_experiment_report(found, options.output)

@@ -1,5 +1,7 @@
 """One run of an experiment: train, ask the held-out problems, measure rho, each where it stopped.
 
+Training is done in this process, or in as many as a launcher starts (`torchrun`, `accelerate launch`).
+
 The folder of a run holds `training` (as `corrpo train` leaves it), `evaluation`, `fingerprint`, and run.json,
 written last: a run that has it is finished and is not loaded again. Checkpoints go when it is there; the
 final model stays. The run of an untrained model, "before", has no training.
@@ -7,15 +9,19 @@ final model stays. The run of an untrained model, "before", has no training.
 
 import multiprocessing
 import os
+import shlex
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 import torch
+import yaml
 from rich.console import Console
 
 from corrpo.dynamics.jobs import Loading, quiet_loading
@@ -30,7 +36,7 @@ from corrpo.lab import model_location
 from corrpo.measurement import measure
 from corrpo.models import load_model
 from corrpo.samples import Sample
-from corrpo.store import locked, read_versioned, write_json
+from corrpo.store import locked, read_versioned, write_json, write_text
 from corrpo.training.checkpoints import FINAL, checkpoints
 from corrpo.training.progress import ProgressLine
 from corrpo.training.quiet import quiet_libraries
@@ -53,6 +59,7 @@ class Run:
     recipe: ExperimentRecipe
     suite: Suite
     preregistration: str
+    launcher: tuple[str, ...] = ()
 
     @property
     def arm_name(self) -> str:
@@ -88,9 +95,9 @@ def do_run(run: Run, device: str) -> Done:
     """
     device = _only_device(device)
     try:
-        with _held(run.folder), quiet_loading():
+        with _held(run.folder) as lock, quiet_loading():
             if not run.finished:
-                _bring_to_end(run, device)
+                _bring_to_end(run, device, lock)
             for path in checkpoints(run.folder / "training"):
                 shutil.rmtree(path)
     except CorrpoError as error:
@@ -125,9 +132,9 @@ def read_run(run: Run) -> tuple[pl.DataFrame, Fingerprint]:
     )
 
 
-def _bring_to_end(run: Run, device: str) -> None:
+def _bring_to_end(run: Run, device: str, lock: IO[str]) -> None:
     began = time.monotonic()
-    model = run.source if run.arm is None else str(_train(run, run.arm))
+    model = run.source if run.arm is None else str(_train(run, run.arm, lock))
     _evaluate(run, model, device)
     _measure(run, model, device)
     write_json(
@@ -143,16 +150,46 @@ def _bring_to_end(run: Run, device: str) -> None:
     )
 
 
-def _train(run: Run, arm: Arm) -> Path:
+def _train(run: Run, arm: Arm, lock: IO[str]) -> Path:
     """The final model, from where training stopped."""
     folder = run.folder / "training"
     if (folder / FINAL).exists():
+        return folder / FINAL
+    if run.launcher:
+        _launch(run, arm, folder, lock)
         return folder / FINAL
     quiet_libraries()
     recipe, config = of_run(arm, run.source, run.seed or 0, folder, str(run))
     config._n_gpu = min(1, config.n_gpu)  # several GPUs are for several runs
     recipe.resume = folder.exists()
     return train(arm.stage, recipe, config, progress=ProgressLine(str(run), Console(quiet=True)))
+
+
+def _launch(run: Run, arm: Arm, folder: Path, lock: IO[str]) -> None:
+    """Train by the launcher's command; it holds the run's folder too, should this process be killed."""
+    settings = arm.settings | {"model": run.source, "seed": run.seed, "output_dir": str(folder)}
+    recipe, log = run.folder / "training.yaml", run.folder / "training.log"
+    write_text(recipe, yaml.safe_dump(settings, sort_keys=False))
+    command = [*run.launcher, "-m", "corrpo.cli.main", "train", arm.stage, "--config", str(recipe)]
+    command += ["--resume"] if folder.exists() else []
+    with log.open("a", encoding="utf-8") as file:
+        try:
+            ended = subprocess.run(
+                command, stdout=file, stderr=subprocess.STDOUT, pass_fds=(lock.fileno(),), check=False
+            )
+        except OSError as error:
+            raise CorrpoError(f"cannot start {run.launcher[0]}: {error.strerror or error}") from error
+    if ended.returncode or not (folder / FINAL).exists():
+        raise CorrpoError(
+            f"{shlex.join(command)} ended with status {ended.returncode}; {log} tells why: {_last_line(log)}"
+        )
+
+
+def _last_line(log: Path) -> str:
+    """The last line that says something of an error, or else the last one."""
+    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    telling = [line for line in lines if "Error" in line or line.startswith("corrpo: ")]
+    return (telling or lines or ["nothing was written"])[-1].strip()
 
 
 def _evaluate(run: Run, model: str, device: str) -> None:
@@ -211,13 +248,13 @@ def _only_device(device: str) -> str:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _held(folder: Path) -> Iterator[IO[str]]:
     """Hold a run's folder, once a process of an experiment that was killed has let go of it."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         holding = locked(folder)
         try:
-            holding.__enter__()
+            lock = holding.__enter__()
         except OutputFolderError:
             if time.monotonic() > deadline:
                 raise
@@ -225,6 +262,6 @@ def _held(folder: Path) -> Iterator[None]:
         else:
             break
     try:
-        yield
+        yield lock
     finally:
         holding.__exit__(None, None, None)

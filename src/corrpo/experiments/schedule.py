@@ -7,6 +7,7 @@ undo the rates of error that the rules state. The same call goes on where it sto
 """
 
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ def experiment(
     *,
     processes: int | None = None,
     device: str = "auto",
+    launcher: Sequence[str] = (),
     progress: bool = False,
 ) -> Experiment:
     """Do all runs that are not finished, and reach the verdict.
@@ -55,23 +57,29 @@ def experiment(
         output: a folder, new or of the same recipe.
         processes: runs at once; by GPUs or cores and free memory if not given.
         device: as in `corrpo.load_model`.
+        launcher: words of a command that trains a run in several processes, one run after another, as
+            `torchrun --nproc-per-node 8`; part of the plan, as the batch grows with the processes.
         progress: show a bar, and a line for each run, on standard error.
 
     Returns:
         The results, with the verdict; also written into `output`.
 
     Raises:
-        BadInputError: models, problems or settings that cannot be used, before the first run; or several
-            processes were started together, as by torchrun.
+        BadInputError: models, problems or settings that cannot be used, before the first run; several
+            processes were started together, as by torchrun; or a launcher and several processes.
         OutputFolderError: `output` holds another experiment, or another process works on it.
         CorrpoError: runs that failed, after all others were done; names each.
     """
     refuse_ranks()
+    if launcher and processes not in (None, 1):
+        raise BadInputError(
+            f"processes={processes} with a launcher: it has all devices for one run at a time; leave one out"
+        )
     output = Path(output)
     suite = _suite(recipe)
     with locked(output):
-        plan = _planned(recipe, suite, output)
-        _do(plan.runs, processes, device, progress=progress)
+        plan = _planned(recipe, suite, output, tuple(launcher))
+        _do(plan.runs, 1 if launcher else processes, device, progress=progress)
         results, runs = _tables(plan)
         found = summarise(results, runs, recipe, plan.preregistration)
         write_parquet(output / RESULTS, results)
@@ -84,7 +92,8 @@ def refuse_ranks() -> None:
     """Raise `BadInputError` if this is one of several processes that were started together."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise BadInputError(
-            "an experiment starts its own processes: run it without torchrun, with --processes for how many"
+            "an experiment starts its own processes: run it without torchrun, with --processes for how many "
+            "runs at once, or --launcher for several processes a run"
         )
 
 
@@ -99,11 +108,13 @@ def _suite(recipe: ExperimentRecipe) -> Suite:
     return suite
 
 
-def _planned(recipe: ExperimentRecipe, suite: Suite, output: Path) -> Plan:
+def _planned(recipe: ExperimentRecipe, suite: Suite, output: Path, launcher: tuple[str, ...]) -> Plan:
     """Write or compare the plan. Seeds come before arms, so that part of the runs is a replication."""
     for model in recipe.models.values():
         find_checkpoints([model_location(model)])
-    digest = register(output, plan_of(recipe, suite))
+    digest = register(
+        output, plan_of(recipe, suite) | ({"launcher": shlex.join(launcher)} if launcher else {})
+    )
     keys: list[tuple[str, Any, int | None, Path]] = [
         (model, None, None, Path(model, "before")) for model in recipe.models
     ]
@@ -114,7 +125,7 @@ def _planned(recipe: ExperimentRecipe, suite: Suite, output: Path) -> Plan:
         for arm in recipe.arms
     ]
     runs = [
-        Run(model, recipe.models[model], arm, seed, output / "runs" / place, recipe, suite, digest)
+        Run(model, recipe.models[model], arm, seed, output / "runs" / place, recipe, suite, digest, launcher)
         for model, arm, seed, place in keys
     ]
     return Plan(tuple(runs), digest)
