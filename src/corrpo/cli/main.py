@@ -22,7 +22,7 @@ VERBS = {
     "report": ("Report", "any set of results as one page, with figures 1 to 5 as files for a paper"),
     "view": ("View", "read responses token by token on a local page"),
     "monitor": ("MonitorCommand", "flag generations of low reasoning, in files or as an HTTP service"),
-    "train": ("main", "train by SFT, GRPO, CorR-PO or RLOO, from a recipe"),
+    "train": ("main", "train by SFT, DPO, GRPO, CorR-PO or RLOO, from a recipe"),
     "experiment": ("Experiment", "arms x seeds x models from one recipe, with a pre-registered verdict"),
     "lab build": ("LabBuild", "train the lab's tiny models again from a seed"),
 }
