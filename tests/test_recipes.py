@@ -37,8 +37,23 @@ def test_every_command_that_a_script_gives_can_be_read(script, tmp_path):
         if program != "python":
             check_command(words)
             verbs.add(words[0])
-    assert commands[-1][:2] == ["corrpo", "report"]
-    assert verbs <= {"measure", "compare", "track", "train", "evaluate", "report"}
+    assert commands[-1][:2] in (["corrpo", "report"], ["corrpo", "diagnose"])
+    work = {"measure", "compare", "track", "train", "evaluate", "report", "lab", "merge", "diagnose"}
+    assert verbs <= work
+
+
+def test_the_diagnosis_makes_and_measures_every_regime_of_every_family(tmp_path):
+    commands = given_commands(ROOT / "recipes" / "lab" / "diagnosis.sh", tmp_path)
+    expected = {
+        f"{family}/{regime}"
+        for family in ("qwen2", "llama", "mamba2")
+        for regime in ("base", "sft", "dpo", "grpo", "distilled", "merged")
+    }
+    measured = {words[words.index("--output") + 1] for _, verb, *words in commands if verb == "measure"}
+    assert {"/".join(path.split("/")[-2:]) for path in measured} == expected
+    labels = [word for word in commands[-1] if "=" in word]
+    assert {label.partition("=")[0] for label in labels} == expected
+    assert [verb for _, verb, *_ in commands].count("merge") == 3
 
 
 def test_a_command_that_corrpo_does_not_know_is_found_out():

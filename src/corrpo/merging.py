@@ -1,8 +1,8 @@
 """Merge models of one architecture by the weighted mean of their weights.
 
-The arithmetic mean in weight space (a "model soup"), parameter by parameter and in float64, with one weight for
-each model. It is worth something where the models were fine-tuned from the same start; that they were is not
-checked.
+The arithmetic mean in weight space (a "model soup"), parameter by parameter and in float64, with one weight
+for each model. It is worth something where the models were fine-tuned from the same start; that they were is
+not checked.
 """
 
 import shutil

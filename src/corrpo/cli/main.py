@@ -17,6 +17,7 @@ VERBS = {
     "demo": ("Demo", "measure the six tiny models of the lab, and show what corrpo reports"),
     "measure": ("Measure", "measure the Entropy-Gradient Inversion of a model on samples"),
     "compare": ("Compare", "compare measured models over sample sets, with intervals of the differences"),
+    "diagnose": ("Diagnose", "one table over training regimes and families, with changes and accuracy"),
     "track": ("Track", "measure every checkpoint of a training: rho over steps"),
     "evaluate": ("Evaluate", "evaluate models or checkpoints on reasoning benchmarks, with intervals"),
     "report": ("Report", "any set of results as one page, with figures 1 to 5 as files for a paper"),

@@ -17,14 +17,18 @@ from datasets.exceptions import DatasetsError
 
 from corrpo.errors import BadInputError
 from corrpo.lab import LAB
-from corrpo.lab.problems import scratchpad, training_problems, validation_problems
+from corrpo.lab.problems import (
+    EVALUATION_ROWS,
+    TRAINING_ROWS,
+    read_in_training,
+    scratchpad,
+    validation_problems,
+)
 from corrpo.lab.tokenizer import chat_prompt
 from corrpo.training.generated import CHOSEN, are_generations, pairs, right_responses
 from corrpo.training.recipe import RecipeArguments
 
 LAB_SUMS = f"{LAB}sums"
-LAB_TRAINING_ROWS, LAB_EVALUATION_ROWS = 4000, 256
-LAB_SEED = 1  # seed 0 trained the shipped checkpoints
 ANSWER_CHECKED_BY = ("exact", "math")
 """Rewards that compare with the right answer."""
 
@@ -258,9 +262,8 @@ def _unreadable(source: Source, path: Path, error: Exception) -> str:
 def _problems(source: Source) -> list[Any]:
     """Sums of the lab; those of training and of evaluation have none in common, nor with held-out ones."""
     if source.evaluation:
-        return validation_problems(min(source.limit or LAB_EVALUATION_ROWS, LAB_EVALUATION_ROWS))
-    count = source.limit or LAB_TRAINING_ROWS
-    return training_problems(count, LAB_SEED, validation=LAB_EVALUATION_ROWS)
+        return validation_problems(min(source.limit or EVALUATION_ROWS, EVALUATION_ROWS))
+    return read_in_training(source.limit or TRAINING_ROWS)
 
 
 def _worked(number: int, problem: Any) -> dict[str, Any]:
