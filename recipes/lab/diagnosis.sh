@@ -8,21 +8,23 @@
 #   distilled    the base on right responses of the GRPO model, its teacher
 #   merged       the mean of the weights of the SFT and the GRPO model, half of each
 #
-# qwen2 and llama are the lab's attention families. mamba2 has no attention; its base and SFT models are trained
-# here by the lab's own recipe. Each model answers the same 64 held-out sums for rho, and 300 for accuracy.
+# qwen2 and llama are the lab's attention families. mamba2 has no attention; its base and SFT models are
+# trained here by the lab's own recipe. Each model answers the same 64 held-out sums for rho, and 300 for
+# accuracy. Base and SFT responses are read by random weights of the same architecture too, as a control.
 #
-#   bash recipes/lab/diagnosis.sh OUT        (corrpo on the PATH)
+#   bash recipes/lab/diagnosis.sh OUT [FAMILY ...]   (corrpo on the PATH; make diagnosis uses the .venv)
 #
 # Cost: about an hour of one CPU core, 100 MB of disk, nothing downloaded. A run that was stopped goes on when
 # the same command is given again. One seed of each model.
 set -euo pipefail
 
 out=${1:?give a folder for the results: bash recipes/lab/diagnosis.sh OUT}
+families=("${@:2}")
+[ "${#families[@]}" -gt 0 ] || families=(qwen2 llama mamba2)
 here=$(dirname "$0")
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
+measuring=(--samples lab:reasoning --max-tokens 12 --max-new-tokens 160 --batch-size 64)
 sampling=(--temperature 1 --top-p 1 --max-new-tokens 160 --batch-size 400 --processes 1)
-steps=40 # of GRPO, two digits
-regimes=(base sft dpo grpo distilled merged)
 
 train() { # FAMILY/RUN STAGE RECIPE MODEL, and flags over the recipe
     local folder=$out/train/$1
@@ -32,37 +34,42 @@ train() { # FAMILY/RUN STAGE RECIPE MODEL, and flags over the recipe
 }
 
 answers() { # FAMILY NAME MODEL, and options: responses to sums that training reads, with verdicts
-    corrpo evaluate "$2=$3" --suite lab:training-sums --output "$out/answers/$1" "${sampling[@]}" "${@:4}"
+    corrpo evaluate "$2=$3" --suite lab:training-sums --output "$out/answers/$1/$2" "${sampling[@]}" "${@:4}"
 }
 
 family() { # NAME BASE SFT, and the projections to measure
-    local runs=$out/train/$1 answers=$out/answers/$1
-    train "$1/grpo" grpo grpo.yaml "$3" --max_steps "$steps" --save_steps 20 --logging_steps 10
-    answers "$1" student "$3" --problems 1000 --n 4
-    train "$1/dpo" dpo dpo.yaml "$3" --dataset "$answers/student/lab-training-sums/generations.parquet" \
-        --max_steps 60 --save_steps 20
-    answers "$1" teacher "$runs/grpo/final" --problems 4000 --n 1
-    train "$1/distilled" sft sft.yaml "$2" --dataset "$answers/teacher/step-0000$steps/lab-training-sums/generations.parquet" \
-        --max_steps 600 --save_steps 200 --logging_steps 50 --learning_rate 2e-3
+    local runs=$out/train/$1 read=$out/answers/$1 measured=$out/measured/$1
+    train "$1/grpo" grpo grpo.yaml "$3" --max_steps 30 --save_steps 10 --logging_steps 10
+    answers "$1" sft "$3" --problems 600 --n 4
+    train "$1/dpo" dpo dpo.yaml "$3" --dataset "$read/sft/sft/lab-training-sums/generations.parquet" \
+        --max_steps 40 --save_steps 20
+    answers "$1" grpo "$runs/grpo/final" --problems 3000 --n 1
+    train "$1/distilled" sft sft.yaml "$2" --max_steps 800 --save_steps 200 --logging_steps 100 \
+        --dataset "$read/grpo/grpo/step-000030/lab-training-sums/generations.parquet" \
+        --learning_rate 2e-3 --lr_scheduler_type constant_with_warmup
     [ -d "$runs/merged" ] || corrpo merge "$3" "$runs/grpo/final" --output "$runs/merged"
 
-    local -A models=(
-        [base]=$2 [sft]=$3 [dpo]=$runs/dpo/final [grpo]=$runs/grpo/final
-        [distilled]=$runs/distilled/final [merged]=$runs/merged
-    )
+    local made=("dpo=$runs/dpo/final" "grpo=$runs/grpo/final")
+    made+=("distilled=$runs/distilled/final" "merged=$runs/merged")
+    corrpo measure "$2" --output "$measured/base" --untrained "${measuring[@]}" --projections "${@:4}"
+    corrpo measure "$3" --output "$measured/sft" --untrained "${measuring[@]}" --projections "${@:4}"
+    corrpo track "${made[@]}" --output "$measured" --processes 1 "${measuring[@]}" --projections "${@:4}"
+    corrpo evaluate "base=$2" "sft=$3" "${made[@]}" --suite lab:sums --problems 300 --n 2 \
+        --output "$out/evaluated/$1" "${sampling[@]}"
     local regime
-    for regime in "${regimes[@]}"; do
-        corrpo measure "${models[$regime]}" --samples lab:reasoning --output "$out/measured/$1/$regime" \
-            --projections "${@:4}" --untrained --max-tokens 16 --max-new-tokens 160 --batch-size 64
-        corrpo evaluate "$regime=${models[$regime]}" --suite lab:sums --problems 300 --n 2 \
-            --output "$out/evaluated/$1/$regime" "${sampling[@]}"
-        labels+=("$1/$regime=$out/measured/$1/$regime")
+    for regime in base sft dpo grpo distilled merged; do
+        labels+=("$1/$regime=$measured/$regime")
     done
 }
 
 labels=()
-corrpo lab build --output "$out/lab" --family mamba2 --kind reasoning
-family qwen2 lab:qwen2/base lab:qwen2/reasoning q k v o
-family llama lab:llama/base lab:llama/reasoning q k v o
-family mamba2 "$out/lab/checkpoints/mamba2/base" "$out/lab/checkpoints/mamba2/reasoning" in_proj out_proj
+for name in "${families[@]}"; do
+    if [ "$name" = mamba2 ]; then
+        corrpo lab build --output "$out/lab" --family mamba2 --kind reasoning
+        built=$out/lab/checkpoints/mamba2
+        family mamba2 "$built/base" "$built/reasoning" in_proj out_proj
+    else
+        family "$name" "lab:$name/base" "lab:$name/reasoning" q k v o
+    fi
+done
 corrpo diagnose "${labels[@]}" --evaluated "$out/evaluated" --against base sft --output "$out/diagnosis"

@@ -7,11 +7,12 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
+from commands import ROOT
 from corrpo.cli.main import main
 from corrpo.comparison import Labelled
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import load_evaluations
-from corrpo.report.diagnosis import diagnose, markdown
+from corrpo.report.diagnosis import BEGIN, END, diagnose, markdown, renew_page
 from report.fingerprints import make_fingerprint
 from report.runs import without_digest, write_evaluations
 
@@ -114,3 +115,28 @@ def test_the_command_writes_the_table_in_four_forms_and_a_figure(models, tmp_pat
     record = json.loads((output / names[3]).read_text())
     assert [len(each["differences"]) for each in record["comparisons"]] == [3, 3]
     ElementTree.fromstring((output / names[4]).read_text())
+
+
+def test_a_page_gets_the_table_between_its_two_lines_and_keeps_the_rest(models, tmp_path):
+    page, table = tmp_path / "page.md", diagnose(models, resamples=0).table()
+    page.write_text(f"# A\n\n{BEGIN}\nold\n{END}\n\nend\n")
+    renew_page(page, table)
+    assert page.read_text() == f"# A\n\n{BEGIN}\n\n{markdown(table)}\n{END}\n\nend\n"
+    renew_page(page, table)
+    assert page.read_text().count("| qwen2 | base |") == 1
+    for text in ("# A\n", f"{END}\n{BEGIN}\n", f"{BEGIN}\n{END}\n{BEGIN}\n{END}\n"):
+        page.write_text(text)
+        with pytest.raises(BadInputError, match="expected a line <!-- diagnosis -->"):
+            renew_page(page, table)
+        assert page.read_text() == text
+    with pytest.raises(BadInputError, match="cannot read the page"):
+        renew_page(tmp_path / "missing.md", table)
+
+
+def test_the_page_of_the_documentation_shows_the_results_that_are_kept():
+    page, kept = ROOT / "docs" / "DIAGNOSIS.md", ROOT / "docs" / "diagnosis" / "diagnosis.parquet"
+    shown = page.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+    expected = (
+        markdown(pl.read_parquet(kept)) if kept.exists() else "No results of this recipe are kept here yet."
+    )
+    assert shown == expected.strip()

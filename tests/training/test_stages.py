@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,15 @@ def test_fine_tuning_moves_the_weights_and_the_reasoning_model_knows_the_traces(
     stage_run("sft", tmp_path / "reasoning", model="lab:qwen2/reasoning", learning_rate=0.0)
     state = json.loads((tmp_path / "reasoning" / "checkpoint-1" / "trainer_state.json").read_text())
     assert state["log_history"][0]["mean_token_accuracy"] > 0.9
+
+
+def test_preferences_start_from_the_reference_and_part_the_pairs(tmp_path):
+    stage_run("dpo", tmp_path, max_steps=4, max_samples=64)
+    state = json.loads((tmp_path / "checkpoint-4" / "trainer_state.json").read_text())
+    first, *_, last = [log for log in state["log_history"] if "loss" in log]
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert last["loss"] < first["loss"]
+    assert last["rewards/margins"] > 0
 
 
 REWARDED = {"max_completion_length": 64}

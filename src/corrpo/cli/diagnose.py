@@ -26,6 +26,9 @@ class Diagnose:
     """Folders that corrpo evaluate wrote: gives pass@1 of the models whose weights are the same."""
     against: tuple[str, ...] = ("base",)
     """Regimes that changes are taken from, on the same samples and within a family."""
+    page: Path | None = None
+    """A Markdown page in which the table between the lines <!-- diagnosis --> and <!-- end of diagnosis -->
+    is renewed."""
     method: Literal["spearman", "pearson", "partial_spearman"] = "spearman"
     """Coefficient of the changes."""
     resamples: int = 1000
@@ -43,7 +46,7 @@ def run(options: Diagnose) -> None:
     """
     from corrpo.comparison import load_labelled
     from corrpo.evaluation.results import load_evaluations
-    from corrpo.report.diagnosis import diagnose, markdown, write_diagnosis
+    from corrpo.report.diagnosis import diagnose, markdown, renew_page, write_diagnosis
 
     diagnosis = diagnose(
         load_labelled(options.labels),
@@ -54,5 +57,7 @@ def run(options: Diagnose) -> None:
         seed=options.seed,
     )
     paths = write_diagnosis(diagnosis, options.output)
+    if options.page is not None:
+        renew_page(options.page, diagnosis.table())
     print(markdown(diagnosis.table()))
     print(*paths, sep="\n")

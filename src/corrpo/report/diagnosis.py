@@ -25,6 +25,8 @@ from corrpo.store import write_json, write_parquet, write_text
 
 NAME = "diagnosis"
 """Of the files: diagnosis.parquet, .csv, .md, .json and .svg."""
+BEGIN, END = "<!-- diagnosis -->", "<!-- end of diagnosis -->"
+"""Lines of a page between which the table stands."""
 SCHEMA_VERSION = 1
 _SAME = ("estimator", "norm", "target")
 _OF_A_CORRELATION = {
@@ -256,6 +258,25 @@ def markdown(table: pl.DataFrame) -> str:
         numbers += [count(row["n_tokens"]), count(row["n_samples"])]
         lines.append([*(visible(name).replace("|", "\\|") for name in names), *numbers])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def renew_page(page: Path | str, table: pl.DataFrame) -> None:
+    """Put the table into a Markdown page, between the lines `BEGIN` and `END`, in place of what is there.
+
+    Raises:
+        BadInputError: the page cannot be read, or has not each of the two lines once, in this order.
+        OutputFolderError: the page cannot be written.
+    """
+    page = Path(page)
+    try:
+        text = page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"cannot read the page {page}: {error}") from error
+    before, begin, rest = text.partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(f"{END}\n")
+    if not (begin and end) or any(mark in before + after for mark in (BEGIN, END)):
+        raise BadInputError(f"{page}: expected a line {BEGIN} and below it a line {END}, each once")
+    write_text(page, f"{before}{BEGIN}\n\n{markdown(table)}\n{END}\n{after}")
 
 
 def _is_change(name: str) -> bool:
