@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help venv demo test lint bench docs gallery clean
+.PHONY: help venv demo test lint bench docs gallery diagnosis clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,5 +42,8 @@ docs: $(STAMP)  ## the documentation as a site, in site/
 gallery: $(STAMP)  ## figures 1 to 5 on the lab from its base models on, in gallery/ (under half an hour)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/lab/figures.sh gallery
 
+diagnosis: $(STAMP)  ## six training regimes of three families as one table, in diagnosis/ (about an hour of one core)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/lab/diagnosis.sh diagnosis
+
 clean:  ## remove the .venv, caches and the demo's output
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis demo gallery site
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis demo gallery diagnosis site

@@ -37,8 +37,22 @@ def test_every_command_that_a_script_gives_can_be_read(script, tmp_path):
         if program != "python":
             check_command(words)
             verbs.add(words[0])
-    assert commands[-1][:2] == ["corrpo", "report"]
-    assert verbs <= {"measure", "compare", "track", "train", "evaluate", "report"}
+    assert commands[-1][:2] in (["corrpo", "report"], ["corrpo", "diagnose"])
+    work = {"measure", "compare", "track", "train", "evaluate", "report", "lab", "merge", "diagnose"}
+    assert verbs <= work
+
+
+def test_the_diagnosis_makes_and_measures_every_regime_of_every_family(tmp_path):
+    commands = given_commands(ROOT / "recipes" / "lab" / "diagnosis.sh", tmp_path)
+    families = ("qwen2", "llama", "mamba2")
+    regimes = ("base", "sft", "dpo", "grpo", "distilled", "merged")
+    labels = [word.partition("=")[0] for word in commands[-1] if "=" in word]
+    assert labels == [f"{family}/{regime}" for family in families for regime in regimes]
+    verbs = [verb for _, verb, *_ in commands]
+    assert [verbs.count(verb) for verb in ("merge", "measure", "track", "train")] == [3, 6, 3, 9]
+    for family in families:
+        evaluated = next(words for words in commands if f"{tmp_path}/out/evaluated/{family}" in words)
+        assert [word.partition("=")[0] for word in evaluated if "=" in word] == list(regimes)
 
 
 def test_a_command_that_corrpo_does_not_know_is_found_out():

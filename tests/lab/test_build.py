@@ -1,7 +1,9 @@
 """A micro build: deterministic, resumable, and clear about folders it cannot use."""
 
 import pytest
+import torch
 
+import corrpo
 from corrpo.cli.lab import LabBuild
 from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
 from corrpo.lab import build as lab_build
@@ -108,3 +110,16 @@ def test_the_command_reads_its_options():
 
     settings = tyro.cli(LabBuild, args=["--output", "x", "--seed", "3", "--family", "llama"])
     assert (str(settings.output), settings.seed, settings.family) == ("x", 3, ("llama",))
+
+
+def test_a_family_without_attention_is_built_with_the_kinds_asked_for_and_measured(tmp_path):
+    folders = run(tmp_path / "lab", families=["mamba2"], kinds=["reasoning"])
+    assert [folder.name for folder in folders] == ["base", "reasoning"]
+    assert set(weights(tmp_path / "lab")) == {"base", "reasoning"}
+    model, tokenizer = corrpo.load_model(str(folders[-1]))
+    ids = torch.tensor(tokenizer.encode("<user>What is 1 + 1?<assistant>"))
+    norms = corrpo.logit_gradient_norms(model, ids, [3, 5], projections=("in_proj", "out_proj"))
+    assert norms.shape == (2, 4, 2)
+    assert (norms > 0).all()
+    with pytest.raises(BadInputError, match="kind 'chat'"):
+        run(tmp_path / "lab", families=["mamba2"], kinds=["chat"])

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from corrpo.lab import checkpoint
 from corrpo.training.checkpoints import checkpoints, is_whole, last_whole
 from corrpo.training.progress import ProgressLine
 from corrpo.training.recipe import parse_recipe
-from corrpo.training.stages import config_class, train
+from corrpo.training.stages import OFFLINE, config_class, train
+from training.verdicts import of_sums, write_generations
 
 COMMON = {
     "dataset": "lab:sums",
@@ -34,10 +36,16 @@ ROLLOUTS = {
     "max_completion_length": 16,
 }
 TRACES = {"model": "lab:qwen2/base", "per_device_train_batch_size": 4}
+PAIRS = {"model": "lab:qwen2/reasoning", "per_device_train_batch_size": 4, "max_samples": 16}
 
 
 def stage_run(stage: str, output: Path, **settings) -> Path:
-    everything = {"output_dir": str(output)} | COMMON | (TRACES if stage == "sft" else ROLLOUTS) | settings
+    of_stage: dict = {"sft": TRACES, "dpo": PAIRS}.get(stage, ROLLOUTS)
+    if stage == "dpo":
+        output.mkdir(exist_ok=True)
+        path = write_generations(output / "generations.parquet", of_sums(12))
+        of_stage = of_stage | {"dataset": path}
+    everything = {"output_dir": str(output)} | COMMON | of_stage | settings
     words = []
     for name, value in everything.items():
         words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
@@ -53,9 +61,10 @@ def same(one: Path, other: Path) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("stage", ["sft", "grpo", "corrpo", "rloo"])
+@pytest.mark.parametrize("stage", ["sft", "dpo", "grpo", "corrpo", "rloo"])
 def test_a_stage_leaves_models_that_corrpo_reads_and_a_record(stage, tmp_path, capsys):
-    evaluation = {"eval_strategy": "steps", "eval_steps": 2, "eval_split": "test", "max_eval_samples": 4}
+    evaluation = {"eval_strategy": "steps", "eval_steps": 2, "max_eval_samples": 4}
+    evaluation["eval_split"] = "train" if stage == "dpo" else "test"
     final = stage_run(stage, tmp_path, **evaluation, per_device_eval_batch_size=8)
     assert final == tmp_path / "final"
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1", "checkpoint-2"]
@@ -83,13 +92,22 @@ def test_fine_tuning_moves_the_weights_and_the_reasoning_model_knows_the_traces(
     assert state["log_history"][0]["mean_token_accuracy"] > 0.9
 
 
+def test_preferences_start_from_the_reference_and_part_the_pairs(tmp_path):
+    stage_run("dpo", tmp_path, max_steps=4, max_samples=64)
+    state = json.loads((tmp_path / "checkpoint-4" / "trainer_state.json").read_text())
+    first, *_, last = [log for log in state["log_history"] if "loss" in log]
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert last["loss"] < first["loss"]
+    assert last["rewards/margins"] > 0
+
+
 REWARDED = {"max_completion_length": 64}
 
 
-@pytest.mark.parametrize("stage", ["sft", "grpo", "corrpo"])
+@pytest.mark.parametrize("stage", ["sft", "dpo", "grpo", "corrpo"])
 @pytest.mark.parametrize("steps", [(1, 2), (2, 3), (3, 4)], ids=["in an epoch", "after one", "in the second"])
 def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(stage, steps, tmp_path, capsys):
-    settings = {} if stage == "sft" else REWARDED
+    settings = {} if stage in OFFLINE else REWARDED
     whole = stage_run(stage, tmp_path / "whole", max_steps=steps[1], **settings)
     stage_run(stage, tmp_path / "parts", max_steps=steps[0], **settings)
     capsys.readouterr()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from corrpo.lab import FAMILIES
+from corrpo.lab import FAMILIES, KINDS
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,14 @@ class LabBuild:
     seed: int = 0
     """Seed of the data and the initial weights, 0 or more."""
     family: tuple[str, ...] = FAMILIES
-    """Model families to train: qwen2, llama."""
+    """Model families to train: qwen2, llama, and mamba2, which has no attention and does not ship."""
+    kind: tuple[str, ...] = KINDS
+    """Kinds to train: base, safety, reasoning. The base is trained in any case: the others start from it."""
 
 
 def run(settings: LabBuild) -> None:
     """Build, then say where the checkpoints are."""
     from corrpo.lab.build import build
 
-    for folder in build(settings.output, seed=settings.seed, families=settings.family):
+    for folder in build(settings.output, seed=settings.seed, families=settings.family, kinds=settings.kind):
         print(folder)

@@ -13,6 +13,7 @@ from corrpo.errors import BadInputError, CorrpoError
 
 STAGES = {
     "sft": "supervised fine-tuning on reasoning traces (TRL's SFTTrainer)",
+    "dpo": "direct preference optimization on pairs of responses (TRL's DPOTrainer)",
     "grpo": "group policy optimization on task rewards (TRL's GRPOTrainer)",
     "corrpo": "GRPO with the inversion in the reward (CorR-PO)",
     "rloo": "REINFORCE leave-one-out with the inversion in the reward (weight 0: TRL's RLOO)",
@@ -49,6 +50,7 @@ USUAL = {
         "logging_steps save_steps save_total_limit eval_strategy eval_steps seed gradient_checkpointing bf16"
     ),
     "sft": "max_length packing assistant_only_loss chat_template_path eos_token dataset_text_field",
+    "dpo": "max_length beta loss_type label_smoothing precompute_ref_log_probs",
     "rl": "num_generations max_completion_length temperature beta reward_weights use_vllm vllm_mode",
 }
 DOCUMENTATION = "https://huggingface.co/docs/trl"
@@ -106,8 +108,8 @@ def _stage_help(stage: str, config_class: type) -> str:
     own = [item for item in fields(RecipeArguments) if item.init and item.name not in inherited]
     inversion = [item for item in fields(config_class) if item.name.startswith("inversion_")]
     model = [item for item in fields(RecipeArguments) if item.name in inherited and item.init]
-    usual = f"{USUAL['all']} {USUAL['sft' if stage == 'sft' else 'rl']}"
-    trainer = stage if stage in ("sft", "rloo") else "grpo"
+    usual = f"{USUAL['all']} {USUAL[stage if stage in USUAL else 'rl']}"
+    trainer = stage if stage in ("sft", "dpo", "rloo") else "grpo"
     parts = [
         f"corrpo train {stage}: {STAGES[stage]}",
         f"corrpo train {stage} --config RECIPE.yaml [--any_field value ...]",

@@ -1,5 +1,7 @@
 """Train the lab from a seed: two families x (base, safety, reasoning), resumable, and its sample sets.
 
+A third family without attention, `mamba2`, is trained the same way and does not ship.
+
 A finished checkpoint is a folder `checkpoints/FAMILY/KIND`; it is moved there whole and never trained
 again. What is under way lives in `.work/FAMILY-KIND`, from where the same command goes on.
 """
@@ -25,6 +27,8 @@ from corrpo.lab.problems import validation_problems
 from corrpo.lab.tokenizer import MAX_TOKENS, build_tokenizer
 
 RECORD = "build.json"
+BUILT = (*FAMILIES, "mamba2")
+"""Families that can be trained: those that ship, and one without attention."""
 
 
 @dataclass(frozen=True)
@@ -66,30 +70,34 @@ def build(
     *,
     seed: int = 0,
     families: Iterable[str] = FAMILIES,
+    kinds: Iterable[str] = KINDS,
     recipe: Recipe | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Path]:
-    """Train every checkpoint of `families` that `output` lacks, and write the three sample sets.
+    """Train every checkpoint of `families` and `kinds` that `output` lacks, and write the three sample sets.
 
     Deterministic for a seed on one machine (one CPU thread); progress is shown on the terminal. An
     interrupted build goes on from its last saved step when called again with the same settings.
 
-    Returns the folders of all checkpoints of `families`, trained now or before.
+    The families are those of `BUILT`. The base is trained whatever the kinds, as all others start from it.
 
-    Raises CorrpoError without the packages of `corrpo[train]`, BadInputError on an unknown family, and
-    OutputFolderError if `output` holds something else, or a build with other settings.
+    Returns the folders of all checkpoints asked for, trained now or before, the base of each family first.
+
+    Raises CorrpoError without the packages of `corrpo[train]`, BadInputError on an unknown family or kind,
+    and OutputFolderError if `output` holds something else, or a build with other settings.
     """
     if find_spec("accelerate") is None:
         raise CorrpoError(
             "training the lab needs accelerate, which is not installed: pip install corrpo[train]"
         )
     output, recipe = Path(output), recipe or Recipe()
-    families = [check_name("family", family, FAMILIES) for family in families]
+    families = [check_name("family", family, BUILT) for family in families]
+    wanted = {"base", *(check_name("kind", kind, KINDS) for kind in kinds)}
     record = _open_record(output, seed, recipe)
     write_samples(output / "samples", SAMPLE_SETS)
     finished = []
     for family in families:
-        for kind in KINDS:
+        for kind in (kind for kind in KINDS if kind in wanted):
             target = output / "checkpoints" / family / kind
             if target.is_dir():
                 say(f"{family}/{kind}: finished before")
@@ -132,15 +140,18 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def new_model(family: str, vocabulary: int, seed: int) -> Any:
-    """A randomly initialised float32 model of a family, some 0.3M parameters, on the CPU.
+    """A randomly initialised float32 model of a family, 0.2M to 0.3M parameters, on the CPU.
 
     qwen2: grouped-query attention (4 heads, 2 key-value heads), biases, tied embeddings.
     llama: multi-head attention (4 heads), no biases, untied embeddings.
+    mamba2: state-space mixers alone (4 heads, a state of 32), tied embeddings; no attention, no feed-forward.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(seed)
+    if family == "mamba2":
+        return _new_mamba2(vocabulary)
     shared = {
         "vocab_size": vocabulary,
         "hidden_size": 80,
@@ -154,6 +165,27 @@ def new_model(family: str, vocabulary: int, seed: int) -> Any:
         return Qwen2ForCausalLM(config)
     config = LlamaConfig(**shared, intermediate_size=208, num_key_value_heads=4, tie_word_embeddings=False)
     return LlamaForCausalLM(config)
+
+
+def _new_mamba2(vocabulary: int) -> Any:
+    """Mamba-2 with mixers alone, in chunks that suit short sequences on a CPU."""
+    from transformers import Mamba2Config, Mamba2ForCausalLM
+
+    config = Mamba2Config(
+        vocab_size=vocabulary,
+        hidden_size=80,
+        num_hidden_layers=4,
+        num_heads=4,
+        head_dim=40,
+        state_size=32,
+        n_groups=1,
+        chunk_size=32,
+        bos_token_id=None,
+        pad_token_id=0,
+        eos_token_id=1,
+        tie_word_embeddings=True,
+    )
+    return Mamba2ForCausalLM(config)
 
 
 def _starting_model(output: Path, family: str, kind: str, tokenizer: Any, seed: int) -> Any:

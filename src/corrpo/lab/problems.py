@@ -15,6 +15,8 @@ SETTINGS = {"min_terms": 2, "max_terms": 3, "min_digits": 2, "max_digits": 3}
 HELD_OUT_SIZE = 1000
 HELD_OUT_START, VALIDATION_START, TRAIN_START = 0, 1_000_000, 10_000_000
 RANGE_PER_SEED = 10_000_000
+TRAINING_ROWS, EVALUATION_ROWS = 4000, 256
+TRAINING_SEED = 1  # seed 0 trained the shipped checkpoints
 
 PHRASINGS = ("What is {}?", "Calculate {}.", "Work out {}.", "{} = ?")
 OPENINGS = ("", "", "first ", "ok, ", "let me see, ", "start with ")
@@ -105,6 +107,15 @@ def training_problems(count: int, seed: int, *, validation: int = 0) -> list[Pro
         problem for problem in _stream(TRAIN_START + seed * RANGE_PER_SEED) if problem.key not in kept_back
     )
     return list(islice(fresh, count))
+
+
+def read_in_training(count: int = TRAINING_ROWS) -> list[Problem]:
+    """The first `count` sums that `corrpo train` reads as lab:sums; the shipped checkpoints read others.
+
+    >>> {p.key for p in read_in_training(50)} & {p.key for p in held_out_problems()}
+    set()
+    """
+    return training_problems(count, TRAINING_SEED, validation=EVALUATION_ROWS)
 
 
 def scratchpad(problem: Problem, rng: random.Random) -> str:

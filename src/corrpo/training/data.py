@@ -1,7 +1,8 @@
 """Training data: rows from a local path, the lab or the hub, checked before any model is loaded.
 
 RL stages get `prompt` (and `answer`) columns as TRL's trainers and the rewards read them; SFT gets
-`messages`, `prompt` and `completion`, or text. What a stage does not read is left out.
+`messages`, `prompt` and `completion`, or text; DPO gets `prompt`, `chosen` and `rejected`. What a stage does
+not read is left out.
 """
 
 import random
@@ -16,13 +17,18 @@ from datasets.exceptions import DatasetsError
 
 from corrpo.errors import BadInputError
 from corrpo.lab import LAB
-from corrpo.lab.problems import scratchpad, training_problems, validation_problems
+from corrpo.lab.problems import (
+    EVALUATION_ROWS,
+    TRAINING_ROWS,
+    read_in_training,
+    scratchpad,
+    validation_problems,
+)
 from corrpo.lab.tokenizer import chat_prompt
+from corrpo.training.generated import CHOSEN, are_generations, pairs, right_responses
 from corrpo.training.recipe import RecipeArguments
 
 LAB_SUMS = f"{LAB}sums"
-LAB_TRAINING_ROWS, LAB_EVALUATION_ROWS = 4000, 256
-LAB_SEED = 1  # seed 0 trained the shipped checkpoints
 ANSWER_CHECKED_BY = ("exact", "math")
 """Rewards that compare with the right answer."""
 
@@ -30,6 +36,8 @@ _FORMS = {
     "messages": "chat messages",
     "prompt": "text or chat messages",
     "completion": "text or chat messages",
+    "chosen": "text or chat messages",
+    "rejected": "text or chat messages",
 }
 _READERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
@@ -130,6 +138,8 @@ def load_prompts(source: Source, recipe: RecipeArguments, *, chat: bool) -> Data
 def load_traces(source: Source, *, chat: bool, text_column: str = "text") -> Dataset:
     """The rows of supervised fine-tuning, in the first of TRL's forms that the columns allow.
 
+    Generations of `corrpo evaluate` give the right responses among them.
+
     Args:
         source: see `Source`.
         chat: a chat template is at hand.
@@ -146,6 +156,8 @@ def load_traces(source: Source, *, chat: bool, text_column: str = "text") -> Dat
         rows = Dataset.from_list([_worked(number, p) for number, p in enumerate(_problems(source))])
     else:
         rows = load_rows(source)
+        if are_generations(rows):
+            rows = right_responses(rows, chat=chat, where=str(source))
     forms = (("messages",), ("prompt", "completion"), (text_column,))
     form = next((form for form in forms if set(form) <= set(rows.column_names)), None)
     if form is None:
@@ -155,6 +167,39 @@ def load_traces(source: Source, *, chat: bool, text_column: str = "text") -> Dat
         )
     rows = rows.select_columns(list(form))
     for column in form:
+        _check_traces(source, rows, column, chat)
+    return rows
+
+
+def load_preferences(source: Source, *, chat: bool) -> Dataset:
+    """The rows of DPO. Generations of `corrpo evaluate` give pairs of a right and a wrong response.
+
+    Args:
+        source: see `Source`.
+        chat: a chat template is at hand.
+
+    Returns:
+        Columns `prompt`, `chosen` and `rejected`.
+
+    Raises:
+        BadInputError: as `load_traces`; the lab's sums, which have no wrong responses; generations among
+            which no problem has a right and a wrong one.
+    """
+    if source.name == LAB_SUMS:
+        raise BadInputError(
+            f"{source} has no pairs to choose in: evaluate a model on problems with --n 2 or more, and give "
+            "its generations.parquet"
+        )
+    rows = load_rows(source)
+    if are_generations(rows):
+        rows = pairs(rows, chat=chat, where=str(source))
+    if not set(CHOSEN) <= set(rows.column_names):
+        raise BadInputError(
+            f"{source} has the columns {', '.join(rows.column_names)}; DPO reads {', '.join(CHOSEN)}, or the "
+            "generations.parquet of corrpo evaluate"
+        )
+    rows = rows.select_columns(list(CHOSEN))
+    for column in CHOSEN:
         _check_traces(source, rows, column, chat)
     return rows
 
@@ -217,9 +262,8 @@ def _unreadable(source: Source, path: Path, error: Exception) -> str:
 def _problems(source: Source) -> list[Any]:
     """Sums of the lab; those of training and of evaluation have none in common, nor with held-out ones."""
     if source.evaluation:
-        return validation_problems(min(source.limit or LAB_EVALUATION_ROWS, LAB_EVALUATION_ROWS))
-    count = source.limit or LAB_TRAINING_ROWS
-    return training_problems(count, LAB_SEED, validation=LAB_EVALUATION_ROWS)
+        return validation_problems(min(source.limit or EVALUATION_ROWS, EVALUATION_ROWS))
+    return read_in_training(source.limit or TRAINING_ROWS)
 
 
 def _worked(number: int, problem: Any) -> dict[str, Any]:

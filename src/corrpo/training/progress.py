@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 MEASURES: dict[str, tuple[str, str]] = {
     "loss": ("loss", ".4f"),
     "token accuracy": ("mean_token_accuracy", ".3f"),
+    "preferred": ("rewards/accuracies", ".3f"),
     "reward": ("reward", ".3f"),
     "accuracy": ("rewards/accuracy/mean", ".3f"),
     "rho": ("inversion/rho_mean", "+.3f"),
@@ -36,7 +37,7 @@ def shown_measures(logs: Mapping[str, Any], *, with_loss: bool) -> dict[str, str
 
 
 class ProgressLine(TrainerCallback):
-    """Shows stage, step, reward, accuracy, rho, length (for SFT the loss) and the time left.
+    """Shows stage, step, reward, accuracy, rho, length (for SFT and DPO the loss) and the time left.
 
     On a terminal one line that is rewritten, elsewhere a line per log; on the main process only. Used as a
     context manager around `trainer.train()`, so that a run that stops early leaves the terminal clean.
@@ -94,7 +95,7 @@ class ProgressLine(TrainerCallback):
         logs = logs or {}
         kind = "evaluation" if any(name.startswith("eval_") for name in logs) else self.stage
         values = {name.removeprefix("eval_"): value for name, value in logs.items()}
-        shown = shown_measures(values, with_loss=self.stage == "sft")
+        shown = shown_measures(values, with_loss=self.stage in ("sft", "dpo"))
         if not shown:
             return
         text = "  ".join(f"{name} {value}" for name, value in shown.items())

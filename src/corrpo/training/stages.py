@@ -1,4 +1,4 @@
-"""The stages of training: supervised fine-tuning, then GRPO, CorR-PO or CorR-regularized RLOO.
+"""The stages of training: supervised fine-tuning, then DPO, GRPO, CorR-PO or CorR-regularized RLOO.
 
 A run lives in `output_dir`: `recipe.json` (every setting and version), `checkpoint-STEP` folders, and at the
 end `final`. Each of the last two holds config, weights and tokenizer, and `corrpo measure` reads it.
@@ -39,6 +39,7 @@ from corrpo.training.checkpoints import FINAL, RECIPE, checkpoints, last_whole, 
 from corrpo.training.data import (
     ANSWER_CHECKED_BY,
     evaluation_source,
+    load_preferences,
     load_prompts,
     load_traces,
     training_source,
@@ -49,11 +50,14 @@ from corrpo.training.recipe import RecipeArguments, settings_used
 
 STAGES = {
     "sft": ("trl.SFTConfig", "trl.SFTTrainer"),
+    "dpo": ("trl.DPOConfig", "trl.DPOTrainer"),
     "grpo": ("trl.GRPOConfig", "trl.GRPOTrainer"),
     "corrpo": ("corrpo.training.config.CorRPOConfig", "corrpo.training.trainer.CorRPOTrainer"),
     "rloo": ("corrpo.training.config.CorRRLOOConfig", "corrpo.training.trainer.CorRRLOOTrainer"),
 }
 """Where the config and the trainer of each stage are. RLOO with inversion_weight 0 is TRL's."""
+OFFLINE = ("sft", "dpo")
+"""Stages that learn from responses that are at hand; the others draw rollouts, which rewards score."""
 
 # What our trainers keep beside what transformers saves.
 _ADDED = {"corrpo": ("inversion_state.json",), "rloo": ("inversion_state.json",)}
@@ -76,7 +80,7 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
     """Run one stage to its end.
 
     Args:
-        stage: "sft", "grpo", "corrpo" or "rloo".
+        stage: "sft", "dpo", "grpo", "corrpo" or "rloo".
         recipe: model, data, rewards, and whether to resume; see `parse_recipe`.
         config: of `config_class(stage)`.
         progress: what shows the run; a line on standard error if not given.
@@ -126,7 +130,7 @@ def _check_settings(stage: str, recipe: RecipeArguments, config: Any) -> None:
         raise BadInputError("save_only_model keeps no optimizer, so nothing can be resumed: leave it out")
     if _evaluates(config) and evaluation_source(recipe) is None:
         raise BadInputError(f"eval_strategy={config.eval_strategy.value} needs an eval_dataset or eval_split")
-    if stage != "sft":
+    if stage not in OFFLINE:
         _check_rewards(stage, recipe, config)
 
 
@@ -156,7 +160,7 @@ def _check_rewards(stage: str, recipe: RecipeArguments, config: Any) -> None:
 
 def _check_sizes(stage: str, config: Any, rows: Dataset) -> None:
     """TRL leaves a batch out that it cannot fill: with too few prompts it would train on nothing."""
-    if stage == "sft":
+    if stage in OFFLINE:
         return
     needed = config.generation_batch_size // config.num_generations
     if len(rows) < needed:
@@ -212,6 +216,9 @@ def _load_data(
             source and load_traces(source, chat=chat, text_column=config.dataset_text_field)
             for source in sources
         ]
+    elif stage == "dpo":
+        chat = bool(tokenizer.chat_template)
+        loaded = [source and load_preferences(source, chat=chat) for source in sources]
     else:
         chat = bool(tokenizer.chat_template)
         loaded = [source and load_prompts(source, recipe, chat=chat) for source in sources]
@@ -264,7 +271,7 @@ def _make_trainer(
     data: tuple[Dataset, Dataset | None],
     line: ProgressLine,
 ) -> Any:
-    rewards = {} if stage == "sft" else {"reward_funcs": [task_reward(name) for name in recipe.rewards]}
+    rewards = {} if stage in OFFLINE else {"reward_funcs": [task_reward(name) for name in recipe.rewards]}
     try:
         trainer = _imported(STAGES[stage][1])(
             model=model,
