@@ -2,7 +2,7 @@
 
 gsm8k math500 aime24 aime25 amc23 minerva olympiadbench   from the hub, at a fixed revision (see `HUB`)
 rg:TASK                                                    any task of reasoning-gym, checked by its scorer
-lab:sums                                                   the lab's held-out sums
+lab:TASK                                                   the held-out problems of a task of the lab
 FILE.jsonl                                                 lines {"problem", "answer", "id" optional}
 """
 
@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from corrpo.errors import BadInputError, CorrpoError
+from corrpo.lab import LAB
 from corrpo.lab.problems import held_out_problems
+from corrpo.lab.tasks import LAB_TASKS, find_task
 from corrpo.rewards.answers import boxed_answer
 from corrpo.samples import load_samples
 
@@ -27,7 +29,7 @@ BOXED = "{problem}\n\nPlease reason step by step, and put your final answer with
 BARE = "{problem}"
 TAGGED = "{problem}\n\nThink step by step, then give the final answer alone within <answer></answer> tags."
 """For answers that are no mathematics."""
-LAB_SUMS, GYM = "lab:sums", "rg:"
+GYM = "rg:"
 GYM_PROBLEMS = 100
 _SCIENTIFIC = re.compile(r"\s*([+-]?[0-9]*\.?[0-9]+)[eE]([+-]?[0-9]+)\s*")
 
@@ -181,14 +183,15 @@ def load_suite(name: str, *, data: Path | None = None, problems: int | None = No
     """Read a suite.
 
     Args:
-        name: a benchmark of `HUB`, rg:TASK, lab:sums, or the path of a JSONL file.
+        name: a benchmark of `HUB`, rg:TASK, lab:TASK, or the path of a JSONL file.
         data: a local copy of a benchmark, JSONL; nothing is fetched then.
         problems: the first so many alone; for rg:TASK, how many to make (100 if not given).
         seed: of the problems of rg:TASK; item i of reasoning-gym comes from seed + i, so see to it that these
             are not problems that were trained on.
 
     Raises:
-        BadInputError: an unknown suite, data that cannot be fetched or read, a row without problem or answer.
+        BadInputError: an unknown suite or task, data that cannot be fetched or read, a row without problem or
+            answer.
         CorrpoError: a benchmark of the hub is asked for, and datasets is not installed.
     """
     if problems is not None and problems < 1:
@@ -197,9 +200,9 @@ def load_suite(name: str, *, data: Path | None = None, problems: int | None = No
         suite = _of_hub(name) if data is None else _of_file(name, data, HUB[name].n)
     elif data is not None:
         raise BadInputError(f"suite {name!r}: a local copy stands for a benchmark: {', '.join(HUB)}")
-    elif name == LAB_SUMS:
-        sums = enumerate(held_out_problems())
-        found = tuple(Problem(str(number), each.question, each.answer) for number, each in sums)
+    elif name.startswith(LAB):
+        held_out = enumerate(held_out_problems(task=find_task(name)))
+        found = tuple(Problem(str(number), each.question, each.answer) for number, each in held_out)
         suite = Suite(name, name, None, found, "exact", BARE)
     elif name.startswith(GYM):
         suite = _of_gym(name, problems or GYM_PROBLEMS, seed)
@@ -209,8 +212,8 @@ def load_suite(name: str, *, data: Path | None = None, problems: int | None = No
         near = difflib.get_close_matches(name, HUB, n=1)
         meant = f"; did you mean {near[0]}?" if near else "."
         raise BadInputError(
-            f"there is no suite {name!r}{meant} There are {', '.join(HUB)}, lab:sums, rg:TASK for a task of "
-            "reasoning-gym, and the path of a JSONL file of problems and answers"
+            f"there is no suite {name!r}{meant} There are {', '.join(HUB)}, {LAB_TASKS}, rg:TASK for a task "
+            "of reasoning-gym, and the path of a JSONL file of problems and answers"
         )
     return Suite(**{**vars(suite), "problems": suite.problems[:problems]})
 

@@ -16,13 +16,17 @@ from datasets.exceptions import DatasetsError
 
 from corrpo.errors import BadInputError
 from corrpo.lab import LAB
-from corrpo.lab.problems import scratchpad, training_problems, validation_problems
+from corrpo.lab.problems import (
+    EVALUATION_ROWS,
+    TRAINING_ROWS,
+    read_in_training,
+    scratchpad,
+    validation_problems,
+)
+from corrpo.lab.tasks import Problem, find_task
 from corrpo.lab.tokenizer import chat_prompt
 from corrpo.training.recipe import RecipeArguments
 
-LAB_SUMS = f"{LAB}sums"
-LAB_TRAINING_ROWS, LAB_EVALUATION_ROWS = 4000, 256
-LAB_SEED = 1  # seed 0 trained the shipped checkpoints
 ANSWER_CHECKED_BY = ("exact", "math")
 """Rewards that compare with the right answer."""
 
@@ -39,7 +43,7 @@ class Source:
     """Where rows come from: what a recipe says of its training or of its evaluation data."""
 
     name: str
-    """A path, `lab:sums`, or a name on the hub."""
+    """A path, a task of the lab as `lab:sums`, or a name on the hub."""
     split: str
     """The split that is read."""
     config: str | None = None
@@ -49,7 +53,7 @@ class Source:
     limit: int | None = None
     """The first so many rows; None for all."""
     evaluation: bool = False
-    """Whether these are the rows of evaluation; decides which of the lab's sums they are."""
+    """Whether these are the rows of evaluation; decides which of a lab task's problems they are."""
 
     def __str__(self) -> str:
         return f"{'evaluation set' if self.evaluation else 'dataset'} {self.name} ({self.split})"
@@ -100,14 +104,10 @@ def load_prompts(source: Source, recipe: RecipeArguments, *, chat: bool) -> Data
             without a chat template; names the dataset and the row.
     """
     checked_by = [name for name in recipe.rewards if name in ANSWER_CHECKED_BY]
-    if source.name == LAB_SUMS:
-        rows = Dataset.from_list(
-            [{"prompt": chat_prompt(p.question), "answer": p.answer} for p in _problems(source)]
-        )
+    rows = load_rows(source)
+    columns = {"prompt": recipe.prompt_column, "answer": recipe.answer_column}
+    if source.name.startswith(LAB):
         columns = {"prompt": "prompt", "answer": "answer"}
-    else:
-        rows = load_rows(source)
-        columns = {"prompt": recipe.prompt_column, "answer": recipe.answer_column}
     _require_column(source, rows, columns["prompt"], "prompts", "--prompt_column")
     where = f"{source}, column {columns['prompt']!r}"
     made = {
@@ -142,10 +142,7 @@ def load_traces(source: Source, *, chat: bool, text_column: str = "text") -> Dat
         BadInputError: rows that cannot be read, none of these columns, an empty row, chat messages without
             a chat template; names the dataset.
     """
-    if source.name == LAB_SUMS:
-        rows = Dataset.from_list([_worked(number, p) for number, p in enumerate(_problems(source))])
-    else:
-        rows = load_rows(source)
+    rows = load_rows(source)
     forms = (("messages",), ("prompt", "completion"), (text_column,))
     form = next((form for form in forms if set(form) <= set(rows.column_names)), None)
     if form is None:
@@ -162,12 +159,14 @@ def load_traces(source: Source, *, chat: bool, text_column: str = "text") -> Dat
 def load_rows(source: Source) -> Dataset:
     """Rows as they lie in a file, a folder or on the hub; a local path downloads nothing.
 
+    Those of a task of the lab are made: `prompt`, `answer`, and `completion`, which is the worked answer.
+
     Raises:
-        BadInputError: nothing there, nothing readable, no such split or configuration, no rows, or a hub
-            that cannot be reached; says what to do.
+        BadInputError: nothing there, nothing readable, no such split, configuration or task of the lab, no
+            rows, or a hub that cannot be reached; says what to do.
     """
     if source.name.startswith(LAB):
-        raise BadInputError(f"unknown lab dataset {source.name!r}: expected {LAB_SUMS}")
+        return Dataset.from_list(_of_lab(source))
     path = Path(source.name).expanduser()
     try:
         rows = _read(source, path)
@@ -214,18 +213,21 @@ def _unreadable(source: Source, path: Path, error: Exception) -> str:
     )
 
 
-def _problems(source: Source) -> list[Any]:
-    """Sums of the lab; those of training and of evaluation have none in common, nor with held-out ones."""
+def _of_lab(source: Source) -> list[dict[str, Any]]:
+    """Rows of a task of the lab; training and evaluation have none in common, nor with held-out problems."""
+    task = find_task(source.name)
     if source.evaluation:
-        return validation_problems(min(source.limit or LAB_EVALUATION_ROWS, LAB_EVALUATION_ROWS))
-    count = source.limit or LAB_TRAINING_ROWS
-    return training_problems(count, LAB_SEED, validation=LAB_EVALUATION_ROWS)
+        problems = validation_problems(min(source.limit or EVALUATION_ROWS, EVALUATION_ROWS), task)
+    else:
+        problems = read_in_training(source.limit or TRAINING_ROWS, task)
+    return [_row(problem, random.Random(f"{task.name} {n}")) for n, problem in enumerate(problems)]
 
 
-def _worked(number: int, problem: Any) -> dict[str, Any]:
-    reply = scratchpad(problem, random.Random(f"sums {number}"))
+def _row(problem: Problem, rng: random.Random) -> dict[str, Any]:
+    reply = scratchpad(problem, rng)
     return {
         "prompt": chat_prompt(problem.question),
+        "answer": problem.answer,
         "completion": [{"role": "assistant", "content": reply}],
     }
 
