@@ -5,6 +5,7 @@ import re
 from itertools import pairwise
 
 import pytest
+import reasoning_gym  # here, as the first import takes longer than a test of hypothesis may
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,8 +115,6 @@ def test_a_worked_sorting_picks_the_next_number_of_those_that_are_left(numbers, 
 
 
 def test_the_numbers_in_order_are_those_of_reasoning_gym():
-    import reasoning_gym
-
     entries = reasoning_gym.create_dataset(SORTING.gym, seed=3, size=50, **SORTING.settings)
     posed = [(entry, SORTING.pose(entry, random.Random(0))) for entry in entries]
     kept = [(entry["metadata"], problem) for entry, problem in posed if problem is not None]

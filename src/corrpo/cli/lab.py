@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from corrpo.lab import FAMILIES
+from corrpo.lab import FAMILIES, KINDS
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,23 @@ class LabBuild:
     """Seed of the data and the initial weights, 0 or more."""
     family: tuple[str, ...] = FAMILIES
     """Model families to train: qwen2, llama."""
+    kind: tuple[str, ...] = KINDS
+    """Kinds to train: base, safety, reasoning. The base is trained in any case: the others start from it."""
+    width: int = 80
+    """Features of a token, a multiple of 8: 48 makes some 0.1M parameters, 80 0.3M, 128 0.8M."""
+    task: str = "sums"
+    """What reasoning learns: sums, reworded-sums, long-sums or sorting."""
+    shipped_base: bool = False
+    """Start the other kinds from the base that ships with corrpo, and train none."""
 
 
 def run(settings: LabBuild) -> None:
     """Build, then say where the checkpoints are."""
-    from corrpo.lab.build import build
+    from corrpo.lab.build import Variant, build
 
-    for folder in build(settings.output, seed=settings.seed, families=settings.family):
+    variant = Variant(settings.width, settings.task, settings.shipped_base)
+    made = build(
+        settings.output, seed=settings.seed, families=settings.family, kinds=settings.kind, variant=variant
+    )
+    for folder in made:
         print(folder)

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,9 +57,8 @@ def examples(kind: str, count: int, seed: int, *, validation: int = 0, task: Tas
     """
     rng = random.Random(f"{kind} {seed}")
     sources = rng.choices(list(MIXTURES[kind]), list(MIXTURES[kind].values()), k=count)
-    kept = {"seed": seed, "validation": validation}
-    problems = iter(training_problems(sources.count("direct"), **kept))
-    to_work = iter(training_problems(sources.count("worked"), **kept, task=task))
+    fresh = partial(training_problems, seed=seed, validation=validation)
+    problems, to_work = iter(fresh(sources.count("direct"))), iter(fresh(sources.count("worked"), task=task))
     texts = _training_texts(lambda: ("", document(rng)))
     chats = _training_texts(lambda: harmless_request(rng))
     made = []

@@ -1,4 +1,4 @@
-"""Sorting: three to five numbers in ascending or descending order, picked one after the other."""
+"""Sorting: three or four numbers in ascending or descending order, picked one after the other."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _posed(entry: Mapping[str, Any], rng: random.Random) -> Sorting | None:
 SORTING = Task(
     "sorting",
     "number_sorting",
-    {"min_numbers": 3, "max_numbers": 5, "max_decimals": 0, "min_value": 10, "max_value": 99},
+    {"min_numbers": 3, "max_numbers": 4, "max_decimals": 0, "min_value": 10, "max_value": 99},
     _posed,
 )
 """Checked by the text alone: reasoning-gym's own scorer takes numbers that are off by one for right."""
