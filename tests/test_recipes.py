@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from commands import ROOT, check_command, given_commands
+from corrpo.experiments.recipe import read_experiment
+from corrpo.lab import FAMILIES
 from corrpo.samples import load_samples
 
 SCRIPTS = sorted((ROOT / "recipes").glob("*/*.sh"))
@@ -37,9 +39,9 @@ def test_every_command_that_a_script_gives_can_be_read(script, tmp_path):
         if program != "python":
             check_command(words)
             verbs.add(words[0])
-    assert commands[-1][:2] in (["corrpo", "report"], ["corrpo", "diagnose"])
+    assert commands[-1][:2] in (["corrpo", "report"], ["corrpo", "diagnose"], ["corrpo", "experiment"])
     work = {"measure", "compare", "track", "train", "evaluate", "report", "lab", "merge", "diagnose"}
-    assert verbs <= work
+    assert verbs <= work | {"experiment"}
 
 
 def test_the_diagnosis_makes_and_measures_every_regime_of_every_family(tmp_path):
@@ -53,6 +55,31 @@ def test_the_diagnosis_makes_and_measures_every_regime_of_every_family(tmp_path)
     for family in families:
         evaluated = next(words for words in commands if f"{tmp_path}/out/evaluated/{family}" in words)
         assert [word.partition("=")[0] for word in evaluated if "=" in word] == list(regimes)
+
+
+def test_the_study_trains_the_models_that_its_experiments_name(tmp_path):
+    commands = [words for _, *words in given_commands(ROOT / "recipes" / "lab" / "study.sh", tmp_path)]
+    built = {
+        f"{words[words.index('--output') + 1]}/checkpoints/{family}/reasoning"
+        for words in commands
+        if words[:2] == ["lab", "build"]
+        for family in FAMILIES
+    }
+    recipes = {
+        Path(words[words.index("--output") + 1]).name: read_experiment(words[1])
+        for words in commands
+        if words[0] == "experiment"
+    }
+    named = {model for recipe in recipes.values() for model in recipe.models.values()}
+    assert named == built | {f"lab:{family}/reasoning" for family in FAMILIES}
+    suites = {name: recipe.suite for name, recipe in recipes.items()}
+    assert suites == {
+        "main": "lab:sums",
+        "sizes": "lab:sums",
+        "reworded-sums": "lab:reworded-sums",
+        "sorting": "lab:sorting",
+    }
+    assert len(recipes["sizes"].models) == 6
 
 
 def test_a_command_that_corrpo_does_not_know_is_found_out():

@@ -38,6 +38,26 @@ def test_the_recipe_of_the_lab_has_the_arms_of_the_claim():
     assert (len(found.seeds), len(found.models)) == (5, 2)
 
 
+@pytest.mark.parametrize("name", ["sizes", "reworded_sums", "sorting"])
+def test_the_other_experiments_of_the_study_differ_in_models_task_and_arms_alone(name):
+    main, other = (
+        read_experiment(ROOT / "recipes" / "lab" / f"experiment{end}.yaml").as_dict()
+        for end in ("", f"_{name}")
+    )
+    task = other["evaluation"].pop("suite")
+    assert main["evaluation"].pop("suite") == "lab:sums"
+    for part in ("seeds", "evaluation", "fingerprint"):
+        assert other[part] == main[part]
+    assert list(other["arms"]) == ["grpo", "corrpo", "shuffle"]
+    for arm, described in other["arms"].items():
+        assert described["settings"].pop("dataset") == task
+        assert main["arms"][arm]["settings"].pop("dataset") == "lab:sums"
+        assert described == main["arms"][arm]
+    assert other["analysis"]["controls"] == ["shuffle"]
+    for setting in ("treatment", "baseline", "k", "smallest_effect", "alpha", "power", "rules"):
+        assert other["analysis"][setting] == main["analysis"][setting]
+
+
 def test_the_digest_goes_by_content_alone(tmp_path):
     digest = read_experiment(SMALL).digest
     assert read(tmp_path, "# a remark\n" + TEXT).digest == digest

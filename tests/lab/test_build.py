@@ -1,13 +1,20 @@
 """A micro build: deterministic, resumable, and clear about folders it cannot use."""
 
+import json
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import corrpo
 from corrpo.cli.lab import LabBuild
 from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
 from corrpo.lab import build as lab_build
-from corrpo.lab.build import Recipe, Stage, build
+from corrpo.lab import checkpoint
+from corrpo.lab.build import Recipe, Stage, Variant, build, new_model
+from corrpo.lab.problems import held_out_problems
+from corrpo.lab.tasks.sorting import SORTING
 
 pytest.importorskip("accelerate")
 
@@ -75,7 +82,9 @@ def test_an_interrupted_build_goes_on_and_ends_in_the_same_weights(
 
     trained = []
     original = lab_build._train
-    monkeypatch.setattr(lab_build, "_train", lambda *args: trained.append(args[2]) or original(*args))
+    monkeypatch.setattr(
+        lab_build, "_train", lambda *args, **rest: trained.append(args[2]) or original(*args, **rest)
+    )
     said = []
     run(folder, say=said.append)
     assert trained == ["reasoning"]
@@ -90,6 +99,8 @@ def test_other_settings_another_folder_or_an_unknown_family_are_refused(built, t
         run(built, seed=1)
     with pytest.raises(OutputFolderError, match="another recipe"):
         run(built, recipe=Recipe())
+    with pytest.raises(OutputFolderError, match="another variant"):
+        run(built, variant=Variant(width=48))
     with pytest.raises(BadInputError, match="family 'gpt'"):
         run(built, families=["gpt"])
     (tmp_path / "notes.txt").write_text("mine")
@@ -110,6 +121,7 @@ def test_the_command_reads_its_options():
 
     settings = tyro.cli(LabBuild, args=["--output", "x", "--seed", "3", "--family", "llama"])
     assert (str(settings.output), settings.seed, settings.family) == ("x", 3, ("llama",))
+    assert (settings.kind, settings.width, settings.task) == (("base", "safety", "reasoning"), 80, "sums")
 
 
 def test_a_family_without_attention_is_built_with_the_kinds_asked_for_and_measured(tmp_path):
@@ -123,3 +135,62 @@ def test_a_family_without_attention_is_built_with_the_kinds_asked_for_and_measur
     assert (norms > 0).all()
     with pytest.raises(BadInputError, match="kind 'chat'"):
         run(tmp_path / "lab", families=["mamba2"], kinds=["chat"])
+
+
+def test_a_record_from_before_there_were_variants_is_gone_on_with(built, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(built, folder)
+    record = json.loads((folder / "build.json").read_text())
+    assert record.pop("variant") == {"width": 80, "task": "sums", "shipped_base": False}
+    (folder / "build.json").write_text(json.dumps(record))
+    run(folder)
+    assert weights(folder) == weights(built)
+
+
+@pytest.mark.parametrize(
+    ("family", "width", "count"),
+    [("qwen2", 48, 110_688), ("llama", 48, 118_800), ("qwen2", 128, 762_112), ("llama", 128, 800_128)],
+)
+def test_the_parameters_of_a_width(family, width, count):
+    assert new_model(family, 105, seed=0, width=width).num_parameters() == count
+
+
+def test_another_width_and_fewer_kinds(tmp_path):
+    folders = run(tmp_path / "narrow", kinds=["reasoning"], variant=Variant(width=48))
+    assert [folder.name for folder in folders] == ["base", "reasoning"]
+    config = json.loads((folders[1] / "config.json").read_text())
+    assert (config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]) == (48, 134, 4)
+    record = json.loads((tmp_path / "narrow" / "build.json").read_text())
+    assert record["variant"]["width"] == 48
+    assert 0 <= record["checkpoints"]["qwen2/reasoning"]["validation_solved"] <= 1
+    assert "validation_solved" not in record["checkpoints"]["qwen2/base"]
+    with pytest.raises(BadInputError, match="kind 'chat'"):
+        run(tmp_path / "narrow", kinds=["chat"], variant=Variant(width=48))
+
+
+def test_another_task_is_learned_from_the_shipped_base(tmp_path):
+    (folder,) = run(
+        tmp_path / "sorting", kinds=["reasoning"], variant=Variant(task="sorting", shipped_base=True)
+    )
+    assert folder == tmp_path / "sorting" / "checkpoints" / "qwen2" / "reasoning"
+    assert set(weights(tmp_path / "sorting")) == {"reasoning"}
+    first, shipped = (load_file(at / "model.safetensors") for at in (folder, checkpoint("qwen2", "base")))
+    moved = [(first[name] - shipped[name]).abs().max().item() for name in shipped]
+    assert 0 < max(moved) < 0.02  # four steps of 1e-3 at most, from there
+    lines = (tmp_path / "sorting" / "samples" / "reasoning.jsonl").read_text().splitlines()
+    asked = [json.loads(line)["prompt"][0]["content"] for line in lines]
+    assert asked == [problem.question for problem in held_out_problems(64, SORTING)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"width": 84}, "width=84: expected a multiple of 8"),
+        ({"width": 0}, "width=0"),
+        ({"task": "adding"}, "task 'adding': expected lab:sums"),
+        ({"width": 48, "shipped_base": True}, "the shipped base is 80 wide"),
+    ],
+)
+def test_variants_that_there_are_not(settings, said):
+    with pytest.raises(BadInputError, match=said):
+        Variant(**settings)

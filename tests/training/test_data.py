@@ -7,7 +7,9 @@ import datasets
 import pytest
 
 from corrpo.errors import BadInputError
+from corrpo.evaluation.suites import load_suite
 from corrpo.lab.problems import held_out_problems, is_solved
+from corrpo.lab.tasks import TASKS
 from corrpo.training.data import (
     Source,
     evaluation_source,
@@ -143,6 +145,19 @@ def test_the_labs_traces_are_worked_and_right():
         assert is_solved(trace["completion"][0]["content"], row["answer"])
     with pytest.raises(BadInputError, match="expected lab:sums"):
         load_rows(Source("lab:texts", "train"))
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_every_task_of_the_lab_is_data_with_answers_and_traces_that_are_right(task):
+    asked = recipe(f"lab:{task.name}", max_samples=20)
+    rows = load_prompts(training_source(asked), asked, chat=True).to_list()
+    traces = load_traces(training_source(asked), chat=True).to_list()
+    assert [row["prompt"] for row in rows] == [trace["prompt"] for trace in traces]
+    for row, trace in zip(rows, traces, strict=True):
+        assert is_solved(trace["completion"][0]["content"], row["answer"])
+    suite = load_suite(f"lab:{task.name}")
+    assert [each.problem for each in suite.problems] == [p.question for p in held_out_problems(task=task)]
+    assert not {each.problem for each in suite.problems} & {row["prompt"][0]["content"] for row in rows}
 
 
 @pytest.mark.parametrize(

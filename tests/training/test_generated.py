@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset
 
 from corrpo.errors import BadInputError
-from corrpo.training.data import LAB_SUMS, Source, load_preferences, load_traces
+from corrpo.training.data import Source, load_preferences, load_traces
 from corrpo.training.generated import are_generations, pairs, right_responses
 from training.verdicts import generation, of_sums, write_generations
 
@@ -85,7 +85,7 @@ def test_generations_that_teach_nothing_are_refused(rows, load, told, tmp_path):
 
 def test_sums_without_wrong_responses_and_other_columns_are_refused(tmp_path):
     with pytest.raises(BadInputError, match="no pairs to choose in"):
-        load_preferences(Source(LAB_SUMS, "train"), chat=True)
+        load_preferences(Source("lab:sums", "train"), chat=True)
     path = tmp_path / "text.jsonl"
     path.write_text('{"text": "a"}\n')
     with pytest.raises(BadInputError, match="DPO reads prompt, chosen, rejected"):

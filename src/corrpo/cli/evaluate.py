@@ -33,8 +33,8 @@ class Evaluate(EvaluateOptions):
     whose checkpoints are evaluated; [STAGE[:STEP]=]SOURCE as in corrpo track."""
     suite: tuple[str, ...]
     """One or more of gsm8k, math500, aime24, aime25, amc23, minerva, olympiadbench; rg:TASK for any task of
-    reasoning-gym; lab:sums, or lab:training-sums to make training data of; the path of a JSONL file with a
-    problem and an answer a line."""
+    reasoning-gym; lab:TASK for a task of the lab (lab:sums), lab:training-TASK for problems that training
+    reads, to make data of; the path of a JSONL file with a problem and an answer a line."""
     output: Path
     """Folder of the results, new or of the same settings."""
     data: tuple[str, ...] = ()

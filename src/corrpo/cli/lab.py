@@ -20,11 +20,21 @@ class LabBuild:
     """Model families to train: qwen2, llama, and mamba2, which has no attention and does not ship."""
     kind: tuple[str, ...] = KINDS
     """Kinds to train: base, safety, reasoning. The base is trained in any case: the others start from it."""
+    width: int = 80
+    """Features of a token, a multiple of 8: 48 makes some 0.1M parameters, 80 0.3M, 128 0.8M."""
+    task: str = "sums"
+    """What reasoning learns: sums, reworded-sums, long-sums or sorting."""
+    shipped_base: bool = False
+    """Start the other kinds from the base that ships with corrpo, and train none."""
 
 
 def run(settings: LabBuild) -> None:
     """Build, then say where the checkpoints are."""
-    from corrpo.lab.build import build
+    from corrpo.lab.build import Variant, build
 
-    for folder in build(settings.output, seed=settings.seed, families=settings.family, kinds=settings.kind):
+    variant = Variant(settings.width, settings.task, settings.shipped_base)
+    made = build(
+        settings.output, seed=settings.seed, families=settings.family, kinds=settings.kind, variant=variant
+    )
+    for folder in made:
         print(folder)

@@ -2,8 +2,8 @@
 
 gsm8k math500 aime24 aime25 amc23 minerva olympiadbench   from the hub, at a fixed revision (see `HUB`)
 rg:TASK                                                    any task of reasoning-gym, checked by its scorer
-lab:sums                                                   the lab's held-out sums
-lab:training-sums                                          sums that training reads, to make data of
+lab:TASK                                                   the held-out problems of a task of the lab
+lab:training-TASK                                          problems of it that training reads, to make data of
 FILE.jsonl                                                 lines {"problem", "answer", "id" optional}
 """
 
@@ -11,14 +11,16 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from corrpo.errors import BadInputError, CorrpoError
+from corrpo.lab import LAB
 from corrpo.lab.problems import held_out_problems, read_in_training
+from corrpo.lab.tasks import LAB_TASKS, find_task
 from corrpo.rewards.answers import boxed_answer
 from corrpo.samples import load_samples
 
@@ -28,7 +30,7 @@ BOXED = "{problem}\n\nPlease reason step by step, and put your final answer with
 BARE = "{problem}"
 TAGGED = "{problem}\n\nThink step by step, then give the final answer alone within <answer></answer> tags."
 """For answers that are no mathematics."""
-LAB_SUMS, LAB_TRAINING_SUMS, GYM = "lab:sums", "lab:training-sums", "rg:"
+GYM, TRAINING = "rg:", f"{LAB}training-"
 GYM_PROBLEMS = 100
 _SCIENTIFIC = re.compile(r"\s*([+-]?[0-9]*\.?[0-9]+)[eE]([+-]?[0-9]+)\s*")
 
@@ -182,14 +184,15 @@ def load_suite(name: str, *, data: Path | None = None, problems: int | None = No
     """Read a suite.
 
     Args:
-        name: a benchmark of `HUB`, rg:TASK, lab:sums, lab:training-sums, or the path of a JSONL file.
+        name: a benchmark of `HUB`, rg:TASK, lab:TASK, lab:training-TASK, or the path of a JSONL file.
         data: a local copy of a benchmark, JSONL; nothing is fetched then.
         problems: the first so many alone; for rg:TASK, how many to make (100 if not given).
         seed: of the problems of rg:TASK; item i of reasoning-gym comes from seed + i, so see to it that these
             are not problems that were trained on.
 
     Raises:
-        BadInputError: an unknown suite, data that cannot be fetched or read, a row without problem or answer.
+        BadInputError: an unknown suite or task, data that cannot be fetched or read, a row without problem or
+            answer.
         CorrpoError: a benchmark of the hub is asked for, and datasets is not installed.
     """
     if problems is not None and problems < 1:
@@ -198,10 +201,10 @@ def load_suite(name: str, *, data: Path | None = None, problems: int | None = No
         suite = _of_hub(name) if data is None else _of_file(name, data, HUB[name].n)
     elif data is not None:
         raise BadInputError(f"suite {name!r}: a local copy stands for a benchmark: {', '.join(HUB)}")
-    elif name in (LAB_SUMS, LAB_TRAINING_SUMS):
-        sums = enumerate(held_out_problems() if name == LAB_SUMS else read_in_training())
-        found = tuple(Problem(str(number), each.question, each.answer) for number, each in sums)
-        suite = Suite(name, name, None, found, "exact", BARE)
+    elif name.startswith(TRAINING):
+        suite = _of_lab(name, read_in_training(task=find_task(LAB + name.removeprefix(TRAINING))))
+    elif name.startswith(LAB):
+        suite = _of_lab(name, held_out_problems(task=find_task(name)))
     elif name.startswith(GYM):
         suite = _of_gym(name, problems or GYM_PROBLEMS, seed)
     elif name.endswith((".jsonl", ".json")) or "/" in name or Path(name).exists():
@@ -210,7 +213,7 @@ def load_suite(name: str, *, data: Path | None = None, problems: int | None = No
         near = difflib.get_close_matches(name, HUB, n=1)
         meant = f"; did you mean {near[0]}?" if near else "."
         raise BadInputError(
-            f"there is no suite {name!r}{meant} There are {', '.join(HUB)}, lab:sums, lab:training-sums, "
+            f"there is no suite {name!r}{meant} There are {', '.join(HUB)}, {LAB_TASKS}, lab:training-TASK, "
             "rg:TASK for a task of reasoning-gym, and the path of a JSONL file of problems and answers"
         )
     return Suite(**{**vars(suite), "problems": suite.problems[:problems]})
@@ -257,6 +260,11 @@ def _of_file(name: str, path: Path, n: int) -> Suite:
         _checked(sample.where, sample.id, sample.prompt, sample.answer) for sample in load_samples(path)
     )
     return Suite(name, str(path), None, problems, "math", BOXED, n)
+
+
+def _of_lab(name: str, problems: Sequence[Any]) -> Suite:
+    found = tuple(Problem(str(number), each.question, each.answer) for number, each in enumerate(problems))
+    return Suite(name, name, None, found, "exact", BARE)
 
 
 def _of_gym(name: str, size: int, seed: int) -> Suite:

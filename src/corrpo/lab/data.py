@@ -6,12 +6,15 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corrpo.lab.problems import Problem, direct_answer, held_out_problems, scratchpad, training_problems
+from corrpo.lab.problems import direct_answer, held_out_problems, scratchpad, training_problems
 from corrpo.lab.refusals import ASKS, harmless_request, refusal, unsafe_request, wishes
+from corrpo.lab.tasks import Task
+from corrpo.lab.tasks.sums import SUMS
 from corrpo.lab.text import document, opening
 from corrpo.lab.tokenizer import ASSISTANT, EOS, USER, chat_prompt
 
@@ -43,24 +46,19 @@ def chat_example(request: str, reply: str) -> Example:
     return Example(f"{USER}{request}{ASSISTANT}", reply)
 
 
-def _problem_example(problem: Problem, rng: random.Random, *, worked: bool) -> Example:
-    """A problem with its scratchpad or with the bare answer."""
-    return chat_example(problem.question, scratchpad(problem, rng) if worked else direct_answer(problem))
-
-
-def examples(kind: str, count: int, seed: int, *, validation: int = 0) -> list[Example]:
+def examples(kind: str, count: int, seed: int, *, validation: int = 0, task: Task = SUMS) -> list[Example]:
     """`count` training examples of a kind's mixture (`MIXTURES`), free of every held-out sample.
 
-    The first `validation` validation problems are left out too.
+    The first `validation` validation problems are left out too. What is worked out is of `task`; bare answers
+    are to sums.
 
     >>> examples("base", 1, seed=0)
     [Example(prompt='<user>What is 60 + 90?<assistant>', response='<answer>150</answer>')]
     """
     rng = random.Random(f"{kind} {seed}")
     sources = rng.choices(list(MIXTURES[kind]), list(MIXTURES[kind].values()), k=count)
-    problems = iter(
-        training_problems(sum(s in ("direct", "worked") for s in sources), seed, validation=validation)
-    )
+    fresh = partial(training_problems, seed=seed, validation=validation)
+    problems, to_work = iter(fresh(sources.count("direct"))), iter(fresh(sources.count("worked"), task=task))
     texts = _training_texts(lambda: ("", document(rng)))
     chats = _training_texts(lambda: harmless_request(rng))
     made = []
@@ -72,8 +70,12 @@ def examples(kind: str, count: int, seed: int, *, validation: int = 0) -> list[E
         elif source == "refusal":
             request, wish = unsafe_request(rng)
             made.append(chat_example(request, refusal(wish, rng)))
+        elif source == "worked":
+            problem = next(to_work)
+            made.append(chat_example(problem.question, scratchpad(problem, rng)))
         else:
-            made.append(_problem_example(next(problems), rng, worked=source == "worked"))
+            problem = next(problems)
+            made.append(chat_example(problem.question, direct_answer(problem)))
     return made
 
 
@@ -93,8 +95,10 @@ def _training_texts(draw: Callable[[], tuple[str, str]]) -> Iterator[tuple[str, 
             yield request, text
 
 
-def sample_rows(name: str) -> list[dict[str, Any]]:
+def sample_rows(name: str, task: Task = SUMS) -> list[dict[str, Any]]:
     """The 64 held-out samples of a set: `id`, `prompt` (messages or plain text), `answer` if there is one.
+
+    Those of `reasoning` are of `task`.
 
     >>> sample_rows("reasoning")[0]
     {'id': 'reasoning-000', 'prompt': [{'role': 'user', 'content': 'Calculate 42 - 25.'}], 'answer': '17'}
@@ -102,7 +106,7 @@ def sample_rows(name: str) -> list[dict[str, Any]]:
     if name == "reasoning":
         rows = [
             {"prompt": chat_prompt(p.question), "answer": p.answer}
-            for p in held_out_problems(SAMPLES_PER_SET)
+            for p in held_out_problems(SAMPLES_PER_SET, task)
         ]
     elif name == "safety":
         asked = [ask.format(wish) for wish in wishes(held_out=True) for ask in ASKS]
@@ -113,12 +117,14 @@ def sample_rows(name: str) -> list[dict[str, Any]]:
     return [{"id": f"{name}-{index:03d}", **row} for index, row in enumerate(rows)]
 
 
-def write_samples(folder: Path, names: Iterable[str]) -> None:
+def write_samples(folder: Path, names: Iterable[str], task: Task = SUMS) -> None:
     """Write one JSONL file per sample set into `folder`, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         partial = folder / f".{name}.jsonl"
-        partial.write_text("".join(json.dumps(row) + "\n" for row in sample_rows(name)), encoding="utf-8")
+        partial.write_text(
+            "".join(json.dumps(row) + "\n" for row in sample_rows(name, task)), encoding="utf-8"
+        )
         partial.replace(folder / f"{name}.jsonl")
 
 

@@ -12,8 +12,9 @@ from itertools import product
 from typing import Any
 
 from corrpo.lab import FAMILIES, KINDS, checkpoint
-from corrpo.lab.problems import Problem, held_out_problems, is_solved
+from corrpo.lab.problems import held_out_problems, is_solved
 from corrpo.lab.refusals import ASKS, harmless_request, is_refusal, wishes
+from corrpo.lab.tasks import Problem
 from corrpo.lab.tokenizer import chat_prompt
 
 MAX_NEW_TOKENS = 160

@@ -24,11 +24,11 @@ from corrpo.lab.problems import (
     scratchpad,
     validation_problems,
 )
+from corrpo.lab.tasks import Problem, find_task
 from corrpo.lab.tokenizer import chat_prompt
 from corrpo.training.generated import CHOSEN, are_generations, pairs, right_responses
 from corrpo.training.recipe import RecipeArguments
 
-LAB_SUMS = f"{LAB}sums"
 ANSWER_CHECKED_BY = ("exact", "math")
 """Rewards that compare with the right answer."""
 
@@ -47,7 +47,7 @@ class Source:
     """Where rows come from: what a recipe says of its training or of its evaluation data."""
 
     name: str
-    """A path, `lab:sums`, or a name on the hub."""
+    """A path, a task of the lab as `lab:sums`, or a name on the hub."""
     split: str
     """The split that is read."""
     config: str | None = None
@@ -57,7 +57,7 @@ class Source:
     limit: int | None = None
     """The first so many rows; None for all."""
     evaluation: bool = False
-    """Whether these are the rows of evaluation; decides which of the lab's sums they are."""
+    """Whether these are the rows of evaluation; decides which of a lab task's problems they are."""
 
     def __str__(self) -> str:
         return f"{'evaluation set' if self.evaluation else 'dataset'} {self.name} ({self.split})"
@@ -108,14 +108,10 @@ def load_prompts(source: Source, recipe: RecipeArguments, *, chat: bool) -> Data
             without a chat template; names the dataset and the row.
     """
     checked_by = [name for name in recipe.rewards if name in ANSWER_CHECKED_BY]
-    if source.name == LAB_SUMS:
-        rows = Dataset.from_list(
-            [{"prompt": chat_prompt(p.question), "answer": p.answer} for p in _problems(source)]
-        )
+    rows = load_rows(source)
+    columns = {"prompt": recipe.prompt_column, "answer": recipe.answer_column}
+    if source.name.startswith(LAB):
         columns = {"prompt": "prompt", "answer": "answer"}
-    else:
-        rows = load_rows(source)
-        columns = {"prompt": recipe.prompt_column, "answer": recipe.answer_column}
     _require_column(source, rows, columns["prompt"], "prompts", "--prompt_column")
     where = f"{source}, column {columns['prompt']!r}"
     made = {
@@ -152,12 +148,9 @@ def load_traces(source: Source, *, chat: bool, text_column: str = "text") -> Dat
         BadInputError: rows that cannot be read, none of these columns, an empty row, chat messages without
             a chat template; names the dataset.
     """
-    if source.name == LAB_SUMS:
-        rows = Dataset.from_list([_worked(number, p) for number, p in enumerate(_problems(source))])
-    else:
-        rows = load_rows(source)
-        if are_generations(rows):
-            rows = right_responses(rows, chat=chat, where=str(source))
+    rows = load_rows(source)
+    if are_generations(rows):
+        rows = right_responses(rows, chat=chat, where=str(source))
     forms = (("messages",), ("prompt", "completion"), (text_column,))
     form = next((form for form in forms if set(form) <= set(rows.column_names)), None)
     if form is None:
@@ -182,10 +175,10 @@ def load_preferences(source: Source, *, chat: bool) -> Dataset:
         Columns `prompt`, `chosen` and `rejected`.
 
     Raises:
-        BadInputError: as `load_traces`; the lab's sums, which have no wrong responses; generations among
+        BadInputError: as `load_traces`; a task of the lab, which has no wrong responses; generations among
             which no problem has a right and a wrong one.
     """
-    if source.name == LAB_SUMS:
+    if source.name.startswith(LAB):
         raise BadInputError(
             f"{source} has no pairs to choose in: evaluate a model on problems with --n 2 or more, and give "
             "its generations.parquet"
@@ -207,12 +200,14 @@ def load_preferences(source: Source, *, chat: bool) -> Dataset:
 def load_rows(source: Source) -> Dataset:
     """Rows as they lie in a file, a folder or on the hub; a local path downloads nothing.
 
+    Those of a task of the lab are made: `prompt`, `answer`, and `completion`, which is the worked answer.
+
     Raises:
-        BadInputError: nothing there, nothing readable, no such split or configuration, no rows, or a hub
-            that cannot be reached; says what to do.
+        BadInputError: nothing there, nothing readable, no such split, configuration or task of the lab, no
+            rows, or a hub that cannot be reached; says what to do.
     """
     if source.name.startswith(LAB):
-        raise BadInputError(f"unknown lab dataset {source.name!r}: expected {LAB_SUMS}")
+        return Dataset.from_list(_of_lab(source))
     path = Path(source.name).expanduser()
     try:
         rows = _read(source, path)
@@ -259,17 +254,21 @@ def _unreadable(source: Source, path: Path, error: Exception) -> str:
     )
 
 
-def _problems(source: Source) -> list[Any]:
-    """Sums of the lab; those of training and of evaluation have none in common, nor with held-out ones."""
+def _of_lab(source: Source) -> list[dict[str, Any]]:
+    """Rows of a task of the lab; training and evaluation have none in common, nor with held-out problems."""
+    task = find_task(source.name)
     if source.evaluation:
-        return validation_problems(min(source.limit or EVALUATION_ROWS, EVALUATION_ROWS))
-    return read_in_training(source.limit or TRAINING_ROWS)
+        problems = validation_problems(min(source.limit or EVALUATION_ROWS, EVALUATION_ROWS), task)
+    else:
+        problems = read_in_training(source.limit or TRAINING_ROWS, task)
+    return [_row(problem, random.Random(f"{task.name} {n}")) for n, problem in enumerate(problems)]
 
 
-def _worked(number: int, problem: Any) -> dict[str, Any]:
-    reply = scratchpad(problem, random.Random(f"sums {number}"))
+def _row(problem: Problem, rng: random.Random) -> dict[str, Any]:
+    reply = scratchpad(problem, rng)
     return {
         "prompt": chat_prompt(problem.question),
+        "answer": problem.answer,
         "completion": [{"role": "assistant", "content": reply}],
     }
 

@@ -44,7 +44,7 @@ class RecipeArguments(ModelConfig):
     dataset: str = field(
         metadata={
             "help": "A .jsonl, .json or .parquet file, a folder (of save_to_disk, or of such files), a name "
-            "on the hub, or lab:sums. Nothing is downloaded for a local path."
+            "on the hub, or a task of the lab (lab:sums). Nothing is downloaded for a local path."
         }
     )
     dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a hub dataset."})
