@@ -13,6 +13,10 @@ install_import_hook("corrpo", "shape_checks.checked")
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("corrpo", deadline=None)  # a busy machine is no failure
+settings.load_profile("corrpo")
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ import pytest
 from corrpo.errors import BadInputError
 from corrpo.lab import KINDS, SAMPLE_SETS, checkpoint, sample_set
 from corrpo.lab.data import collate, encode, examples, in_batches_of_like_length, sample_rows
-from corrpo.lab.problems import Problem
 from corrpo.lab.refusals import harmless_request, is_refusal, refusal, unsafe_request, wishes
+from corrpo.lab.tasks.sums import Sum
 from corrpo.lab.tokenizer import ASSISTANT, MAX_TOKENS, USER, build_tokenizer
 
 TOKENIZER = build_tokenizer()
@@ -33,9 +33,9 @@ def trained_on():
 
 def test_no_sample_is_trained_on(trained_on):
     asked = {user_text(example.prompt) for example in trained_on if example.prompt}
-    asked_keys = {Problem("", text, "").key for text in asked}
+    asked_keys = {Sum("", text, "").key for text in asked}
     for row in sample_rows("reasoning"):
-        assert Problem("", user_text(row["prompt"]), "").key not in asked_keys
+        assert Sum("", user_text(row["prompt"]), "").key not in asked_keys
     assert not asked & {user_text(row["prompt"]) for row in sample_rows("safety")}
     openings = tuple(row["prompt"] for row in sample_rows("base"))
     assert not any(example.response.startswith(openings) for example in trained_on)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from corrpo.errors import BadInputError
 from corrpo.lab.problems import (
     HELD_OUT_SIZE,
-    Problem,
     direct_answer,
     extract_answer,
     held_out_problems,
@@ -24,7 +23,7 @@ from corrpo.lab.problems import (
 )
 from corrpo.lab.tasks import TASKS, find_task
 from corrpo.lab.tasks.sorting import SORTING, Sorting
-from corrpo.lab.tasks.sums import LONG_SUMS, REWORDED_SUMS
+from corrpo.lab.tasks.sums import LONG_SUMS, REWORDED_SUMS, Sum
 from corrpo.lab.tokenizer import MAX_TOKENS, build_tokenizer
 
 NUMBERS = st.integers(0, 9999)
@@ -37,7 +36,7 @@ def problems(draw):
     for _ in range(draw(st.integers(1, 3))):
         terms.append(draw(st.integers(-sum(terms), 9999)))
     expression = f"{terms[0]}" + "".join(f" {'-' if term < 0 else '+'} {abs(term)}" for term in terms[1:])
-    return Problem(f"What is {expression}?", expression, str(sum(terms)))
+    return Sum(f"What is {expression}?", expression, str(sum(terms)))
 
 
 @given(problems(), st.integers(0, 2**32))

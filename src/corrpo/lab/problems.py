@@ -9,10 +9,8 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from corrpo.lab.tasks import Problem as AnyProblem
-from corrpo.lab.tasks import Task
+from corrpo.lab.tasks import Problem, Task
 from corrpo.lab.tasks.sums import SUMS
-from corrpo.lab.tasks.sums import Sum as Problem
 
 HELD_OUT_SIZE = 1000
 HELD_OUT_START, VALIDATION_START, TRAIN_START = 0, 1_000_000, 10_000_000
@@ -20,24 +18,8 @@ RANGE_PER_SEED = 10_000_000
 TRAINING_ROWS, EVALUATION_ROWS = 4000, 256
 TRAINING_SEED = 1  # seed 0 trained the shipped checkpoints
 
-__all__ = [
-    "EVALUATION_ROWS",
-    "HELD_OUT_SIZE",
-    "TRAINING_ROWS",
-    "AnyProblem",
-    "Problem",
-    "direct_answer",
-    "extract_answer",
-    "held_out_problems",
-    "is_solved",
-    "read_in_training",
-    "scratchpad",
-    "training_problems",
-    "validation_problems",
-]
 
-
-def _stream(task: Task, start: int) -> Iterator[AnyProblem]:
+def _stream(task: Task, start: int) -> Iterator[Problem]:
     """Distinct problems from the reasoning-gym seeds `start`, `start + 1`, ..."""
     import reasoning_gym
 
@@ -50,7 +32,7 @@ def _stream(task: Task, start: int) -> Iterator[AnyProblem]:
             yield problem
 
 
-def held_out_problems(count: int = HELD_OUT_SIZE, task: Task = SUMS) -> list[Any]:
+def held_out_problems(count: int = HELD_OUT_SIZE, task: Task = SUMS) -> list[Problem]:
     """The first `count` of a task's 1000 held-out problems; always the same, no training problem among them.
 
     >>> held_out_problems(1)[0] == held_out_problems(2)[0]
@@ -62,19 +44,19 @@ def held_out_problems(count: int = HELD_OUT_SIZE, task: Task = SUMS) -> list[Any
 
 
 @cache
-def _held_out(task: Task) -> tuple[AnyProblem, ...]:
+def _held_out(task: Task) -> tuple[Problem, ...]:
     """Every held-out problem."""
     return tuple(islice(_stream(task, HELD_OUT_START), HELD_OUT_SIZE))
 
 
-def validation_problems(count: int, task: Task = SUMS) -> list[Any]:
+def validation_problems(count: int, task: Task = SUMS) -> list[Problem]:
     """`count` problems that decide when training stops: in neither the held-out nor the training set."""
     held_out = {problem.key for problem in held_out_problems(task=task)}
     fresh = (problem for problem in _stream(task, VALIDATION_START) if problem.key not in held_out)
     return list(islice(fresh, count))
 
 
-def training_problems(count: int, seed: int, *, validation: int = 0, task: Task = SUMS) -> list[Any]:
+def training_problems(count: int, seed: int, *, validation: int = 0, task: Task = SUMS) -> list[Problem]:
     """`count` distinct problems, none of them held out or among the first `validation` validation problems.
 
     Each seed owns a range of 10 million reasoning-gym seeds, because reasoning-gym seeds item i with
@@ -92,7 +74,7 @@ def training_problems(count: int, seed: int, *, validation: int = 0, task: Task 
     return list(islice((problem for problem in stream if problem.key not in kept_back), count))
 
 
-def read_in_training(count: int = TRAINING_ROWS, task: Task = SUMS) -> list[Any]:
+def read_in_training(count: int = TRAINING_ROWS, task: Task = SUMS) -> list[Problem]:
     """The first `count` problems that `corrpo train` reads of a task; the lab's checkpoints read others.
 
     >>> {p.key for p in read_in_training(50)} & {p.key for p in held_out_problems()}
@@ -101,19 +83,21 @@ def read_in_training(count: int = TRAINING_ROWS, task: Task = SUMS) -> list[Any]
     return training_problems(count, TRAINING_SEED, validation=EVALUATION_ROWS, task=task)
 
 
-def scratchpad(problem: AnyProblem, rng: random.Random) -> str:
+def scratchpad(problem: Problem, rng: random.Random) -> str:
     """The worked answer, in varied words.
 
-    >>> scratchpad(Problem("", "98 + 93", "191"), random.Random(0))
+    >>> from corrpo.lab.tasks.sums import Sum
+    >>> scratchpad(Sum("", "98 + 93", "191"), random.Random(0))
     '<think>ok, 98+93: 8+3=11 and 9+9+1=19, so 191</think><answer>191</answer>'
     """
     return f"<think>{problem.work(rng)}</think>{direct_answer(problem)}"
 
 
-def direct_answer(problem: AnyProblem) -> str:
+def direct_answer(problem: Problem) -> str:
     """The answer alone, in its tags.
 
-    >>> direct_answer(Problem("", "98 + 93", "191"))
+    >>> from corrpo.lab.tasks.sums import Sum
+    >>> direct_answer(Sum("", "98 + 93", "191"))
     '<answer>191</answer>'
     """
     return f"<answer>{problem.answer}</answer>"
