@@ -10,7 +10,7 @@
 #
 # qwen2 and llama are the lab's attention families. mamba2 has no attention; its base and SFT models are
 # trained here by the lab's own recipe. Each model answers the same 64 held-out sums for rho, and 300 for
-# accuracy. Base and SFT responses are read by random weights of the same architecture too, as a control.
+# accuracy. All responses are read by random weights of the same architecture too, as a control.
 #
 #   bash recipes/lab/diagnosis.sh OUT [FAMILY ...]   (corrpo on the PATH; make diagnosis uses the .venv)
 #
@@ -23,7 +23,7 @@ families=("${@:2}")
 [ "${#families[@]}" -gt 0 ] || families=(qwen2 llama mamba2)
 here=$(dirname "$0")
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
-measuring=(--samples lab:reasoning --max-tokens 12 --max-new-tokens 160 --batch-size 64)
+measuring=(--samples lab:reasoning --untrained --max-tokens 12 --max-new-tokens 160 --batch-size 64)
 sampling=(--temperature 1 --top-p 1 --max-new-tokens 160 --batch-size 400 --processes 1)
 
 train() { # FAMILY/RUN STAGE RECIPE MODEL, and flags over the recipe
@@ -51,15 +51,13 @@ family() { # NAME BASE SFT, and the projections to measure
 
     local made=("dpo=$runs/dpo/final" "grpo=$runs/grpo/final")
     made+=("distilled=$runs/distilled/final" "merged=$runs/merged")
-    corrpo measure "$2" --output "$measured/base" --untrained "${measuring[@]}" --projections "${@:4}"
-    corrpo measure "$3" --output "$measured/sft" --untrained "${measuring[@]}" --projections "${@:4}"
-    corrpo track "${made[@]}" --output "$measured" --processes 1 "${measuring[@]}" --projections "${@:4}"
+    local model
+    for model in "base=$2" "sft=$3" "${made[@]}"; do
+        corrpo measure "${model#*=}" --output "$measured/${model%%=*}" "${measuring[@]}" --projections "${@:4}"
+        labels+=("$1/${model%%=*}=$measured/${model%%=*}")
+    done
     corrpo evaluate "base=$2" "sft=$3" "${made[@]}" --suite lab:sums --problems 300 --n 2 \
         --output "$out/evaluated/$1" "${sampling[@]}"
-    local regime
-    for regime in base sft dpo grpo distilled merged; do
-        labels+=("$1/$regime=$measured/$regime")
-    done
 }
 
 labels=()
