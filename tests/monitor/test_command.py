@@ -16,9 +16,9 @@ MODEL = "lab:qwen2/base"
 def labelled(tmp_path_factory):
     path = tmp_path_factory.mktemp("labelled") / "labelled.jsonl"
     lines = [
-        {"prompt": f"What is {n} + {n}?", "response": f"<answer>{2 * n}</answer> and {text}", "low": low}
+        {"prompt": f"What is {n} + {m}?", "response": f"<answer>{n + m}</answer> and {text}", "low": low}
         for n in range(10, 32)
-        for low, text in ((False, f"{n} is a number"), (True, "aa bb cc dd"))
+        for m, low, text in ((n, False, f"{n} is a number"), (1, True, "aa bb cc dd"))
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path

@@ -147,9 +147,11 @@ def _summary(found: "Calibration") -> str:
     ]
     if facts["detected"] is not None:
         share, low, high = facts["detected"]["whole"]
+        interval = "" if low is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+        auc = "none" if facts["auc"] is None else f"{facts['auc']:.2f}"
         lines.append(
-            f"of {facts['low_generations']} generations of low reasoning {100 * share:.0f} % "
-            f"[{100 * low:.0f}, {100 * high:.0f}] are flagged (AUC {facts['auc']:.2f})"
+            f"of {facts['low_generations']} generations of low reasoning {100 * share:.0f} %{interval} are "
+            f"flagged by the whole response (AUC of high rho: {auc})"
         )
     if facts["without_rho"]:
         lines.append(f"{facts['without_rho']} of {facts['generations']} generations have no rho")
