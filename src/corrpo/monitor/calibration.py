@@ -195,8 +195,9 @@ def threshold_rank(n: int, rate: float, confidence: float | None = None) -> int:
     if k > n:
         promised = "" if confidence is None else f" with confidence {confidence:g}"
         raise BadInputError(
-            f"a false-alarm rate of {rate:g}{promised} needs {needed} prompts whose drawn generation is "
-            f"normal and has a rho, beside those that teach the side; there are {n}: give more, or a higher rate"
+            f"a false-alarm rate of {rate:g}{promised} needs {needed} prompts whose drawn generation "
+            f"is normal and has a rho, beside those that teach the side; there are {n}: give more, or a "
+            "higher rate"
         )
     return max(k, 1)
 
@@ -221,8 +222,8 @@ def _split(
         parts[each.prompt not in first].append(each)
     if len({each.low for each in parts[0] if each.rho is not None}) < 2:
         raise BadInputError(
-            "which side is that of low reasoning is learned from a third of the prompts, whose generations with "
-            "a rho have labels of one kind only; give more of both kinds, or the side, high or low"
+            "which side is that of low reasoning is learned from a third of the prompts, whose generations "
+            "with a rho have labels of one kind only; give more of both kinds, or the side, high or low"
         )
     return parts
 
