@@ -12,7 +12,7 @@ import pytest
 from corrpo.errors import BadInputError
 from corrpo.monitor.service.limits import Limits, Rates
 from corrpo.monitor.service.server import listening
-from monitor.service import (
+from monitor_service import (
     HOSTILE_BYTES,
     PROMPT,
     SCORE,

@@ -107,7 +107,7 @@ _SCORED = {
         "rho": _RHO,
         "highest": {"type": ["number", "null"]},
         "lowest": {"type": ["number", "null"]},
-        "mean_entropy": {"type": "number"},
+        "mean_entropy": {"type": ["number", "null"]},
         "flag": {"type": ["boolean", "null"]},
         "running_flag": {"type": ["boolean", "null"]},
         "flagged_at": {"type": ["integer", "null"]},
