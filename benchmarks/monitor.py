@@ -1,8 +1,10 @@
 """Rho against what costs nothing, as a detector of bad generations on the lab; and what watching costs.
 
 Low are: wrong answers of a reasoning model among its own; or answers of its base model among its right
-ones, all read by the reasoning model. An AUC is the probability that a low generation has the higher value:
-0.5 tells nothing, and below 0.5 the low ones have lower values. Intervals resample problems (percentiles).
+ones, all read by the reasoning model. A signal and its negative are one detector, so every AUC is in a
+direction: the probability that a low generation lies further to that side, 0.5 telling nothing. Under "fixed"
+the direction is that of `DETECTORS`, written down beforehand, over all problems. Under "looked up" it is that
+of the first half of the problems, and the AUC is of the other half. Intervals resample problems.
 """
 
 import argparse
@@ -20,7 +22,16 @@ from corrpo.lab.tokenizer import chat_prompt
 from corrpo.monitor import Monitor
 from corrpo.monitor.calibration import area_under_curve
 
-DETECTORS = ("rho", "highest running rho", "mean entropy", "mean log-probability", "self-certainty", "length")
+DETECTORS = {
+    "rho": 1,
+    "highest running rho": 1,
+    "mean entropy": 1,
+    "mean log-probability": -1,
+    "self-certainty": -1,
+    "length": 1,
+}
+"""The side of low reasoning by each detector: 1 for high values. For rho it is the literature's: a strong
+inversion, a low rho, goes with reasoning. Length has no such theory; its side was named after a first run."""
 Row = tuple[int, str, list[float]]
 
 
@@ -66,11 +77,29 @@ def rows_of(family: str, problems: int, each: int) -> list[Row]:
     return rows
 
 
-def auc_with_interval(rows: list[Row], low: str, normal: str, detector: int, resamples: int) -> str:
-    """AUC [95 % interval]: problems are drawn with replacement."""
-    found = [
-        (p, k == low, v[detector]) for p, k, v in rows if k in (low, normal) and np.isfinite(v[detector])
-    ]
+def looked_up(rows: list[Row], low: str, normal: str, detector: int) -> str:
+    """The direction that the first half of the problems teaches, and the AUC of it on the other half."""
+    middle = np.median([row[0] for row in rows])
+    first = found_in([row for row in rows if row[0] <= middle], low, normal, detector)
+    other = [row for row in rows if row[0] > middle]
+    values = [[value for _, positive, value in first if positive == label] for label in (True, False)]
+    if not all(values):
+        return "none has it"
+    side = 1 if area_under_curve(values[0], values[1]) >= 0.5 else -1
+    return f"{'high' if side == 1 else 'low'}: {auc_with_interval(other, low, normal, detector, side, 500)}"
+
+
+def found_in(rows: list[Row], low: str, normal: str, detector: int) -> list[tuple[int, bool, float]]:
+    """Problem, whether it is low, and the detector's value, of generations that have one."""
+    chosen = [row for row in rows if row[1] in (low, normal) and np.isfinite(row[2][detector])]
+    return [(problem, kind == low, each[detector]) for problem, kind, each in chosen]
+
+
+def auc_with_interval(
+    rows: list[Row], low: str, normal: str, detector: int, side: int, resamples: int
+) -> str:
+    """AUC [95 % interval] of a side: problems are drawn with replacement."""
+    found = [(p, positive, side * value) for p, positive, value in found_in(rows, low, normal, detector)]
     if len({positive for _, positive, _ in found}) < 2:
         return "none has it"
     problem, positive, value = (np.array(column) for column in zip(*found, strict=True))
@@ -90,15 +119,18 @@ def auc_with_interval(rows: list[Row], low: str, normal: str, detector: int, res
 
 def comparison(problems: int, each: int) -> None:
     with heading("Detecting low generations (AUC, 95 % interval over problems)"):
-        columns, header = [], ["detector"]
+        columns = [["high" if side == 1 else "low" for side in DETECTORS.values()]]
+        header = ["detector", "fixed side of low"]
         for family in FAMILIES:
             rows = rows_of(family, problems, each)
             counts = {kind: sum(row[1] == kind for row in rows) for kind in ("right", "wrong", "base")}
             without = sum(not np.isfinite(row[2][0]) for row in rows)
             print(f"{family}: {counts}, without rho {without}\n")
             for low in ("wrong", "base"):
-                header.append(f"{family} {low}")
-                columns.append([auc_with_interval(rows, low, "right", i, 500) for i in range(len(DETECTORS))])
+                header += [f"{family} {low}, fixed", f"{family} {low}, looked up"]
+                sides = enumerate(DETECTORS.values())
+                columns.append([auc_with_interval(rows, low, "right", i, side, 500) for i, side in sides])
+                columns.append([looked_up(rows, low, "right", i) for i in range(len(DETECTORS))])
         table(header, [[name, *cells] for name, *cells in zip(DETECTORS, *columns, strict=True)])
 
 
@@ -124,14 +156,18 @@ def cost() -> None:
         table(["what", "ms a token", "of unwatched generation"], rows)
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--problems", type=int, default=100)
     parser.add_argument("--each", type=int, default=3)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    comparison(options.problems, options.each)
-    cost()
+    try:
+        comparison(options.problems, options.each)
+        cost()
+    finally:
+        torch.set_num_threads(threads)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from common import heading
-from monitor.service import (
+from monitor_service import (
     HOSTILE_BYTES,
     PROMPT,
     SCORE,
@@ -48,18 +48,19 @@ def hostile(service: Running, count: int) -> Counter[str]:
         elif kind == 1:
             status = service.request("POST", "/v1/generate", {"prompt": PROMPT, **rng.choice(settings)})[0]
         else:
-            reply = service.raw(rng.choice([*HOSTILE_BYTES, rng.randbytes(500)]))
-            status = reply[9:12].decode("ascii", "replace") or "closed"
+            sent = rng.choice([b"", *HOSTILE_BYTES, rng.randbytes(500)])
+            reply = service.raw(sent)
+            status = reply[9:12].decode("ascii", "replace") or ("closed" if sent else "closed, nothing sent")
         outcomes[str(status)] += 1
     return outcomes
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--hostile", type=int, default=1000)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     with (
         running("--rate", "100000", "--queue", "64", "--client-timeout", "2") as service,
         heading("The service under load"),

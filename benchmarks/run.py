@@ -6,6 +6,8 @@ import torch
 
 import accuracy
 import agreement
+import monitor
+import monitor_load
 import processes
 import rl
 import spectra
@@ -23,6 +25,8 @@ def main() -> None:
     processes.main()
     rl.main()
     view.main()
+    monitor.main([])
+    monitor_load.main([])
 
 
 if __name__ == "__main__":

@@ -46,6 +46,39 @@ def test_false_alarms_keep_to_the_rate_on_average(side, each):
         assert np.mean(rates) >= 0.04
 
 
+@pytest.mark.parametrize("without", [0.0, 0.6])
+def test_false_alarms_keep_to_the_rate_where_hard_prompts_are_seldom_answered_well(without):
+    """Easy prompts have a high rho and mostly normal generations; hard ones neither, and often no rho."""
+
+    def made(rng, prompts, each):
+        generations = []
+        for prompt in range(prompts):
+            easy = bool(rng.random() < 0.5)
+            for _ in range(each):
+                low = bool(rng.random() > (0.9 if easy else 0.1))
+                rho = 0.4 * easy + 0.1 * rng.normal()
+                rho = None if not easy and rng.random() < without else rho
+                generations.append(Labelled(str(prompt), low, rho, rho, rho))
+        return generations
+
+    rng = np.random.default_rng(7)
+    rates = []
+    for seed in range(150):
+        found = calibrated(made(rng, 150, 8), rate=0.1, side="high", seed=seed)
+        new = [one for one in made(rng, 400, 1) if not one.low]
+        rates.append(np.mean([bool(found.beyond(one.rho, found.whole)) for one in new]))
+    assert np.mean(rates) <= 0.1 + 3 * np.std(rates) / np.sqrt(len(rates))
+
+
+def test_generations_of_low_reasoning_without_rho_count_as_not_detected():
+    rng = np.random.default_rng(8)
+    some = drawn(rng, 400, low_shift=3.0)
+    silent = [Labelled(f"silent {n}", True, None, None, None) for n in range(sum(one.low for one in some))]
+    facts = calibrated(some + silent, side="high").facts
+    assert facts["low_without_rho"] == len(silent)
+    assert facts["detected"]["whole"][0] == pytest.approx(0.5, abs=0.02)
+
+
 def test_with_confidence_nine_calibrations_of_ten_keep_the_rate():
     rng = np.random.default_rng(1)
     kept = []
@@ -73,7 +106,7 @@ def test_a_score_that_knows_nothing_detects_at_the_rate_and_one_that_knows_detec
 
 def test_too_few_generations_for_the_rate_are_refused_with_the_number_needed():
     few = drawn(np.random.default_rng(4), 10, share=0.0)
-    with pytest.raises(BadInputError, match="needs 19 prompts .* there are 10"):
+    with pytest.raises(BadInputError, match=r"needs 19 prompts .* there are 10"):
         calibrated(few, side="high", rate=0.05)
     with pytest.raises(BadInputError, match="needs 45 prompts"):
         calibrated(few, side="high", rate=0.05, confidence=0.9)
@@ -97,6 +130,7 @@ def test_generations_without_rho_are_left_out_and_counted():
     none = [Labelled("x", False, None, None, None)] * 7
     found, same = calibrated(some + none, side="high"), calibrated(some, side="high")
     assert found.facts["without_rho"] == 7
+    assert found.facts["normal_prompts"] == same.facts["normal_prompts"]
     assert found.whole == same.whole
 
 

@@ -16,9 +16,9 @@ MODEL = "lab:qwen2/base"
 def labelled(tmp_path_factory):
     path = tmp_path_factory.mktemp("labelled") / "labelled.jsonl"
     lines = [
-        {"prompt": f"What is {n} + {n}?", "response": f"<answer>{2 * n}</answer> and {text}", "low": low}
+        {"prompt": f"What is {n} + {m}?", "response": f"<answer>{n + m}</answer> and {text}", "low": low}
         for n in range(10, 32)
-        for low, text in ((False, f"{n} is a number"), (True, "aa bb cc dd"))
+        for m, low, text in ((n, False, f"{n} is a number"), (1, True, "aa bb cc dd"))
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
@@ -57,7 +57,7 @@ def test_a_file_is_judged_and_another_model_refused(labelled, calibration, tmp_p
 BAD = (
     b"{",
     b"[]",
-    b'{"prompt": "x"}',
+    b'{"response": "x"}',
     b'{"prompt": "x", "response": 3}',
     b'{"prompt": "x", "response": "yy", "low": "no"}',
     b'\xff{"prompt": "x"}',
@@ -75,6 +75,10 @@ def test_bad_lines_are_told_by_line_and_stop_nothing_if_asked(tmp_path, capsys):
     assert all(f"line {number}" in told.err for number in range(2, 8))
     assert "judged 2, flagged 0, bad 6, resumed 1" in told.out
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 8
+    (tmp_path / "prompt.jsonl").write_text('{"prompt": "What is 1 + 1?", "low": true}\n')
+    words = ["--calibrate", str(tmp_path / "prompt.jsonl"), "--output", str(tmp_path / "cal.json")]
+    assert main(["monitor", MODEL, *words]) == 1
+    assert 'line 1: "response" is missing' in capsys.readouterr().err
 
 
 def test_an_interrupted_file_is_gone_on_with_and_equals_the_whole_one(

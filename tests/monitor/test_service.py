@@ -12,7 +12,7 @@ import pytest
 from corrpo.errors import BadInputError
 from corrpo.monitor.service.limits import Limits, Rates
 from corrpo.monitor.service.server import listening
-from monitor.service import (
+from monitor_service import (
     HOSTILE_BYTES,
     PROMPT,
     SCORE,
@@ -81,15 +81,21 @@ def test_malformed_and_hostile_requests_are_refused_and_harm_nothing(service):
         status, told, _ = service.request("POST", "/v1/generate", {"prompt": PROMPT, **settings})
         assert status in (413, 422), (settings, told)
     for content in HOSTILE_BYTES:
-        assert b" 200 " not in service.raw(content)[:20]
+        assert service.raw(content)[:10] == b"HTTP/1.1 4", content[:60]
+    assert service.raw(b"") == b"", "nothing was asked"
     for method, path, expected in (
         ("GET", "/v1/score", 405),
         ("DELETE", "/health", 405),
         ("GET", "/../../etc/passwd", 404),
     ):
         assert service.request(method, path)[0] == expected
-    assert service.request("POST", "/v1/score", SCORE, {"Content-Type": "text/plain"})[0] == 415
-    assert service.request("POST", "/v1/score", SCORE, {"Host": "evil.example"})[0] == 403
+    long = b"1" * MEGABYTE
+    assert service.request("POST", "/v1/score", long, {"Content-Type": "text/plain"})[0] == 415
+    assert service.request("POST", "/v1/score", long, {"Host": "evil.example"})[0] == 403
+    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "", "[::2]"):
+        assert service.request("GET", "/health", headers={"Host": host})[0] == 403, host
+    for host in ("localhost", "LOCALHOST:9", "127.0.0.1", "127.0.0.2:80", "[::1]:80", "[::1]"):
+        assert service.request("GET", "/health", headers={"Host": host})[0] == 200, host
     assert service.request("POST", "/v1/score", SCORE)[0] == 200
 
 
@@ -107,6 +113,14 @@ def test_a_client_that_hangs_is_let_go_and_holds_up_nobody(service):
                 answer += part
         assert answer == b"" or b" 408 " in answer[:20]
         one.close()
+
+
+def test_a_request_that_ends_before_it_is_whole_is_told_so(service):
+    head = b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    for part in (b"P", b"\xff\n\xff", head, head + b"Content-Length: 100\r\n\r\n{"):
+        answer = service.raw(part)
+        assert answer.startswith(b"HTTP/1.1 400 "), part
+        assert json.loads(answer.split(b"\r\n\r\n")[1])["error"] == "the request ended before it was whole"
 
 
 def test_a_client_that_leaves_ends_its_generation(service):
@@ -165,6 +179,21 @@ def test_a_stop_answers_what_was_taken_and_exits_cleanly():
         assert stopped.process.wait(timeout=60) == 0
 
 
+def test_when_the_time_of_a_stop_is_over_each_has_an_answer_all_the_same():
+    with running("--rate", "1000", "--grace", "0.2") as stopped, ThreadPoolExecutor(12) as pool:
+        generation = {"prompt": PROMPT, "max_new_tokens": 200, "temperature": 50}
+        answers = [pool.submit(stopped.request, "POST", "/v1/generate", generation) for _ in range(12)]
+        while stopped.metric("tokens_total") < 8 or stopped.metric("waiting") < 8:
+            time.sleep(0.02)
+        stopped.process.send_signal(signal.SIGTERM)
+        outcomes = []
+        for answer in answers:
+            status, body, headers = answer.result(timeout=30)
+            outcomes.append((status, events(body)[-1][0] if status == 200 else headers["retry-after"]))
+        assert set(outcomes) == {(200, "error"), (503, "1")}
+        assert stopped.process.wait(timeout=30) == 0
+
+
 def test_other_addresses_need_a_token():
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.com"):
         with pytest.raises(BadInputError, match="needs a token"):
@@ -183,7 +212,10 @@ def test_a_token_is_asked_of_everything_but_health():
         for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": f"Basic {token}"}):
             for method, path in (("POST", "/v1/score"), ("GET", "/metrics"), ("GET", "/openapi.json")):
                 assert guarded.request(method, path, SCORE, headers)[0] == 401
-        assert guarded.request("GET", "/health")[0] == 200
+        large = guarded.request("POST", "/v1/score", b"1" * 4 * MEGABYTE)
+        assert large[0] == 401, "a client that still sends sees the refusal"
+        status, told, _ = guarded.request("GET", "/health")
+        assert (status, json.loads(told)) == (200, {"status": "ok"}), "and no more without the token"
         assert guarded.request("POST", "/v1/score", SCORE, {"Authorization": f"Bearer {token}"})[0] == 200
 
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ from tyro.conf import Positional
 from corrpo.errors import BadInputError
 from corrpo.lab import model_location
 from corrpo.monitor.monitor import MonitorOptions
+from corrpo.monitor.writing import WritingOptions
 
 if TYPE_CHECKING:
     from corrpo.monitor.calibration import Calibration
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MonitorCommand(MonitorOptions):
+class MonitorCommand(MonitorOptions, WritingOptions):
     """Flag generations whose rho is that of low reasoning, at a calibrated false-alarm rate.
 
     corrpo monitor MODEL --calibrate labelled.jsonl --output cal.json
@@ -27,8 +28,11 @@ class MonitorCommand(MonitorOptions):
 
     corrpo monitor MODEL --serve --calibration cal.json
 
+    corrpo monitor MODEL --generations prompts.jsonl --backend vllm --output judged.jsonl
+
     A line is {"prompt": ..., "response": ...}; for --calibrate also "low": true for a generation of low
-    reasoning, false for others. Use one of the three at a time.
+    reasoning, false for others. Where --generations has lines without a response, one is written. Use one of
+    the three at a time.
     """
 
     model: Positional[str]
@@ -36,8 +40,8 @@ class MonitorCommand(MonitorOptions):
     calibrate: Path | None = None
     """JSONL of labelled generations: find the thresholds and write them to --output."""
     generations: Path | None = None
-    """JSONL of generations of any engine: judge each, and write a line for each to --output. Ctrl-C keeps
-    what is done, and the same command goes on from there."""
+    """JSONL of generations of any engine, or of prompts: judge each, and write a line for each to --output.
+    Ctrl-C keeps what is done, and the same command goes on from there."""
     serve: bool = False
     """Answer POST /v1/score and /v1/generate, GET /health, /metrics and /openapi.json."""
     calibration: Path | None = None
@@ -53,7 +57,7 @@ class MonitorCommand(MonitorOptions):
     side: Literal["learned", "high", "low"] = "learned"
     """Which rhos are flagged: high ones, low ones, or what a third of the labelled prompts teaches."""
     seed: int = 0
-    """Seed of the draws of calibration."""
+    """Seed of the draws of calibration, and of responses that are written."""
     host: str = "127.0.0.1"
     """Address to listen on; any other than this machine's own needs a token."""
     port: int = 8765
@@ -92,6 +96,15 @@ def run(options: MonitorCommand) -> None:
         raise BadInputError("give one of --calibrate FILE, --generations FILE and --serve")
     if not options.serve and options.output is None:
         raise BadInputError("give --output FILE for the results")
+    if options.serve and options.output is not None:
+        raise BadInputError("--output is for --calibrate and --generations; --serve writes no file")
+    if options.backend != "transformers" and options.generations is None:
+        raise BadInputError(
+            f"--backend {options.backend} is for --generations: it writes the responses that lines lack; "
+            "the service watches token by token, which takes transformers"
+        )
+    if options.grace < 0:
+        raise BadInputError(f"grace={options.grace}: expected 0 seconds or more")
     if options.calibrate is not None and options.calibration is not None:
         raise BadInputError("--calibration is for --generations and --serve; --calibrate writes --output")
     if options.serve:
@@ -103,17 +116,19 @@ def run(options: MonitorCommand) -> None:
 
 
 def _monitor(options: MonitorCommand) -> "Monitor":
+    from corrpo.dynamics.jobs import quiet_loading
     from corrpo.models import load_model
     from corrpo.monitor.calibration import Calibration
     from corrpo.monitor.monitor import Monitor
 
     known: Calibration | None = Calibration.load(options.calibration) if options.calibration else None
-    model, tokenizer = load_model(
-        model_location(options.model),
-        dtype=options.dtype,
-        device=options.device,
-        trust_remote_code=options.trust_remote_code,
-    )
+    with quiet_loading():
+        model, tokenizer = load_model(
+            model_location(options.model),
+            dtype=options.dtype,
+            device=options.device,
+            trust_remote_code=options.trust_remote_code,
+        )
     what = MonitorOptions(**{each.name: getattr(options, each.name) for each in fields(MonitorOptions)})
     return Monitor(model, tokenizer, what, known, name=options.model)
 
@@ -126,7 +141,9 @@ def _calibrate(options: MonitorCommand) -> None:
     assert options.output is not None
     monitor = _monitor(options)
     found = calibrate(
-        labelled_generations(monitor, options.calibrate, skip_bad=options.skip_bad_lines, tell=_tell),
+        labelled_generations(
+            monitor, options.calibrate, skip_bad=options.skip_bad_lines, tell=_tell, shown=True
+        ),
         rate=options.rate_of_false_alarms,
         confidence=options.promise,
         side=options.side,
@@ -147,9 +164,11 @@ def _summary(found: "Calibration") -> str:
     ]
     if facts["detected"] is not None:
         share, low, high = facts["detected"]["whole"]
+        interval = "" if low is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+        auc = "none" if facts["auc"] is None else f"{facts['auc']:.2f}"
         lines.append(
-            f"of {facts['low_generations']} generations of low reasoning {100 * share:.0f} % "
-            f"[{100 * low:.0f}, {100 * high:.0f}] are flagged (AUC {facts['auc']:.2f})"
+            f"of {facts['low_generations']} generations of low reasoning {100 * share:.0f} %{interval} are "
+            f"flagged by the whole response (AUC of high rho: {auc})"
         )
     if facts["without_rho"]:
         lines.append(f"{facts['without_rho']} of {facts['generations']} generations have no rho")
@@ -158,14 +177,59 @@ def _summary(found: "Calibration") -> str:
 
 def _judge(options: MonitorCommand) -> None:
     from corrpo.monitor.generations import judge_file
+    from corrpo.monitor.writing import reading, watching
 
     assert options.generations is not None
     assert options.output is not None
+    how = WritingOptions(**{each.name: getattr(options, each.name) for each in fields(WritingOptions)})
+    by_vllm = options.backend == "vllm"
+    writer = reading(_written_by_engine(options, how)) if by_vllm else watching(how, options.seed)
     counts = judge_file(
-        _monitor(options), options.generations, options.output, skip_bad=options.skip_bad_lines, tell=_tell
+        _monitor(options),
+        options.generations,
+        options.output,
+        skip_bad=options.skip_bad_lines,
+        tell=_tell,
+        writer=writer,
+        writing={**asdict(how), "seed": options.seed},
+        shown=True,
     )
+    options.output.with_name(f"{options.output.name}.responses").unlink(missing_ok=True)
     print(", ".join(f"{name} {count:,}" for name, count in counts.items()))
     print(options.output)
+
+
+def _written_by_engine(options: MonitorCommand, how: WritingOptions) -> dict[int, list[int]]:
+    """The responses that the file lacks, by vLLM, which is gone again at the end."""
+    import gc
+
+    from corrpo.dynamics.checkpoints import Checkpoint
+    from corrpo.dynamics.jobs import Loading, source_stamp
+    from corrpo.evaluation.backends import open_backend
+    from corrpo.monitor.generations import source_facts
+    from corrpo.monitor.writing import write_all
+
+    assert options.generations is not None
+    assert options.output is not None
+    model = Checkpoint(options.model, None, None, model_location(options.model))
+    loading = Loading(options.device, options.dtype, options.trust_remote_code)
+    written = write_all(
+        lambda: open_backend("vllm", model, loading, options.device),
+        options.generations,
+        options.output,
+        template=options.template,
+        options=how,
+        seed=options.seed,
+        header={
+            **source_facts(options.generations),
+            "model": source_stamp(model, loading),
+            "dtype": options.dtype,
+            "template": options.template,
+        },
+        skip_bad=options.skip_bad_lines,
+    )
+    gc.collect()  # the engine, as much as may stay in cycles
+    return written
 
 
 def _serve(options: MonitorCommand) -> None:

@@ -9,14 +9,18 @@ prediction; Vovk 2012 for the second), as long as new prompts come from where th
 - with `confidence` c: the rate that a threshold really has is at most Beta(n + 1 - k, k) distributed, and k
   is the least for which P(Beta <= rate) >= c. This calibration then keeps the rate with probability c.
 
-Several generations of one prompt are not independent: one per prompt is drawn for the threshold (Dunn,
-Wasserman & Ramdas 2022, subsampling once), so the guarantee is for one generation of a new prompt. Which side
-is that of low reasoning is not taken for granted, as rho has been seen with either sign: `side="learned"`
-finds it on a third of the prompts, which the threshold then does not use.
+Several generations of one prompt are not independent: one per prompt is drawn (Dunn, Wasserman & Ramdas
+2022, subsampling once), so the guarantee is for one generation of a new prompt. It is drawn before its label
+and its rho are looked at, and serves the threshold if it is normal and has a rho: drawn among the normal ones
+alone, prompts that are seldom answered well would count more than they do in use, and the rate would be
+broken wherever rho goes with the prompt's difficulty. A generation without rho is never flagged.
+
+Which side is that of low reasoning is not taken for granted, as rho has been seen with either sign:
+`side="learned"` finds it on a third of the prompts, which the threshold then does not use.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -25,6 +29,7 @@ import numpy as np
 from scipy import stats
 
 from corrpo.errors import BadInputError
+from corrpo.statistics.estimates import estimate_average
 from corrpo.store import read_versioned, write_json
 
 SCHEMA_VERSION = 1
@@ -140,7 +145,7 @@ def calibrate(
     """Thresholds for a false-alarm rate.
 
     Args:
-        generations: labelled ones; those without rho are left out and counted.
+        generations: labelled ones; of each prompt one is drawn.
         rate: the largest false-alarm rate, in (0, 1).
         confidence: probability that this calibration keeps the rate; None for the promise on average.
         side: "high", "low", or "learned" from a third of the prompts.
@@ -154,30 +159,20 @@ def calibrate(
     """
     _check(rate, confidence, side)
     rng = np.random.default_rng(seed)
-    given = list(generations)
-    usable = [each for each in given if each.rho is not None and each.highest is not None]
-    kept = usable
+    given = kept = list(generations)
     if side == "learned":
-        first, kept = _split(usable, rng)
+        first, kept = _split(given, rng)
         side = "high" if _auc_of(first) >= 0.5 else "low"
-    normal = _one_per_prompt([each for each in kept if not each.low], rng)
-    low = [each for each in kept if each.low]
-    rank = threshold_rank(len(normal), rate, confidence)
-    sign = 1.0 if side == "high" else -1.0
-    whole, running = (
-        sign * float(np.sort([sign * value(each) for each in normal])[rank - 1])
-        for value in (_whole, _peak(side))
-    )
+    normal = [each for each in _one_per_prompt(kept, rng) if not each.low]
+    whole, running = (_threshold(normal, value, side, rate, confidence) for value in (_whole, _PEAKS[side]))
     result = Calibration(side, rate, confidence, whole, running, model, settings)
     facts = {
         "generations": len(given),
-        "without_rho": len(given) - len(usable),
-        "normal_prompts": len(normal),
-        "low_generations": len(low),
-        "rank": rank,
+        "without_rho": sum(each.rho is None for each in given),
+        "normal_prompts": sum(each.rho is not None for each in normal),
+        "rank": threshold_rank(sum(each.rho is not None for each in normal), rate, confidence),
         "seed": seed,
-        "detected": _shares(low, result),
-        "auc": _auc_of([*normal, *low]) if low else None,
+        **_detection(kept, result),
     }
     return replace(result, facts=facts)
 
@@ -200,8 +195,9 @@ def threshold_rank(n: int, rate: float, confidence: float | None = None) -> int:
     if k > n:
         promised = "" if confidence is None else f" with confidence {confidence:g}"
         raise BadInputError(
-            f"a false-alarm rate of {rate:g}{promised} needs {needed} prompts with a normal generation that "
-            f"has a rho, beside those that teach the side; there are {n}: give more, or a higher rate"
+            f"a false-alarm rate of {rate:g}{promised} needs {needed} prompts whose drawn generation "
+            f"is normal and has a rho, beside those that teach the side; there are {n}: give more, or a "
+            "higher rate"
         )
     return max(k, 1)
 
@@ -224,33 +220,51 @@ def _split(
     parts: tuple[list[Labelled], list[Labelled]] = ([], [])
     for each in generations:
         parts[each.prompt not in first].append(each)
-    if len({each.low for each in parts[0]}) < 2:
+    if len({each.low for each in parts[0] if each.rho is not None}) < 2:
         raise BadInputError(
-            "which side is that of low reasoning is learned from a third of the prompts, and those have "
-            "labels of one kind only; give more generations of both kinds, or the side, high or low"
+            "which side is that of low reasoning is learned from a third of the prompts, whose generations "
+            "with a rho have labels of one kind only; give more of both kinds, or the side, high or low"
         )
     return parts
 
 
 def _one_per_prompt(generations: Sequence[Labelled], rng: np.random.Generator) -> list[Labelled]:
+    return [group[rng.integers(len(group))] for group in _by_prompt(generations)]
+
+
+def _by_prompt(generations: Iterable[Labelled]) -> list[list[Labelled]]:
     of: dict[str, list[Labelled]] = {}
     for each in generations:
         of.setdefault(each.prompt, []).append(each)
-    return [group[rng.integers(len(group))] for _, group in sorted(of.items())]
+    return [group for _, group in sorted(of.items())]
 
 
-def _whole(each: Labelled) -> float:
-    assert each.rho is not None
+Score = Callable[[Labelled], float | None]
+
+
+def _whole(each: Labelled) -> float | None:
     return each.rho
 
 
-def _peak(side: str) -> Any:
-    return lambda each: each.highest if side == "high" else each.lowest
+_PEAKS: dict[str, Score] = {"high": lambda each: each.highest, "low": lambda each: each.lowest}
+"""The running rho that decides whether a generation is flagged at any token."""
+
+
+def _threshold(
+    normal: Sequence[Labelled], score: Score, side: str, rate: float, confidence: float | None
+) -> float:
+    """What at most `rate` of normal generations pass, among those that have the score."""
+    sign = 1.0 if side == "high" else -1.0
+    scores = sorted(sign * value for value in map(score, normal) if value is not None)
+    return sign * scores[threshold_rank(len(scores), rate, confidence) - 1]
 
 
 def _auc_of(generations: Sequence[Labelled]) -> float:
-    low = [_whole(each) for each in generations if each.low]
-    normal = [_whole(each) for each in generations if not each.low]
+    """AUC of high rho as the sign of low reasoning, among those that have a rho."""
+    low, normal = (
+        [each.rho for each in generations if each.low == label and each.rho is not None]
+        for label in (True, False)
+    )
     return area_under_curve(low, normal)
 
 
@@ -266,17 +280,25 @@ def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> fl
     return float((ranks.sum() / len(positive) - (len(positive) + 1) / 2) / len(negative))
 
 
-def _shares(low: Sequence[Labelled], result: Calibration) -> dict[str, Any] | None:
-    """Share of generations of low reasoning that are flagged, each with its 95 % Wilson interval."""
-    if not low:
-        return None
-    peak = _peak(result.side)
-    counts = {
-        "whole": sum(bool(result.beyond(_whole(each), result.whole)) for each in low),
-        "running": sum(bool(result.beyond(peak(each), result.running)) for each in low),
+def _detection(generations: Sequence[Labelled], result: Calibration) -> dict[str, Any]:
+    """What was seen of generations of low reasoning; one without rho is not flagged, and counts.
+
+    "detected" is the mean over prompts of the share that is flagged, with a 95 % interval over prompts
+    (`corrpo.statistics.estimates`): the threshold is taken as given, and does not depend on these labels.
+    """
+    groups = _by_prompt(each for each in generations if each.low)
+    auc = _auc_of(generations)
+    found: dict[str, Any] = {
+        "low_generations": sum(map(len, groups)),
+        "low_without_rho": sum(each.rho is None for group in groups for each in group),
+        "detected": None,
+        "auc": None if math.isnan(auc) else auc,
     }
-    found = {}
-    for name, count in counts.items():
-        ends = stats.binomtest(count, len(low)).proportion_ci(method="wilson")
-        found[name] = [count / len(low), float(ends.low), float(ends.high)]
+    if groups:
+        thresholds = {"whole": (_whole, result.whole), "running": (_PEAKS[result.side], result.running)}
+        found["detected"] = {}
+        for name, (score, threshold) in thresholds.items():
+            flags = [[bool(result.beyond(score(each), threshold)) for each in group] for group in groups]
+            share = estimate_average(flags)
+            found["detected"][name] = [share.value, share.low, share.high]
     return found

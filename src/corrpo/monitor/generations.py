@@ -1,7 +1,8 @@
 """A JSONL file of generations through the monitor: for a calibration, or judged line by line, resumably.
 
 A line is {"prompt": ..., "response": ..., "id": ...}, with "low": true or false where it is for a calibration
-(true for a generation of low reasoning). Lines go one at a time, so the file may be of any length.
+(true for a generation of low reasoning). Without a response one is written, if there is a writer
+(`corrpo.monitor.writing`). Lines go one at a time, so the file may be of any length.
 """
 
 import json
@@ -10,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corrpo.errors import BadInputError, NonFiniteError, OutputFolderError
+from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.monitor.calibration import Labelled
-from corrpo.monitor.monitor import Monitor
+from corrpo.monitor.journal import journal_beside
+from corrpo.monitor.monitor import Monitor, Written
+from corrpo.progress import progress_bar
 from corrpo.samples import Sample, as_samples
-from corrpo.store import whole_file
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,17 @@ class BadLine:
     error: BadInputError
 
 
-def read_lines(path: Path, *, labelled: bool = False) -> Iterator[Line | BadLine]:
+Writer = Callable[[Monitor, Line], Written]
+"""Gives a response to a line that has none."""
+
+
+def read_lines(path: Path, *, labelled: bool = False, responses: bool = True) -> Iterator[Line | BadLine]:
     """The generations of a file, or what is wrong with a line; blank lines are passed over.
 
     Args:
         path: of the JSONL file.
-        labelled: a line needs "low" and a response.
+        labelled: a line needs "low".
+        responses: a line needs a response.
 
     Raises:
         BadInputError: the file cannot be read.
@@ -55,23 +62,24 @@ def read_lines(path: Path, *, labelled: bool = False) -> Iterator[Line | BadLine
             for number, raw in enumerate(file, start=1):
                 if raw.strip():
                     try:
-                        yield _line(f"{path} line {number}", number, raw, labelled)
+                        yield _line(f"{path} line {number}", number, raw, labelled, responses)
                     except BadInputError as error:
                         yield BadLine(number, error)
     except OSError as error:
         raise BadInputError(f"cannot read generations from {path}: {error.strerror or error}") from error
 
 
-def _line(where: str, number: int, raw: bytes, labelled: bool) -> Line:
+def _line(where: str, number: int, raw: bytes, labelled: bool, responses: bool) -> Line:
     try:
         record = json.loads(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise BadInputError(f"{where} is not valid JSON: {error}") from error
     if not isinstance(record, dict):
         raise BadInputError(f"{where}: expected an object with prompt and response")
-    (sample,) = as_samples([{"id": str(number), **record, "where": where}])
+    name = record.get("id")
+    (sample,) = as_samples([{**record, "id": str(number) if name is None else name, "where": where}])
     low = record.get("low")
-    if sample.response is None:
+    if sample.response is None and responses:
         raise BadInputError(f'{where}: "response" is missing; expected the text that was written')
     if (low is not None and not isinstance(low, bool)) or (labelled and low is None):
         raise BadInputError(
@@ -81,14 +89,21 @@ def _line(where: str, number: int, raw: bytes, labelled: bool) -> Line:
 
 
 def labelled_generations(
-    monitor: Monitor, path: Path, *, skip_bad: bool, tell: Callable[[str], None]
+    monitor: Monitor, path: Path, *, skip_bad: bool, tell: Callable[[str], None], shown: bool = False
 ) -> Iterator[Labelled]:
     """Every labelled generation of a file, measured.
 
+    Args:
+        monitor: what measures.
+        path: of the file.
+        skip_bad: tell bad lines and go on.
+        tell: is told of each.
+        shown: show a bar.
+
     Raises:
-        BadInputError, NonFiniteError: the first bad line, unless `skip_bad`: then it is told.
+        BadInputError, NonFiniteError: the first bad line, unless `skip_bad`.
     """
-    for line in read_lines(path, labelled=True):
+    for line in _with_bar(read_lines(path, labelled=True), path, "measured", shown):
         try:
             if isinstance(line, BadLine):
                 raise line.error
@@ -103,51 +118,69 @@ def labelled_generations(
 
 
 def judge_file(
-    monitor: Monitor, path: Path, output: Path, *, skip_bad: bool, tell: Callable[[str], None]
+    monitor: Monitor,
+    path: Path,
+    output: Path,
+    *,
+    skip_bad: bool,
+    tell: Callable[[str], None],
+    writer: Writer | None = None,
+    writing: dict[str, Any] | None = None,
+    shown: bool = False,
 ) -> dict[str, int]:
     """Judge every generation of a file into a JSONL file, a line each, in order.
 
     The work stands in OUTPUT.partial until it is done; the same call goes on from there.
 
+    Args:
+        monitor: what judges.
+        path: of the generations.
+        output: of the results; must not exist.
+        skip_bad: tell bad lines, write them with their error, and go on.
+        tell: is told of each.
+        writer: writes responses where a line has none; such lines are bad without it.
+        writing: what decides those responses.
+        shown: show a bar.
+
     Returns:
         How many lines there are by name: "judged", "flagged", "bad", and "resumed" of them.
 
     Raises:
-        BadInputError, NonFiniteError: the first bad line, unless `skip_bad`: it is then told, written with
-            its error, and counted.
-        OutputFolderError: the output is there already, or the work that stands was done with other settings
-            or another file.
+        BadInputError, NonFiniteError: the first bad line, unless `skip_bad`.
+        OutputFolderError: the output is there already; or as `corrpo.monitor.journal.Journal`.
     """
-    if output.exists():
-        raise OutputFolderError(f"{output} exists; give another file, or remove it")
-    partial = output.with_name(output.name + ".partial")
-    header = _header(monitor, path)
     counts = {"judged": 0, "flagged": 0, "bad": 0, "resumed": 0}
-    done = _resume(partial, header, output)
-    with partial.open("a", encoding="utf-8") as file:
-        if done is None:
-            file.write(json.dumps(header) + "\n")
-        for line in read_lines(path):
-            record = (done or {}).get(line.number)
+    lines = read_lines(path, responses=writer is None)
+    with journal_beside(output, "partial", _header(monitor, path, writing)) as journal:
+        for line in _with_bar(lines, path, "judged", shown):
+            record = journal.done.get(line.number)
             if record is None:
-                record = _judged(monitor, line, skip_bad, tell)
-                file.write(json.dumps(record) + "\n")
-                file.flush()
+                record = _judged(monitor, line, writer, skip_bad, tell)
+                journal.add(record)
             else:
                 counts["resumed"] += 1
             counts["bad" if "error" in record else "judged"] += 1
             counts["flagged"] += bool(record.get("flag"))
-    _finish(partial, output)
+        journal.become(output)
     return counts
 
 
 def _judged(
-    monitor: Monitor, line: Line | BadLine, skip_bad: bool, tell: Callable[[str], None]
+    monitor: Monitor,
+    line: Line | BadLine,
+    writer: Writer | None,
+    skip_bad: bool,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     try:
         if isinstance(line, BadLine):
             raise line.error
-        scored = monitor.score(line.sample.prompt, line.sample.response or "")
+        if line.sample.response is None:
+            assert writer is not None
+            written = writer(monitor, line)
+            found = {"response": written.text, **written.scored.as_dict()}
+        else:
+            found = monitor.score(line.sample.prompt, line.sample.response).as_dict()
     except (BadInputError, NonFiniteError) as error:
         message = _with_place(line, error)
         if not skip_bad:
@@ -156,54 +189,49 @@ def _judged(
             ) from error
         tell(message)
         return {"line": line.number, "error": message}
-    return {"line": line.number, "id": line.sample.id, **scored.as_dict()}
+    return {"line": line.number, "id": line.sample.id, **found}
 
 
 def _with_place(line: Line | BadLine, error: Exception) -> str:
-    return str(error) if isinstance(line, BadLine) else f"{line.sample.where}: {error}"
+    told = str(error)
+    return told if isinstance(line, BadLine) or line.sample.where in told else f"{line.sample.where}: {error}"
 
 
-def _header(monitor: Monitor, path: Path) -> dict[str, Any]:
-    """What decides the results, so that work is gone on with only where they would be the same."""
+def _with_bar(
+    lines: Iterator[Line | BadLine], path: Path, done: str, shown: bool
+) -> Iterator[Line | BadLine]:
+    with progress_bar(shown=shown, transient=True) as bar:
+        task = bar.add_task(done, total=_count(path) if shown else None)
+        for line in lines:
+            yield line
+            bar.advance(task)
+
+
+def _count(path: Path) -> int | None:
+    try:
+        with path.open("rb") as file:
+            return sum(1 for raw in file if raw.strip())
+    except OSError:
+        return None
+
+
+def source_facts(path: Path) -> dict[str, Any]:
+    """What tells whether a file of generations is still the same."""
     state = path.stat() if path.exists() else None
-    known = monitor.calibration
     return {
         "source": str(path.resolve()),
         "bytes": state and state.st_size,
         "changed": state and state.st_mtime_ns,
-        "digest": monitor.description["digest"],
-        "settings": monitor.options.as_dict(),
-        "thresholds": known and [known.side, known.whole, known.running],
     }
 
 
-def _resume(partial: Path, header: dict[str, Any], output: Path) -> dict[int, dict[str, Any]] | None:
-    """The records of earlier work by line, or None if there is none; a line cut short is taken off."""
-    if not partial.exists():
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        return None
-    content = partial.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if not whole:
-        partial.unlink()
-        return None
-    first, *rest = whole.decode().splitlines()
-    if json.loads(first) != header:
-        raise OutputFolderError(
-            f"{partial} holds work with another model, calibration, file or settings; remove it, or give "
-            f"another output than {output}"
-        )
-    if len(whole) < len(content):
-        with partial.open("r+b") as file:
-            file.truncate(len(whole))
-    records = [json.loads(each) for each in rest]
-    return {record["line"]: record for record in records}
-
-
-def _finish(partial: Path, output: Path) -> None:
-    """The records without their header become the output, each line once."""
-    with whole_file(output) as temporary, partial.open("rb") as source, temporary.open("wb") as target:
-        next(source)
-        for line in source:
-            target.write(line)
-    partial.unlink()
+def _header(monitor: Monitor, path: Path, writing: dict[str, Any] | None) -> dict[str, Any]:
+    """What decides the results, so that work is gone on with only where they would be the same."""
+    known = monitor.calibration
+    return {
+        **source_facts(path),
+        "digest": monitor.description["digest"],
+        "settings": monitor.options.as_dict(),
+        "thresholds": known and [known.side, known.whole, known.running],
+        "writing": writing,
+    }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from corrpo.monitor.signals import Meter, Step, whole_rho
 from corrpo.monitor.text import TextSteps
 from corrpo.samples import Template, as_samples, encode_prompt
 from corrpo.statistics.correlation import Array, midranks
+
+if TYPE_CHECKING:
+    from corrpo.evaluation.backends import Backend
 
 Prompt = str | list[dict[str, str]]
 
@@ -61,7 +64,7 @@ class Scored:
         rho: over all of them, with an interval; None if there is none.
         highest: the highest running rho; None if no window had one.
         lowest: the lowest.
-        mean_entropy: bits.
+        mean_entropy: bits; None of no token.
         flag: whether rho lies beyond the calibrated threshold; None without calibration or rho.
         running_flag: whether the running rho did at any token.
         flagged_at: number of the first token at which it did.
@@ -73,7 +76,7 @@ class Scored:
     rho: Rho | None
     highest: float | None
     lowest: float | None
-    mean_entropy: float
+    mean_entropy: float | None
     flag: bool | None
     running_flag: bool | None
     flagged_at: int | None
@@ -120,6 +123,14 @@ class Watched:
     rho: Rho | None
     flag: bool | None
     final: Scored | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """A response that was written to a prompt: its text, without the token that ended it, and what it is."""
+
+    text: str
+    scored: Scored
 
 
 class Monitor:
@@ -252,6 +263,53 @@ class Monitor:
             trace.push(*each)
         return trace.scored()
 
+    def write(
+        self,
+        prompts: Sequence[Prompt | Sequence[int]],
+        *,
+        backend: "Backend | None" = None,
+        max_new_tokens: int = 512,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[Written]:
+        """A response to each prompt, judged.
+
+        Args:
+            prompts: each text, chat messages, or token ids.
+            backend: what writes them, of the same model, as `corrpo.evaluation.backends.open_backend` gives:
+                vLLM, whose responses are scored by a second pass. This model writes if not given, and is
+                watched.
+            max_new_tokens: at most this many tokens, and no more than the context has room for.
+            temperature: of what is drawn; 0 takes the likeliest token.
+            top_p: draw among the likeliest tokens of this total probability.
+            seed: of all of them; with this model the seed of a response is this and its number added.
+
+        Raises:
+            BadInputError, NonFiniteError: as `watch`.
+        """
+        check_sampling(temperature, top_p, max_new_tokens)
+        asked = [self._ids(prompt) for prompt in prompts]
+        most = min((self._room(len(ids)) for ids in asked), default=1)
+        drawn = {"temperature": temperature, "top_p": top_p}
+        if backend is not None:
+            most = min(most, max_new_tokens)
+            written = backend.respond(asked, most, temperature, top_p, seed)
+            return [self.written(ids, each.ids) for ids, each in zip(asked, written, strict=True)]
+        found = []
+        for number, ids in enumerate(asked):
+            tokens = list(self.watch(ids, max_new_tokens=max_new_tokens, seed=seed + number, **drawn))
+            final = tokens[-1].final
+            assert final is not None
+            found.append(Written("".join(token.text for token in tokens), final))
+        return found
+
+    def written(self, prompt: Sequence[int], response: Sequence[int]) -> Written:
+        """What another engine wrote, as token ids, judged; it may be empty but for the token that ends it."""
+        ids = list(response[:-1]) if response and response[-1] in self.ends else list(response)
+        scored = self.score(prompt, ids) if ids else _Trace(self.options, self.calibration).scored()
+        return Written(self.tokenizer.decode(ids, skip_special_tokens=False), scored)
+
     def _ids(self, prompt: Prompt | Sequence[int]) -> list[int]:
         if isinstance(prompt, Sequence) and prompt and all(type(each) is int for each in prompt):
             return list(prompt)  # pyright: ignore
@@ -311,7 +369,7 @@ class _Trace:
             rho=rho,
             highest=highest,
             lowest=lowest,
-            mean_entropy=float(entropy.mean()) if len(entropy) else 0.0,
+            mean_entropy=float(entropy.mean()) if len(entropy) else None,
             flag=known and known.beyond(value, known.whole),
             running_flag=known and (None if highest is None else self.flagged_at is not None),
             flagged_at=self.flagged_at,

@@ -5,7 +5,7 @@ import hmac
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -18,9 +18,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
 from corrpo.monitor.monitor import Monitor, Watched
-from corrpo.monitor.service.limits import Limits, Rates, TooLargeError, TooSlowError, read_body
+from corrpo.monitor.service.limits import (
+    Limits,
+    Rates,
+    TooLargeError,
+    TooSlowError,
+    is_loopback,
+    read_body,
+    throw_away,
+)
 from corrpo.monitor.service.metrics import Metrics
-from corrpo.monitor.service.requests import GENERATE, SCORE, openapi, parsed
+from corrpo.monitor.service.requests import GENERATE, SCORE, MalformedError, openapi, parsed
 from corrpo.monitor.service.worker import Job, OvertimeError, QueueFullError, StoppingError, Worker
 
 STATUS: dict[type[Exception], int] = {
@@ -30,9 +38,12 @@ STATUS: dict[type[Exception], int] = {
     StoppingError: 503,
     OvertimeError: 504,
     NonFiniteError: 500,
+    MalformedError: 400,
     BadInputError: 422,
 }
 """The status of an answer by the error behind it; 500 for others."""
+GONE = 499
+"""Counted for a client that has gone, and never sent."""
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Connection": "close"}
 """Of every answer. A connection serves one request, so that an idle one can be told by its lack of one."""
 
@@ -69,11 +80,13 @@ class Service:
         async def endpoint(request: Request) -> Response:
             start = time.monotonic()
             response = self._refusal(request, path)
-            if response is None:
+            if response is not None:
+                await throw_away(request, self.limits)
+            else:
                 try:
                     response = await answer(request)
                 except ClientDisconnect:
-                    response = _error(400, "the client has gone")
+                    response = self._refused("client_gone", GONE, "the client has gone")
                 except Exception as error:  # every request gets an answer, whatever went wrong
                     response = _told(error)
                     self.metrics.refused[type(error).__name__] += 1
@@ -85,9 +98,9 @@ class Service:
     def _refusal(self, request: Request, path: str) -> Response | None:
         """Why a request is not looked at, if so."""
         if self.token is None:
-            host = request.headers.get("host", "").rsplit(":", 1)[0]
-            if host not in ("127.0.0.1", "localhost", "[::1]"):
-                return self._refused("host", 403, "without a token, only requests to 127.0.0.1 are answered")
+            if not is_loopback(_host_of(request.headers.get("host", ""))):
+                told = "without a token, only requests to localhost or its address are answered"
+                return self._refused("host", 403, told)
         elif path != "/health":
             given = request.headers.get("authorization", "")
             if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
@@ -111,9 +124,10 @@ class Service:
         return _error(status, told)
 
     async def _health(self, _request: Request) -> Response:
-        model = self.monitor.description
-        facts = {"model": model["name"], "digest": model["digest"], "waiting": self.worker.waiting}
-        good = self.worker.alive
+        good, facts = self.worker.alive, {}
+        if self.token is None:  # with one, anybody may ask for the health, and sees no more than that
+            model = self.monitor.description
+            facts = {"model": model["name"], "digest": model["digest"], "waiting": self.worker.waiting}
         return JSONResponse({"status": "ok" if good else "broken", **facts}, status_code=200 if good else 503)
 
     async def _metrics(self, _request: Request) -> Response:
@@ -134,7 +148,7 @@ class Service:
 
         job = self.worker.submit(start, self.limits.seconds)
         try:
-            (scored,) = [value async for value in _results(job)]
+            scored = await _unless_gone(request, anext(job.values()))
         finally:
             job.cancelled = True
         self.metrics.tokens += scored.tokens
@@ -150,13 +164,15 @@ class Service:
             yield from self.monitor.watch(prompt, **given)
 
         job = self.worker.submit(start, self.limits.seconds)
-        results = _results(job)
+        results = job.values()
         try:
-            first = await anext(results)  # what cannot be begun is refused with its status
+            first = await _unless_gone(
+                request, anext(results)
+            )  # what cannot be begun is refused with its status
         except BaseException:
             job.cancelled = True
             raise
-        return _Events(job, first, results, self.limits.client_seconds, self.metrics)
+        return _Events(job, first, results, self.metrics)
 
     def _check_length(self, tokens: int) -> None:
         if tokens > self.limits.max_tokens:
@@ -166,15 +182,28 @@ class Service:
             )
 
 
-async def _results(job: Job) -> AsyncIterator[Any]:
-    """The values of a job; its error, if it ends by one."""
-    while True:
-        kind, value = await job.results.get()
-        if kind == "error":
-            raise value
-        if kind == "end":
-            return
-        yield value
+async def _unless_gone(request: Request, work: Awaitable[Any]) -> Any:
+    """What `work` gives, or `ClientDisconnect` as soon as the client has gone; the body must be read."""
+    gone, doing = asyncio.ensure_future(_disconnected(request.receive)), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((gone, doing), return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise ClientDisconnect
+        return doing.result()
+    finally:
+        gone.cancel()
+        doing.cancel()
+        await asyncio.gather(gone, doing, return_exceptions=True)
+
+
+def _host_of(header: str) -> str:
+    """The name or address of a Host header, without brackets and port.
+
+    >>> _host_of("localhost:80"), _host_of("[::1]:80"), _host_of("[::1]"), _host_of("127.0.0.1")
+    ('localhost', '::1', '::1', '127.0.0.1')
+    """
+    host = header.partition("]")[0][1:] if header.startswith("[") else header.partition(":")[0]
+    return host.lower()
 
 
 def _with_headers(app: ASGIApp) -> ASGIApp:
@@ -193,15 +222,14 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
 
 
 class _Events(Response):
-    """Server-sent events of one generation; a client that goes or does not read ends it."""
+    """Server-sent events of one generation; a client that goes, or that the server lets go, ends it."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, job: Job, first: Watched, results: Any, seconds: float, metrics: Metrics):
+    def __init__(self, job: Job, first: Watched, results: Any, metrics: Metrics):
         super().__init__(b"")
         del self.headers["content-length"]
-        self.job, self.first, self.results = job, first, results
-        self.seconds, self.metrics = seconds, metrics
+        self.job, self.first, self.results, self.metrics = job, first, results, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send every token as it comes."""
@@ -221,10 +249,8 @@ class _Events(Response):
             await self._send_token(send, self.first)
             async for token in self.results:
                 await self._send_token(send, token)
-        except TimeoutError:
-            self.metrics.refused["slow_reader"] += 1
-            return
         except Exception as error:  # the answer has begun: its status can tell nothing any more
+            self.metrics.refused[type(error).__name__] += 1
             told = str(error) if isinstance(error, CorrpoError) else "the service failed"
             await self._send(send, "error", {"error": told})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -240,8 +266,7 @@ class _Events(Response):
 
     async def _send(self, send: Send, event: str, content: dict[str, Any]) -> None:
         body = f"event: {event}\ndata: {json.dumps(content)}\n\n".encode()
-        async with asyncio.timeout(self.seconds):
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -252,8 +277,6 @@ async def _disconnected(receive: Receive) -> None:
 def _told(error: Exception) -> Response:
     status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
     told = str(error) if isinstance(error, CorrpoError) else "the service failed on this request"
-    if isinstance(error, BadInputError) and "not valid JSON" in told:
-        status = 400
     response = _error(status, told)
     if status == STATUS[QueueFullError]:
         response.headers["Retry-After"] = "1"

@@ -1,9 +1,11 @@
 """What bounds clients: their rate, the size of their requests, and the time they may take."""
 
 import asyncio
+import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
@@ -11,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from corrpo.errors import BadInputError, CorrpoError
 
 READ_AWAY = 8
+"""Of a body that is too large, so many times the limit is read and thrown away."""
 
 
 @dataclass(frozen=True)
@@ -81,28 +84,49 @@ class Rates:
 async def read_body(request: Request, limits: Limits) -> bytes:
     """The body of a request.
 
-    Of one that is too large, up to `READ_AWAY` times the limit is read and thrown away, as a client that
-    still sends would not see the refusal.
-
     Raises:
         TooLargeError: more bytes than allowed.
         TooSlowError: it did not arrive in time.
         ClientDisconnect: the client has gone.
     """
-    parts, size = [], 0
+    parts: list[bytes] = []
+    size = await _read(request, limits, parts)
+    if size > limits.body_bytes:
+        raise TooLargeError(f"the body is longer than the {limits.body_bytes:,} bytes allowed")
+    return b"".join(parts)
+
+
+async def throw_away(request: Request, limits: Limits) -> None:
+    """Read the body of a request that is refused, as a client that still sends would not see the refusal."""
+    with suppress(TooSlowError, ClientDisconnect):
+        await _read(request, limits, [])
+
+
+async def _read(request: Request, limits: Limits, parts: list[bytes]) -> int:
+    """How long the body is, at most a little over `READ_AWAY` times the limit; `parts` gets what may stay."""
+    size = 0
     try:
         async with asyncio.timeout(limits.client_seconds):
             async for part in request.stream():
                 size += len(part)
                 if size <= limits.body_bytes:
                     parts.append(part)
-                elif size > READ_AWAY * limits.body_bytes:
+                    continue
+                parts.clear()
+                if size > READ_AWAY * limits.body_bytes:
                     break
     except TimeoutError:
         raise TooSlowError(f"the body did not arrive within {limits.client_seconds:g} seconds") from None
-    if size > limits.body_bytes:
-        raise TooLargeError(f"the body is longer than the {limits.body_bytes:,} bytes allowed")
-    return b"".join(parts)
+    return size
 
 
-__all__ = ["ClientDisconnect", "Limits", "Rates", "TooLargeError", "TooSlowError", "read_body"]
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is this machine's own.
+
+    >>> is_loopback("127.0.0.2"), is_loopback("::1"), is_loopback("localhost"), is_loopback("example.com")
+    (True, True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -6,6 +6,11 @@ from typing import Any
 
 from corrpo.errors import BadInputError
 
+
+class MalformedError(BadInputError):
+    """A body that is not JSON."""
+
+
 _PROMPT = {
     "description": "Text, or chat messages.",
     "oneOf": [
@@ -45,12 +50,13 @@ def parsed(body: bytes, schema: dict[str, Any]) -> dict[str, Any]:
     """A request of a schema, defaults filled in. The prompt is checked where it is read.
 
     Raises:
-        BadInputError: not JSON, not an object, a field that is missing, unknown, or out of range.
+        MalformedError: not JSON.
+        BadInputError: not an object, a field that is missing, unknown, or out of range.
     """
     try:
         given = json.loads(body.decode("utf-8"), parse_constant=_refused)
     except (ValueError, RecursionError) as error:
-        raise BadInputError(f"the body is not valid JSON: {str(error)[:200]}") from error
+        raise MalformedError(f"the body is not valid JSON: {str(error)[:200]}") from error
     if not isinstance(given, dict):
         raise BadInputError("the body must be a JSON object")
     known = schema["properties"]
@@ -101,12 +107,16 @@ _SCORED = {
         "rho": _RHO,
         "highest": {"type": ["number", "null"]},
         "lowest": {"type": ["number", "null"]},
-        "mean_entropy": {"type": "number"},
+        "mean_entropy": {"type": ["number", "null"]},
         "flag": {"type": ["boolean", "null"]},
         "running_flag": {"type": ["boolean", "null"]},
         "flagged_at": {"type": ["integer", "null"]},
     },
 }
+
+
+REFUSALS = ("400", "401", "403", "408", "413", "415", "422", "429", "500", "503", "504")
+"""Statuses of the answers to /v1 that are not 200."""
 
 
 def openapi(version: str, *, token: bool) -> dict[str, Any]:
@@ -116,7 +126,7 @@ def openapi(version: str, *, token: bool) -> dict[str, Any]:
         return {kind: {"schema": schema}}
 
     error = {"description": "What is wrong", "content": content({"$ref": "#/components/schemas/Error"})}
-    refused = {status: error for status in ("400", "401", "408", "413", "415", "422", "429", "503", "504")}
+    refused = {status: error for status in REFUSALS}
 
     def post(summary: str, schema: str, answer: dict[str, Any]) -> dict[str, Any]:
         body = {"required": True, "content": content({"$ref": f"#/components/schemas/{schema}"})}
@@ -157,4 +167,5 @@ def openapi(version: str, *, token: bool) -> dict[str, Any]:
     if token:
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]
+        document["paths"]["/health"]["get"]["security"] = []
     return document

@@ -6,10 +6,10 @@ over; each of these is told to the one who waits for it, so that no answer is lo
 """
 
 import asyncio
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,7 @@ class StoppingError(CorrpoError):
     """The service is stopping and takes no more work."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A piece of work and where its results go.
 
@@ -52,6 +52,30 @@ class Job:
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.results.put_nowait, (kind, value))
 
+    async def values(self) -> AsyncIterator[Any]:
+        """The results as they come.
+
+        Raises:
+            OvertimeError: its time is over, be it that the job waits still, or that a step of it hangs.
+            Exception: what ended the job, if something did.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, self.deadline - time.monotonic())):
+                    kind, value = await self.results.get()
+            except TimeoutError:
+                raise overtime() from None
+            if kind == "error":
+                raise value
+            if kind == "end":
+                return
+            yield value
+
+
+def overtime() -> OvertimeError:
+    """What is told when a job's time is over."""
+    return OvertimeError("the time for this request is over")
+
 
 class Worker:
     """The thread of the model.
@@ -62,17 +86,18 @@ class Worker:
     """
 
     def __init__(self, room: int, active: int = 4):
-        self._queue: queue.Queue[Job] = queue.Queue(room)
+        self._room, self._most = room, active
+        self._waiting: deque[Job] = deque()
         self._active: list[Job] = []
-        self._most = active
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="corrpo-monitor", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
         """Jobs in the queue."""
-        return self._queue.qsize()
+        return len(self._waiting)
 
     @property
     def working(self) -> int:
@@ -85,52 +110,57 @@ class Worker:
         return self._thread.is_alive()
 
     def submit(self, start: Callable[[], Iterator[Any]], seconds: float) -> Job:
-        """Queue a job, from within an event loop.
+        """Queue a job, from within an event loop. Cancelled jobs make room.
 
         Raises:
             QueueFullError: no room.
             StoppingError: the worker is stopping.
         """
-        if self._stopping.is_set():
-            raise StoppingError("the service is stopping")
         job = Job(start, time.monotonic() + seconds, asyncio.get_running_loop())
-        try:
-            self._queue.put_nowait(job)
-        except queue.Full:
-            raise QueueFullError(f"{self._queue.maxsize} requests wait already; try again later") from None
+        with self._changed:
+            if self._stopping:
+                raise StoppingError("the service is stopping")
+            if len(self._waiting) >= self._room:
+                self._waiting = deque(each for each in self._waiting if not each.cancelled)
+            if len(self._waiting) >= self._room:
+                raise QueueFullError(f"{self._room} requests wait already; try again later")
+            self._waiting.append(job)
+            self._changed.notify()
         return job
 
+    def end(self) -> None:
+        """Refuse new jobs, and fail those that are left after the step that is being taken."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+
     def stop(self) -> None:
-        """Refuse new jobs, fail those that are left, and wait for the thread."""
-        self._stopping.set()
+        """`end`, and wait for the thread."""
+        self.end()
         self._thread.join(timeout=60)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._take()
-            for job in list(self._active):
-                if not self._step(job):
-                    self._active.remove(job)
-        left = [*self._active]
-        while not self._queue.empty():
-            left.append(self._queue.get_nowait())
-        for job in left:
+        while self._take():
+            self._active = [job for job in self._active if self._step(job)]
+        for job in (*self._active, *self._waiting):
             job.tell("error", StoppingError("the service stopped before this was done"))
+        self._active, self._waiting = [], deque()
 
-    def _take(self) -> None:
-        """Fill the active jobs; wait a little if there are none."""
-        while len(self._active) < self._most:
-            try:
-                self._active.append(self._queue.get(timeout=0 if self._active else 0.1))
-            except queue.Empty:
-                return
+    def _take(self) -> bool:
+        """Fill the active jobs, waiting for one if there is none; whether to go on."""
+        with self._changed:
+            while not (self._active or self._waiting or self._stopping):
+                self._changed.wait()
+            while self._waiting and len(self._active) < self._most:
+                self._active.append(self._waiting.popleft())
+            return not self._stopping
 
     def _step(self, job: Job) -> bool:
         """One result of a job; whether there may be more."""
         if job.cancelled:
             return False
         if time.monotonic() > job.deadline:
-            job.tell("error", OvertimeError("the time for this request is over"))
+            job.tell("error", overtime())
             return False
         try:
             if job.iterator is None:

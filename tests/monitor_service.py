@@ -128,7 +128,6 @@ def hostile_settings() -> list[dict[str, Any]]:
 
 
 HOSTILE_BYTES = (
-    b"",
     b"\x00" * 4096,
     b"GET\r\n\r\n",
     b"GET / HTTP/9.9\r\n\r\n",

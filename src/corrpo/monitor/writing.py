@@ -1,0 +1,169 @@
+"""Responses to lines that have none: watched while the model writes them, or written by vLLM and then scored.
+
+vLLM gives no gradients, so its responses take a second pass, by the token ids that it wrote. Both need the
+weights, and an engine takes most of a GPU: all responses are written first, into OUTPUT.responses, and the
+engine is gone when the model is loaded that scores them.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from corrpo.errors import BadInputError
+from corrpo.evaluation.options import BATCH, BackendName
+from corrpo.generation.sampling import check_sampling
+from corrpo.monitor.generations import Line, Writer, read_lines
+from corrpo.monitor.journal import journal_beside
+from corrpo.monitor.monitor import Monitor, Written
+from corrpo.samples import encode_prompt
+
+if TYPE_CHECKING:
+    from corrpo.evaluation.backends import Backend
+
+BLOCK = BATCH["vllm"]
+"""Prompts that vLLM is given at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WritingOptions:
+    """How responses are written.
+
+    Raises:
+        BadInputError: a value out of its range.
+    """
+
+    backend: BackendName = "transformers"
+    """What writes a response where a line of --generations has none: transformers, token by token under the
+    monitor's eyes, or vLLM, whose responses are scored by a second pass."""
+    max_new_tokens: int = 512
+    """Longest response that is written, in tokens, if the model's context leaves so much."""
+    temperature: float = 1.0
+    """Of responses that are written; 0 takes the likeliest token."""
+    top_p: float = 1.0
+    """Draw among the likeliest tokens of this total probability."""
+
+    def __post_init__(self) -> None:
+        check_sampling(self.temperature, self.top_p, self.max_new_tokens)
+        if self.backend not in get_args(BackendName):
+            known = ", ".join(get_args(BackendName))
+            raise BadInputError(f"backend {self.backend!r} is unknown; expected one of {known}")
+
+
+def watching(options: WritingOptions, seed: int) -> Writer:
+    """A writer that watches the monitor's own model; each line has a seed of its own."""
+
+    def write(monitor: Monitor, line: Line) -> Written:
+        (written,) = monitor.write(
+            [line.sample.prompt],
+            max_new_tokens=options.max_new_tokens,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            seed=seed * 1_000_003 + line.number,
+        )
+        return written
+
+    return write
+
+
+def reading(responses: dict[int, list[int]]) -> Writer:
+    """A writer that scores responses that are written already, as token ids by the number of their line."""
+
+    def write(monitor: Monitor, line: Line) -> Written:
+        prompt = monitor.prompt_ids(
+            line.sample.prompt
+        )  # first, as what is wrong with it is why there is none
+        if line.number not in responses:
+            raise BadInputError("no response was written")
+        return monitor.written(prompt, responses[line.number])
+
+    return write
+
+
+def write_all(
+    open_backend: Callable[[], "Backend"],
+    path: Path,
+    output: Path,
+    *,
+    template: str,
+    options: WritingOptions,
+    seed: int,
+    header: dict[str, Any],
+    skip_bad: bool,
+) -> dict[int, list[int]]:
+    """Write the responses that a file lacks, in blocks that are the same each time; resumable.
+
+    Args:
+        open_backend: called only if there is something to write.
+        path: of the generations.
+        output: the responses stand beside it, in OUTPUT.responses.
+        template: see `MonitorOptions`.
+        options: how they are written.
+        seed: of the responses.
+        header: what else decides them.
+        skip_bad: leave out lines that are none.
+
+    Returns:
+        Token ids, the one that ended a response included, by the number of the line.
+
+    Raises:
+        BadInputError: a bad line, unless `skip_bad`.
+        OutputFolderError: as `Journal`.
+    """
+    with journal_beside(output, "responses", {**header, **asdict(options), "seed": seed}) as journal:
+        backend = None
+        for number, block in enumerate(_blocks(_without_response(path, skip_bad))):
+            if all(line.number in journal.done for line in block):
+                continue
+            backend = backend or open_backend()
+            asked = _encoded(block, backend, template, skip_bad)
+            room = min((_room(backend, ids) for _, ids in asked), default=0)
+            if not asked:
+                continue
+            written = backend.respond(
+                [ids for _, ids in asked],
+                min(options.max_new_tokens, room),
+                options.temperature,
+                options.top_p,
+                seed * 1_000_003 + number,
+            )
+            for (line, _), each in zip(asked, written, strict=True):
+                if line.number not in journal.done:
+                    journal.add({"line": line.number, "ids": each.ids})
+        return {line: record["ids"] for line, record in journal.done.items()}
+
+
+def _blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    while block := list(islice(lines, BLOCK)):
+        yield block
+
+
+def _without_response(path: Path, skip_bad: bool) -> Iterator[Line]:
+    for line in read_lines(path, responses=False):
+        if isinstance(line, Line):
+            if line.sample.response is None:
+                yield line
+        elif not skip_bad:
+            raise line.error
+
+
+def _encoded(
+    block: list[Line], backend: "Backend", template: str, skip_bad: bool
+) -> list[tuple[Line, list[int]]]:
+    """The lines whose prompts can be read, with their token ids."""
+    found = []
+    for line in block:
+        try:
+            ids = encode_prompt(line.sample, backend.tokenizer, template)
+            if _room(backend, ids) < 1:
+                raise BadInputError(f"{line.sample.where}: the prompt fills the model's context: shorten it")
+            found.append((line, ids))
+        except BadInputError:
+            if not skip_bad:
+                raise
+    return found
+
+
+def _room(backend: "Backend", ids: list[int]) -> int:
+    return 1 << 31 if backend.context is None else backend.context - len(ids)
