@@ -99,7 +99,7 @@ def test_a_recipe_with_a_field_overridden_on_the_command_line(recipe, tmp_path, 
 
 def test_mistakes_are_told_in_a_line(recipe, tmp_path, capsys):
     output = ["--output_dir", str(tmp_path / "out")]
-    assert "there is no stage 'dpo'; expected one of sft, grpo" in refusal(capsys, "dpo")
+    assert "there is no stage 'ppo'; expected one of sft, dpo, grpo" in refusal(capsys, "ppo")
     assert "cannot read the recipe none.yaml" in refusal(capsys, "sft", "--config", "none.yaml")
     assert "--output_dir must be given" in refusal(capsys, "grpo", "--config", recipe)
     flags = ["--config", recipe, *output]
