@@ -11,10 +11,13 @@ from jaxtyping import install_import_hook
 
 install_import_hook("corrpo", "shape_checks.checked")
 
+import signal
+
 import pytest
 import torch
 from hypothesis import settings
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background finds it ignored
 settings.register_profile("corrpo", deadline=None)  # a busy machine is no failure
 settings.load_profile("corrpo")
 
