@@ -58,6 +58,10 @@ Over training, and beside accuracy
   corrpo report out/track out/evaluated --output out/report
   corrpo view out/track/mine/r1
 
+Does the inversion matter, and while serving
+  corrpo experiment recipes/lab/experiment_small.yaml --output out/experiment
+  corrpo monitor lab:qwen2/reasoning --calibrate labelled.jsonl --output calibration.json
+
 What is reported
   rho, the Spearman correlation over tokens of entropy (bits) and gradient strength (mean nuclear norm of the
   gradients of the written token's logit with respect to the Q, K, V and O projections); its interval, which
