@@ -255,5 +255,5 @@ def test_models_that_cannot_be_trained_say_why(tmp_path):
 
 
 def test_an_unknown_stage_names_the_known_ones():
-    with pytest.raises(BadInputError, match="expected one of sft, grpo, corrpo, rloo"):
-        config_class("dpo")
+    with pytest.raises(BadInputError, match="expected one of sft, dpo, grpo, corrpo, rloo"):
+        config_class("ppo")
