@@ -136,14 +136,29 @@ def locked(folder: Path) -> Iterator[IO[str]]:
         raise _cannot_write(folder, error) from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputFolderError(
-                f"{folder}: another process is writing there; wait for it, or give another --output"
-            ) from None
+            hold(lock, folder)
         except OSError as error:
             raise _cannot_write(folder / LOCK, error) from error
         yield lock
+
+
+def hold(file: IO[Any], what: Path) -> None:
+    """Hold an open file alone, until it is closed or the death of this process.
+
+    Args:
+        file: to be locked.
+        what: the file or folder that is held by it, for people.
+
+    Raises:
+        OutputFolderError: another process holds it.
+        OSError: it cannot be locked.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputFolderError(
+            f"{what}: another process is writing there; wait for it, or give another --output"
+        ) from None
 
 
 @contextmanager

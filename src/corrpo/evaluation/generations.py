@@ -72,19 +72,31 @@ def generations(
     )
 
 
+def asked_of(problem: Problem, suite: Suite, prompt: str) -> Sample:
+    """A problem as a model is asked it, without a response.
+
+    Args:
+        problem: of the suite.
+        suite: for where it stands.
+        prompt: with {problem} where the problem goes; chat messages are asked as they are.
+    """
+    asked = problem.problem
+    text = prompt.format(problem=asked) if isinstance(asked, str) else asked
+    where = f"suite {suite.name}, problem {problem.id}"
+    return Sample(problem.id, text, answer=problem.answer, where=where)
+
+
 def _encoded(problem: Problem, suite: Suite, settings: dict[str, Any], backend: Backend) -> list[int]:
     """The prompt's token ids.
 
     Raises:
         BadInputError: it leaves no room in the model's context; names the problem.
     """
-    asked = problem.problem
-    text = settings["prompt"].format(problem=asked) if isinstance(asked, str) else asked
-    where = f"suite {suite.name}, problem {problem.id}"
-    ids = encode_prompt(Sample(problem.id, text, where=where), backend.tokenizer, settings["template"])
+    asked = asked_of(problem, suite, settings["prompt"])
+    ids = encode_prompt(asked, backend.tokenizer, settings["template"])
     if backend.context is not None and len(ids) + 1 > backend.context:
         raise BadInputError(
-            f"{where}: its prompt of {len(ids)} tokens does not fit into the model's context of "
+            f"{asked.where}: its prompt of {len(ids)} tokens does not fit into the model's context of "
             f"{backend.context}; leave it out, or give a shorter --prompt"
         )
     return ids

@@ -280,8 +280,12 @@ class _Reader:
 
 def of_run(arm: Arm, model: str, seed: int, folder: Path, place: str) -> tuple[Any, Any]:
     """The recipe and config of `corrpo.training.stages.train` for one run, in `folder`; not resumed."""
-    content = arm.settings | {"model": model, "seed": seed, "output_dir": str(folder)}
-    return recipe_of(content, config_class(arm.stage), place)
+    return recipe_of(settings_of(arm, model, seed, folder), config_class(arm.stage), place)
+
+
+def settings_of(arm: Arm, model: str, seed: int, folder: Path) -> dict[str, Any]:
+    """The fields of `corrpo train` for one run, in `folder`."""
+    return arm.settings | {"model": model, "seed": seed, "output_dir": str(folder)}
 
 
 def _as_list(hint: Any) -> Any:

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -27,15 +27,15 @@ from rich.console import Console
 from corrpo.dynamics.jobs import Loading, quiet_loading
 from corrpo.errors import CorrpoError, OutputFolderError
 from corrpo.evaluation.evaluate import evaluate
+from corrpo.evaluation.generations import asked_of
 from corrpo.evaluation.results import load_evaluations
 from corrpo.evaluation.suites import Suite
-from corrpo.experiments.recipe import Arm, ExperimentRecipe, of_run
+from corrpo.experiments.recipe import Arm, ExperimentRecipe, of_run, settings_of
 from corrpo.experiments.results import BEFORE
 from corrpo.fingerprint import Fingerprint
 from corrpo.lab import model_location
 from corrpo.measurement import measure
 from corrpo.models import load_model
-from corrpo.samples import Sample
 from corrpo.store import locked, read_versioned, write_json, write_text
 from corrpo.training.checkpoints import FINAL, checkpoints
 from corrpo.training.progress import ProgressLine
@@ -167,7 +167,7 @@ def _train(run: Run, arm: Arm, lock: IO[str]) -> Path:
 
 def _launch(run: Run, arm: Arm, folder: Path, lock: IO[str]) -> None:
     """Train by the launcher's command; it holds the run's folder too, should this process be killed."""
-    settings = arm.settings | {"model": run.source, "seed": run.seed, "output_dir": str(folder)}
+    settings = settings_of(arm, run.source, run.seed or 0, folder)
     recipe, log = run.folder / "training.yaml", run.folder / "training.log"
     write_text(recipe, yaml.safe_dump(settings, sort_keys=False))
     command = [*run.launcher, "-m", "corrpo.cli.main", "train", arm.stage, "--config", str(recipe)]
@@ -207,17 +207,8 @@ def _evaluate(run: Run, model: str, device: str) -> None:
 
 def _measure(run: Run, model: str, device: str) -> None:
     """rho over the model's own responses to the first problems of the suite."""
-    asked = run.suite.problems[: run.recipe.prompts]
     prompt = run.recipe.evaluation.prompt or run.suite.prompt
-    samples = [
-        Sample(
-            each.id,
-            prompt.format(problem=each.problem) if isinstance(each.problem, str) else each.problem,
-            answer=each.answer,
-            where=f"suite {run.suite.name}, problem {each.id}",
-        )
-        for each in asked
-    ]
+    samples = [asked_of(each, run.suite, prompt) for each in run.suite.problems[: run.recipe.prompts]]
     loaded, tokenizer = load_model(model_location(model), device=device)
     settings = asdict(run.recipe.fingerprint)
     settings["seed"] += run.seed or 0
@@ -251,17 +242,13 @@ def _only_device(device: str) -> str:
 def _held(folder: Path) -> Iterator[IO[str]]:
     """Hold a run's folder, once a process of an experiment that was killed has let go of it."""
     deadline = time.monotonic() + _PATIENCE
-    while True:
-        holding = locked(folder)
-        try:
-            lock = holding.__enter__()
-        except OutputFolderError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            break
-    try:
+    with ExitStack() as held:
+        while True:
+            try:
+                lock = held.enter_context(locked(folder))
+                break
+            except OutputFolderError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
         yield lock
-    finally:
-        holding.__exit__(None, None, None)

@@ -5,7 +5,7 @@ plan states it, and makes "supported" rarer. The models are averaged before the 
 seed does to two models at once, through the order of the data, then counts as one seed's doing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -101,24 +101,29 @@ def reach_verdict(
     """
     pairs = [(analysis.treatment, arm) for arm in analysis.compared]
     groups = {POOLED: list(models)} | ({model: [model] for model in models} if len(models) > 1 else {})
+    arms = list(
+        dict.fromkeys([analysis.treatment, *analysis.compared, *analysis.also, *analysis.also.values()])
+    )
+    rho = {(model, arm): rho_changes(runs, model, arm) for model in models for arm in arms}
+    accuracy = {k: outcomes(results, models=models, arms=arms, k=k) for k in analysis.k}
     found, also = [], []
-    for k in analysis.k:
+    for k, of_k in accuracy.items():
         for name, members in groups.items():
-            found += _family(results, runs, analysis, pairs, (name, members), k)
+            found += _family(of_k, rho, analysis, pairs, (name, members), k)
         if analysis.also:
-            also += _family(results, runs, analysis, list(analysis.also.items()), (POOLED, list(models)), k)
+            also += _family(of_k, rho, analysis, list(analysis.also.items()), (POOLED, models), k)
     deciding, others = tuple(found[: len(pairs)]), tuple(found[len(pairs) :])
     kind, sentence = _decide(deciding, analysis)
-    first = outcomes(results, models=models, arms=[analysis.baseline], k=analysis.k[0])
-    remarks = [_by_model(others, analysis), _headroom(np.array(list(first.values())), analysis)]
+    baseline = [accuracy[analysis.k[0]][model, analysis.baseline] for model in models]
+    remarks = [_by_model(others, analysis), _headroom(np.array(baseline), analysis)]
     return Verdict(
         kind, " ".join([sentence, *filter(None, remarks)]), deciding, others, tuple(also), analysis
     )
 
 
 def _family(
-    results: pl.DataFrame,
-    runs: pl.DataFrame,
+    outcome: Mapping[tuple[str, str], Array],
+    change: Mapping[tuple[str, str], Array],
     analysis: Analysis,
     pairs: Sequence[tuple[str, str]],
     group: tuple[str, Sequence[str]],
@@ -127,9 +132,10 @@ def _family(
     """Pairs of arms on the mean over the models of a group, corrected for their number."""
     name, models = group
     arms = list(dict.fromkeys(arm for pair in pairs for arm in pair))
-    tables = outcomes(results, models=models, arms=arms, k=k)
-    accuracy = {arm: np.mean([tables[model, arm] for model in models], axis=0) for arm in arms}
-    rho = {arm: np.mean([rho_changes(runs, model, arm) for model in models], axis=0) for arm in arms}
+    accuracy, rho = (
+        {arm: np.mean([table[model, arm] for model in models], axis=0) for arm in arms}
+        for table in (outcome, change)
+    )
     confidence, level = 1 - analysis.alpha, analysis.alpha / len(pairs)
     contrasts = [crossed(accuracy[one] - accuracy[other], confidence=1 - level) for one, other in pairs]
     found = []

@@ -1,13 +1,12 @@
 """Work over the lines of a file: it stands in a file of its own until it is done, and can be gone on with."""
 
-import fcntl
 import json
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from corrpo.errors import OutputFolderError
-from corrpo.store import differences_between, whole_file
+from corrpo.store import differences_between, hold, whole_file
 
 
 class Journal:
@@ -36,13 +35,8 @@ class Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(self._file, self.path)
             self._go_on()
-        except BlockingIOError:
-            self._close()
-            raise OutputFolderError(
-                f"{self.path}: another process is writing there; wait for it, or give another --output"
-            ) from None
         except OSError as error:
             self._close()
             raise self._cannot_write(error) from error

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -257,7 +257,7 @@ class _Events(Response):
 
     async def _send_token(self, send: Send, token: Watched) -> None:
         self.metrics.tokens += 1
-        fields = asdict(token) | {"final": None}
+        fields = asdict(replace(token, final=None))
         del fields["final"]
         await self._send(send, "token", fields)
         if token.final is not None:
