@@ -63,7 +63,7 @@ def test_the_study_trains_the_models_that_its_experiments_name(tmp_path):
         f"{words[words.index('--output') + 1]}/checkpoints/{family}/reasoning"
         for words in commands
         if words[:2] == ["lab", "build"]
-        for family in FAMILIES
+        for family in (words[words.index("--family") + 1 :] if "--family" in words else FAMILIES)
     }
     recipes = {
         Path(words[words.index("--output") + 1]).name: read_experiment(words[1])
@@ -79,7 +79,10 @@ def test_the_study_trains_the_models_that_its_experiments_name(tmp_path):
         "reworded-sums": "lab:reworded-sums",
         "sorting": "lab:sorting",
     }
-    assert len(recipes["sizes"].models) == 6
+    main, sizes = (recipes[name].as_dict() for name in ("main", "sizes"))
+    for part in ("seeds", "evaluation", "fingerprint"):
+        assert sizes[part] == main[part]
+    assert sizes["arms"] == {arm: main["arms"][arm] for arm in sizes["arms"]}  # so that qwen2 of main is the third size
 
 
 def test_a_command_that_corrpo_does_not_know_is_found_out():

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The study on the lab: does CorR-PO beat GRPO and its controls, by what the plan of each experiment says?
 #   main            every arm, five seeds, both families, sums
-#   sizes           grpo, corrpo and shuffle on models of three sizes
+#   sizes           grpo, corrpo and shuffle on a smaller and a larger qwen2
 #   reworded-sums   the same arms on sums in words that the models never read: out of distribution
 #   sorting         the same arms on a task that is no arithmetic
 # The models that do not ship are trained first, from their seed, into OUT/models; the rest is in OUT/NAME.
@@ -18,7 +18,7 @@ here=$(dirname "$0")
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 mkdir -p "$out/recipes"
 
-build() { # NAME, and flags: a base and a reasoning model of both families, or what the flags make of that
+build() { # NAME, and flags: a base and a reasoning model, or what the flags make of that
     corrpo lab build --output "$out/models/$1" --seed 0 --kind reasoning "${@:2}"
 }
 
@@ -27,8 +27,8 @@ experiment() { # NAME RECIPE: all its runs, on all cores
     corrpo experiment "$out/recipes/$2" --output "$out/$1"
 }
 
-build width-128 --width 128 & # a core for it; the two others take the second
-build width-48 --width 48
+build width-128 --width 128 --family qwen2 & # a core for it; the two others take the second
+build width-48 --width 48 --family qwen2
 build sorting --task sorting --shipped-base
 wait "$!"
 
