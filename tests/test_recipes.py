@@ -82,7 +82,8 @@ def test_the_study_trains_the_models_that_its_experiments_name(tmp_path):
     main, sizes = (recipes[name].as_dict() for name in ("main", "sizes"))
     for part in ("seeds", "evaluation", "fingerprint"):
         assert sizes[part] == main[part]
-    assert sizes["arms"] == {arm: main["arms"][arm] for arm in sizes["arms"]}  # so that qwen2 of main is the third size
+    # the same arms, so that qwen2 of main is the third size
+    assert sizes["arms"] == {arm: main["arms"][arm] for arm in sizes["arms"]}
 
 
 def test_a_command_that_corrpo_does_not_know_is_found_out():
