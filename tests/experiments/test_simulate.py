@@ -21,8 +21,7 @@ WORLDS = {
     "two seeds": World(NOTHING | {"corrpo": 0.03}, seeds=2),
 }
 """No effect; a gain that controls have too; the smallest effect of interest, also where seeds and problems
-differ
-much; a large one; one that rho has no part in; few seeds."""
+differ much; a large one; one that rho has no part in; few seeds."""
 WRONG = Analysis().alpha / 2
 TABLE = (
     ("nothing", "supported", 0.0, WRONG),
