@@ -118,6 +118,10 @@ def test_a_line_through_other_arms_is_found_and_what_seeds_share_is_not_in_it():
     none = accompaniment(accuracy, dict.fromkeys(ARMS, np.zeros(5)), treatment="corrpo", baseline="grpo")
     assert none.slope is None
     assert "does not differ" in none.reason
+    three = ({name: of[name] for name in ("grpo", "corrpo", "shuffle")} for of in (accuracy, change))
+    alone = accompaniment(*three, treatment="corrpo", baseline="grpo")
+    assert alone.slope is None
+    assert "2 different arms besides corrpo and grpo" in alone.reason
 
 
 def test_the_treatment_draws_no_line_for_itself():

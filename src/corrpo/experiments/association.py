@@ -82,6 +82,8 @@ def accompaniment(
     slope = _slope(others)
     if slope is None or moved is None:
         reason = "rho does not exist or does not differ between the other arms"
+        if len(others) < 2:
+            reason = f"it takes 2 different arms besides {treatment} and {baseline}, for an interval {FEWEST}"
         return Accompaniment(None, None, None, gain, None, None, None, *sizes, reason)
     without = [_slope(others[:i] + others[i + 1 :]) for i in range(len(others))]
     left = [each for each in without if each is not None]
