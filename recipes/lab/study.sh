@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The study on the lab: does CorR-PO beat GRPO and its controls, by what the plan of each experiment says?
-#   main            every arm, five seeds, both families, sums
+#   main            17 arms, five seeds, both families, sums
 #   sizes           grpo, corrpo and shuffle on a smaller and a larger qwen2
 #   reworded-sums   the same arms on sums in words that the models never read: out of distribution
 #   sorting         the same arms on a task that is no arithmetic

@@ -85,5 +85,5 @@ def test_the_page_tells_how_far_apart_runs_are_that_differ_in_rounding_alone():
     page = (STUDY / "index.md").read_text().replace("\n ", "")
     for model in ("llama", "qwen2"):
         points = apart.filter(model=model)["points"]
-        told = f"by {points.min():.1f} to {points.max():.1f}".replace("-", "−")
+        told = f"by {points.min():.2f} to {points.max():.2f}".replace("-", "−")
         assert re.search(f"{told}( points)? on {model}", page)

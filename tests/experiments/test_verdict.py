@@ -40,6 +40,13 @@ def test_a_gain_that_a_control_has_too_is_not_supported():
     assert found.deciding[0].contrast.value > 0.1
 
 
+def test_a_baseline_that_is_no_worse_is_told_once():
+    found = verdict(corrpo=-0.1)
+    assert found.kind == "not supported"
+    assert "more than grpo" in found.sentence
+    assert "either" not in found.sentence
+
+
 def test_one_control_left_is_enough_to_withhold_support():
     found = verdict(corrpo=0.15, clamp=0.14)
     assert found.kind != "supported"

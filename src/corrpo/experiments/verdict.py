@@ -181,12 +181,14 @@ def _decide(deciding: Sequence[Comparison], analysis: Analysis) -> tuple[Kind, s
         return "supported", f"{_supported(deciding, excluded, analysis)} {moved}"
     if excluded:
         told = ", ".join(f"{_points(each.contrast)} from {each.arm}" for each in excluded)
-        gain = f"It is better than {deciding[0].arm} by {_points(deciding[0].contrast)}."
-        if deciding[0] not in better:
-            gain = f"It is not shown to be better than {deciding[0].arm} either."
+        gain = ""
+        if deciding[0] in better:
+            gain = f" It is better than {deciding[0].arm} by {_points(deciding[0].contrast)}."
+        elif deciding[0] not in excluded:
+            gain = f" It is not shown to be better than {deciding[0].arm} either."
         return "not supported", (
             f"Not supported: that {treatment} is better by {smallest} points or more than "
-            f"{_listed(excluded)} is excluded; the difference is {told}. {gain} {moved}"
+            f"{_listed(excluded)} is excluded; the difference is {told}.{gain} {moved}"
         )
     return "undecided", f"{_undecided([each for each in deciding if each not in better], analysis)} {moved}"
 
