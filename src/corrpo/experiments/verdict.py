@@ -239,7 +239,8 @@ def _headroom(baseline: Array, analysis: Analysis) -> str:
 
 
 def _listed(comparisons: Sequence[Comparison]) -> str:
-    return ", ".join(each.arm for each in comparisons)
+    *rest, last = (each.arm for each in comparisons)
+    return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def _points(contrast: Contrast) -> str:
