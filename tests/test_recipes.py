@@ -78,6 +78,7 @@ def test_the_study_trains_the_models_that_its_experiments_name(tmp_path):
         "sizes": "lab:sums",
         "reworded-sums": "lab:reworded-sums",
         "sorting": "lab:sorting",
+        "no-verifier": "lab:sums",
     }
     main, sizes = (recipes[name].as_dict() for name in ("main", "sizes"))
     for part in ("seeds", "evaluation", "fingerprint"):

@@ -4,14 +4,15 @@
 #   sizes           grpo, corrpo and shuffle on a smaller and a larger qwen2
 #   reworded-sums   the same arms on sums in words that the models never read: out of distribution
 #   sorting         the same arms on a task that is no arithmetic
+#   no-verifier     the inversion as the only reward, beside its opposite and the same rewards shuffled
 # The models that do not ship are trained first, from their seed, into OUT/models; the rest is in OUT/NAME.
 #
 #   bash recipes/lab/study.sh out/study        (corrpo on the PATH)
 #
 # Nothing is downloaded. Whatever was stopped goes on when the same command is given again, and what is
 # finished is not done again. The recipes name their models in out/study; for another folder they are
-# rewritten, into OUT/recipes. On two cores the models take 20 minutes, main about two hours, each other
-# experiment 20 to 25 minutes.
+# rewritten, into OUT/recipes. On two cores the models take 20 minutes, main about two hours, the next
+# three 20 to 25 minutes each, the last about 50.
 set -euo pipefail
 
 out=${1:?give a folder for the results: bash recipes/lab/study.sh OUT}
@@ -37,3 +38,4 @@ experiment main experiment.yaml
 experiment sizes experiment_sizes.yaml
 experiment reworded-sums experiment_reworded_sums.yaml
 experiment sorting experiment_sorting.yaml
+experiment no-verifier experiment_no_verifier.yaml

@@ -18,6 +18,7 @@ RECIPES = {
     "reworded-sums": "experiment_reworded_sums.yaml",
     "sorting": "experiment_sorting.yaml",
     "sizes": "experiment_sizes.yaml",
+    "no-verifier": "experiment_no_verifier.yaml",
 }
 KEPT = [name for name in RECIPES if (STUDY / name).exists()]
 
