@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from common import heading, table
-from corrpo.estimators import logit_gradient_norms
-from corrpo.generation import generate
 from corrpo.lab import FAMILIES, KINDS, checkpoint, sample_set
-from corrpo.projections import PROJECTIONS
+from corrpo.models.generation import generate
 from corrpo.samples import encode_prompt, load_samples
+from corrpo.strength import logit_gradient_norms
+from corrpo.strength.projections import PROJECTIONS
 from problems import PROBLEMS
 
 RESPONSES = 12

@@ -13,10 +13,10 @@ from torch import nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from common import heading, least_seconds, table, training_step
-from corrpo.costs import ModelShape, Workload, operations
-from corrpo.costs.arithmetic import training_step as step_operations
-from corrpo.costs.memory import memory
-from corrpo.estimators import logit_gradient_norms
+from corrpo.strength import logit_gradient_norms
+from corrpo.strength.costs import ModelShape, Workload, operations
+from corrpo.strength.costs.memory import memory
+from corrpo.strength.costs.operations import training_step as step_operations
 from peak import peak_bytes
 
 SHAPES = {"d = 256, 4 layers": (256, 704, 4), "d = 512, 8 layers": (512, 1408, 8)}

@@ -27,14 +27,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from common import heading, table
 from corrpo import CorRPOConfig, CorRPOTrainer
-from corrpo.entropy import token_entropy
-from corrpo.estimators import logit_gradient_norms
-from corrpo.generation import generate
+from corrpo.answers.accuracy import is_correct
 from corrpo.lab import checkpoint
 from corrpo.lab.problems import training_problems, validation_problems
 from corrpo.lab.tokenizer import chat_prompt
-from corrpo.rewards.accuracy import is_correct
+from corrpo.models.generation import generate
 from corrpo.samples import Sample, encode_prompt
+from corrpo.strength import logit_gradient_norms
+from corrpo.strength.entropy import token_entropy
 from corrpo.training.quiet import quiet_libraries
 from corrpo.training.rollouts import RolloutMeter
 

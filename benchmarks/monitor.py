@@ -14,13 +14,13 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from common import heading, least_seconds, table
-from corrpo.entropy import token_logprob
-from corrpo.generation import generate
 from corrpo.lab import FAMILIES, checkpoint
 from corrpo.lab.problems import held_out_problems, is_solved
 from corrpo.lab.tokenizer import chat_prompt
+from corrpo.models.generation import generate
 from corrpo.monitor import Monitor
 from corrpo.monitor.calibration import area_under_curve
+from corrpo.strength.entropy import token_logprob
 
 DETECTORS = {
     "rho": 1,

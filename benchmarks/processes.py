@@ -16,7 +16,7 @@ import torch
 from transformers import AutoTokenizer
 
 from common import benchmark_model, heading, table
-from corrpo.distributed import launched
+from corrpo.jobs.torchrun import launched
 from corrpo.lab import checkpoint
 from corrpo.measurement import measure
 

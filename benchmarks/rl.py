@@ -28,14 +28,14 @@ from trl import GRPOConfig, GRPOTrainer
 
 from common import benchmark_model, heading, table
 from corrpo import CorRPOConfig, CorRPOTrainer
-from corrpo.entropy import token_entropy
-from corrpo.estimators import logit_gradient_norms
-from corrpo.generation import generate
 from corrpo.lab import FAMILIES, checkpoint
 from corrpo.lab.problems import validation_problems
 from corrpo.lab.tokenizer import build_tokenizer, chat_prompt
+from corrpo.models.generation import generate
 from corrpo.rewards.tasks import task_reward
 from corrpo.samples import Sample, encode_prompt
+from corrpo.strength import logit_gradient_norms
+from corrpo.strength.entropy import token_entropy
 
 STEPS, GROUP = 9, 8
 PROMPTS = 24

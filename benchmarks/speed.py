@@ -18,10 +18,11 @@ from common import (
     table,
     training_step,
 )
-from corrpo.estimators import exact, logit_gradient_norms
-from corrpo.estimators.plan import plan_for
-from corrpo.estimators.query import Query, left_as_found
-from corrpo.projections import PROJECTIONS, find_attention_layers
+from corrpo.strength import logit_gradient_norms
+from corrpo.strength.backward.differentiation_plan import plan_for
+from corrpo.strength.backward.query import Query, left_as_found
+from corrpo.strength.estimators import exact
+from corrpo.strength.projections import PROJECTIONS, find_attention_layers
 from peak import peak_bytes
 
 GROWTH = (64, 128, 256, 512, 1024, 2048, 4096)

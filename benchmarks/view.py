@@ -17,7 +17,7 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from common import heading, table
-from corrpo.fingerprint import STATISTICS, Fingerprint
+from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
 from corrpo.statistics import Correlation
 
 SAMPLES, TOKENS, LAYERS, PROJECTIONS = 500, 2_000, 8, 4

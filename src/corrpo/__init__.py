@@ -13,12 +13,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from corrpo.entropy import token_entropy
     from corrpo.errors import CorrpoError
-    from corrpo.estimators import logit_gradient_norms
-    from corrpo.fingerprint import Fingerprint
     from corrpo.measurement import MeasureOptions, measure
-    from corrpo.models import load_model
+    from corrpo.measurement.fingerprint import Fingerprint
+    from corrpo.models.loading import load_model
+    from corrpo.strength import logit_gradient_norms
+    from corrpo.strength.entropy import token_entropy
     from corrpo.training.callback import FingerprintCallback
     from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
     from corrpo.training.trainer import CorRPOTrainer, CorRRLOOTrainer
@@ -45,13 +45,13 @@ _HOMES = {
     "CorRRLOOConfig": "corrpo.training.config",
     "CorRRLOOTrainer": "corrpo.training.trainer",
     "CorrpoError": "corrpo.errors",
-    "Fingerprint": "corrpo.fingerprint",
+    "Fingerprint": "corrpo.measurement.fingerprint",
     "FingerprintCallback": "corrpo.training.callback",
     "MeasureOptions": "corrpo.measurement",
-    "load_model": "corrpo.models",
-    "logit_gradient_norms": "corrpo.estimators",
+    "load_model": "corrpo.models.loading",
+    "logit_gradient_norms": "corrpo.strength",
     "measure": "corrpo.measurement",
-    "token_entropy": "corrpo.entropy",
+    "token_entropy": "corrpo.strength.entropy",
 }
 
 

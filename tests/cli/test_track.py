@@ -13,8 +13,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from corrpo.cli.main import main
-from corrpo.dynamics.trajectory import Trajectory
-from dynamics.runs import lab_copy, noisy_run, samples_file
+from corrpo.measurement.trajectory import Trajectory
+from measurement.runs import lab_copy, noisy_run, samples_file
 
 QUICK = ["--estimator", "own", "--resamples", "50", "--permutations", "0"]
 COUNT = 20

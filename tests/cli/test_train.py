@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from corrpo.cli import train
 from corrpo.cli.main import main
-from corrpo.training.checkpoints import is_whole
+from corrpo.training.run_folder import is_whole
 
 SETTINGS = {
     "model": "lab:qwen2/reasoning",

@@ -84,7 +84,7 @@ def test_a_finished_evaluation_is_read_and_its_model_not_loaded(tmp_path, monkey
 
 
 def test_two_processes_cannot_write_to_one_folder(tmp_path):
-    from corrpo.store import locked
+    from corrpo.jobs.files import locked
 
     with locked(tmp_path), pytest.raises(OutputFolderError, match="another process is writing"):
         evaluate([MODEL], sums(), output=tmp_path, options=QUICK)
@@ -261,7 +261,7 @@ def test_the_table_holds_the_models_of_every_call(tmp_path):
 def test_no_memory_for_one_checkpoint_does_not_lose_the_others(tmp_path, monkeypatch):
     import torch
 
-    from corrpo.evaluation.backends import TransformersBackend
+    from corrpo.models.generation.backends import TransformersBackend
 
     real = TransformersBackend.respond
 

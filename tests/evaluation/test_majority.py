@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corrpo.answers.verifier import MathVerifier
 from corrpo.errors import BadInputError
 from corrpo.evaluation import majority
 from corrpo.evaluation.majority import exact_same, majority_at_n, math_same
-from corrpo.rewards.verifier import MathVerifier
 
 HALVES = ["1/2", "0.5", r"\frac12", r"\frac{2}{4}"]
 

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from trl.rewards.accuracy_rewards import accuracy_reward
 
+from corrpo.answers import accuracy
+from corrpo.answers.verifier import MathVerifier, Reply
 from corrpo.evaluation import scoring
 from corrpo.evaluation.scoring import counts, estimates, scores
 from corrpo.evaluation.suites import BOXED, Problem, Suite, load_suite
-from corrpo.rewards import accuracy
-from corrpo.rewards.verifier import MathVerifier, Reply
 
 
 def suite_of(golds, check="math"):

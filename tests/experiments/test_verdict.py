@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from corrpo.errors import BadInputError
+from corrpo.experiments.accompaniment import accompaniment
 from corrpo.experiments.analysis import Analysis
-from corrpo.experiments.association import accompaniment
 from corrpo.experiments.results import RESULTS_SCHEMA, outcomes
 from corrpo.experiments.simulate import World, draw, draw_runs
 from corrpo.experiments.verdict import POOLED, reach_verdict

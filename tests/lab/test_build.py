@@ -12,7 +12,7 @@ from corrpo.cli.lab import LabBuild
 from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
 from corrpo.lab import build as lab_build
 from corrpo.lab import checkpoint
-from corrpo.lab.build import Recipe, Stage, Variant, build, new_model
+from corrpo.lab.build.build import Recipe, Stage, Variant, build, new_model
 from corrpo.lab.problems import held_out_problems
 from corrpo.lab.tasks.sorting import SORTING
 

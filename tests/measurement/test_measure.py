@@ -9,7 +9,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from corrpo import Fingerprint, logit_gradient_norms, measure
 from corrpo.errors import BadInputError, NonFiniteError, OutputFolderError
-from corrpo.fingerprint import STATISTICS
+from corrpo.measurement.fingerprint import STATISTICS
 from corrpo.measurement.summary import subsampling_error
 from corrpo.measurement.tokens import stratified_positions
 
@@ -115,8 +115,8 @@ def test_a_model_in_training_is_measured_in_eval_mode_and_left_in_training(lab_m
 
 
 def test_a_long_prompt_does_not_shorten_its_neighbours(lab_model, lab_tokenizer):
-    from corrpo.generation import Generation
     from corrpo.measurement import pipeline
+    from corrpo.models.generation import Generation
 
     def endless(_model, _tokenizer, prompts, *, max_new_tokens, **_):
         return [Generation([40] * max_new_tokens, finished=False) for _ in prompts]
@@ -306,8 +306,8 @@ def test_a_sample_that_cannot_be_measured_is_named_before_anything_is_computed(
 
 
 def test_a_generated_response_of_one_token_is_left_out_and_listed(lab_model, lab_tokenizer, monkeypatch):
-    from corrpo.generation import Generation
     from corrpo.measurement import pipeline as module
+    from corrpo.models.generation import Generation
 
     written = [Generation([lab_tokenizer.eos_token_id], True), Generation([40, 41, 42], False)]
     monkeypatch.setattr(module, "generate", lambda *_, **__: written)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from corrpo.monitor.running import series_interval
-from corrpo.statistics.correlation import midranks, spearman
+from corrpo.statistics.coefficients import midranks, spearman
 
 
 def series(rng: np.random.Generator, r: float, persistence: float, n: int) -> np.ndarray:

@@ -6,10 +6,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from corrpo.errors import BadInputError, NonFiniteError, UnsupportedModelError
-from corrpo.estimators import logit_gradient_norms
 from corrpo.lab import checkpoint
 from corrpo.monitor import Monitor, MonitorOptions
 from corrpo.monitor.signals import Meter
+from corrpo.strength import logit_gradient_norms
 from problems import PROBLEMS
 
 QUESTION = "What is 58 + 67?"

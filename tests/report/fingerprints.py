@@ -5,7 +5,7 @@ import json
 import numpy as np
 import polars as pl
 
-from corrpo.fingerprint import STATISTICS, Fingerprint
+from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
 from corrpo.statistics import correlate
 
 METHODS = {

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import polars as pl
 
-from corrpo.dynamics.checkpoints import Checkpoint
-from corrpo.dynamics.trajectory import TRACK
 from corrpo.evaluation.results import (
     EVALUATIONS,
     GENERATIONS_SCHEMA,
@@ -16,6 +14,8 @@ from corrpo.evaluation.results import (
 )
 from corrpo.evaluation.scoring import counts, estimates
 from corrpo.evaluation.suites import load_suite
+from corrpo.measurement.trajectory import TRACK
+from corrpo.models.checkpoints import Checkpoint
 from report.fingerprints import make_fingerprint
 
 

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
-from corrpo.comparison import Labelled, compare_fingerprints
 from corrpo.errors import BadInputError
+from corrpo.measurement.comparison import Labelled, compare_fingerprints
 from corrpo.report import write_comparison_report, write_measure_report
 from corrpo.report.excerpts import AFTER, BEFORE, LISTED, high_entropy_low_gradient, highest_entropy
 from corrpo.report.html import comparison_page, measure_page

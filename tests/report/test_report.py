@@ -8,7 +8,7 @@ import pytest
 
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError
-from corrpo.fingerprint import Fingerprint
+from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.report.collection import collect
 from corrpo.report.page import write_report
 from report.fingerprints import make_fingerprint

@@ -11,7 +11,7 @@ from scipy import stats
 
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.rewards import rollout_correlation
-from corrpo.rewards.correlation import STATISTICS, midranks
+from corrpo.rewards.rollout_correlation import STATISTICS, midranks
 from corrpo.statistics import UndefinedCorrelationError, partial_spearman, pearson, spearman
 
 JUDGES = {

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from corrpo.statistics import compare, correlate
-from corrpo.statistics.correlate import value_of
+from corrpo.statistics.correlation_estimate import value_of
 from corrpo.statistics.permutation import permutation_p
 from corrpo.statistics.series import TokenSeries, check_series
 from corrpo.statistics.simulation import Population, gaussian_pearson, simulate

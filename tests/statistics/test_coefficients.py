@@ -8,7 +8,7 @@ from scipy import stats
 
 from corrpo.errors import BadInputError
 from corrpo.statistics import UndefinedCorrelationError, partial_spearman, pearson, spearman
-from corrpo.statistics.correlation import midranks
+from corrpo.statistics.coefficients import midranks
 
 # Few distinct values, so that ties are the rule; any three columns of one length, and multiplicities.
 NUMBERS = st.integers(-4, 4).map(float)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from corrpo.statistics import correlate
-from corrpo.statistics.correlation import partial_spearman, pearson, spearman
+from corrpo.statistics.coefficients import partial_spearman, pearson, spearman
 from corrpo.statistics.interval import half_samples
 from corrpo.statistics.permutation import permutation_p
 from corrpo.statistics.series import check_series

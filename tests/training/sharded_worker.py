@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import corrpo
 from corrpo.errors import CorrpoError
-from corrpo.sharding import full_parameters
+from corrpo.models.sharding import full_parameters
 from problems import VOCABULARY, Problem
 
 CPU = torch.device("cpu")

@@ -21,7 +21,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_ac
 
 import corrpo
 from corrpo.errors import BadInputError, UnsupportedModelError
-from corrpo.sharding import _require, full_parameters
+from corrpo.models.sharding import _require, full_parameters
 from problems import Problem
 
 KINDS = ("fsdp2", "fsdp2 bf16 head apart", "fsdp2 peft recomputing", "fsdp1 flat", "fsdp1 peft", "ddp")

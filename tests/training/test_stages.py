@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM
 import corrpo
 from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelError
 from corrpo.lab import checkpoint
-from corrpo.training.checkpoints import checkpoints, is_whole, last_whole
-from corrpo.training.progress import ProgressLine
+from corrpo.training.progress_line import ProgressLine
 from corrpo.training.recipe import parse_recipe
+from corrpo.training.run_folder import checkpoints, is_whole, last_whole
 from corrpo.training.stages import OFFLINE, config_class, train
 from training.verdicts import of_sums, write_generations
 

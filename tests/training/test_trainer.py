@@ -13,9 +13,9 @@ from transformers import XLMConfig, XLMWithLMHeadModel
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from corrpo import CorRPOConfig, CorrpoError, CorRPOTrainer
-from corrpo.entropy import token_entropy
 from corrpo.errors import BadInputError, UnsupportedModelError
-from corrpo.estimators import logit_gradient_norms
+from corrpo.strength import logit_gradient_norms
+from corrpo.strength.entropy import token_entropy
 from corrpo.training.config import CorRRLOOConfig
 from corrpo.training.rollouts import RolloutMeter
 from corrpo.training.trainer import CorRRLOOTrainer

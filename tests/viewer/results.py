@@ -5,7 +5,7 @@ import math
 import numpy as np
 import polars as pl
 
-from corrpo.fingerprint import STATISTICS, Fingerprint
+from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
 from corrpo.measurement.tokens import TOKENS_SCHEMA
 from corrpo.statistics import Correlation
 

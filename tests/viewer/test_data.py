@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import corrpo
+from corrpo.answers.verifier import Reply
 from corrpo.errors import BadInputError
 from corrpo.lab import model_location, sample_location
-from corrpo.rewards.verifier import Reply
 from corrpo.samples import load_samples
 from corrpo.statistics import spearman
 from corrpo.viewer import data

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from corrpo.comparison import Comparison, Labelled
+    from corrpo.measurement.comparison import Comparison, Labelled
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def run(config: Compare) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from corrpo.comparison import compare_fingerprints, load_labelled
+    from corrpo.measurement.comparison import compare_fingerprints, load_labelled
     from corrpo.report.tables import print_comparison
 
     console = Console()
@@ -75,9 +75,9 @@ def write(comparison: Comparison, labelled: Sequence[Labelled], folder: Path) ->
     Raises:
         OutputFolderError: the folder cannot be written to.
     """
+    from corrpo.jobs.files import write_json
     from corrpo.report import write_comparison_report
     from corrpo.report.plates import comparison_figures
-    from corrpo.store import write_json
 
     fingerprints = [each.fingerprint for each in labelled]
     drawn = comparison_figures(comparison, fingerprints)

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from corrpo.cli import compare
-from corrpo.lab.demo import MODELS, measure_lab
+from corrpo.cli.demos.measuring import MODELS, measure_lab
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def run(options: Demo) -> None:
 def _train(output: Path) -> None:
     from rich.console import Console
 
-    from corrpo.training.demo import STEPS, outcome_table, train_lab
+    from corrpo.cli.demos.training import STEPS, outcome_table, train_lab
 
     print(
         f"\nTraining the qwen2 reasoning model {STEPS} steps by GRPO and by CorR-PO (a few minutes)",

@@ -44,8 +44,8 @@ def run(options: Diagnose) -> None:
         BadInputError: see `corrpo.report.diagnosis.diagnose`.
         OutputFolderError: the output folder cannot be written to.
     """
-    from corrpo.comparison import load_labelled
     from corrpo.evaluation.results import load_evaluations
+    from corrpo.measurement.comparison import load_labelled
     from corrpo.report.diagnosis import diagnose, markdown, renew_page, write_diagnosis
 
     diagnosis = diagnose(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from corrpo.distributed import current_team
 from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.options import EvaluateOptions
+from corrpo.jobs.torchrun import current_team
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -61,10 +61,10 @@ def run(options: Evaluate) -> None:
     """
     from rich.console import Console
 
-    from corrpo.dynamics.jobs import Loading
     from corrpo.evaluation.evaluate import evaluate
     from corrpo.evaluation.results import EVALUATIONS
     from corrpo.evaluation.suites import load_suite
+    from corrpo.measurement.checkpoint_jobs import Loading
 
     copies = _copies(options.data, options.suite)
     suites = [

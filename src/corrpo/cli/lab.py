@@ -30,7 +30,7 @@ class LabBuild:
 
 def run(settings: LabBuild) -> None:
     """Build, then say where the checkpoints are."""
-    from corrpo.lab.build import Variant, build
+    from corrpo.lab.build.build import Variant, build
 
     variant = Variant(settings.width, settings.task, settings.shipped_base)
     made = build(

@@ -10,8 +10,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-from corrpo.distributed import Team, launched
 from corrpo.errors import CorrpoError
+from corrpo.jobs.torchrun import Team, launched
 
 VERBS = {
     "demo": ("Demo", "measure the six tiny models of the lab, and show what corrpo reports"),

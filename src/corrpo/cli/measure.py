@@ -9,12 +9,11 @@ import tyro
 from rich.console import Console
 
 from corrpo.cli.projections import print_projections
-from corrpo.distributed import Team, check_processes, current_team, device_of_process
-from corrpo.dynamics.jobs import quiet_loading
-from corrpo.fingerprint import Fingerprint
+from corrpo.jobs.torchrun import Team, check_processes, current_team, device_of_process
 from corrpo.lab import model_location, sample_location
 from corrpo.measurement import MeasureOptions, measure
-from corrpo.models import load_model, load_skeleton
+from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.models.loading import load_model, load_skeleton, quiet_loading
 from corrpo.report import write_measure_report
 from corrpo.report.notes import few_samples
 from corrpo.samples import load_samples

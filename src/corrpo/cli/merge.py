@@ -24,6 +24,6 @@ class Merge:
 
 def run(options: Merge) -> None:
     """Merge, and print the folder."""
-    from corrpo.merging import merge
+    from corrpo.training.merging import merge
 
     print(merge(options.models, options.output, weights=options.weights or None))

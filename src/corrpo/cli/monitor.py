@@ -116,8 +116,8 @@ def run(options: MonitorCommand) -> None:
 
 
 def _monitor(options: MonitorCommand) -> "Monitor":
-    from corrpo.dynamics.jobs import quiet_loading
-    from corrpo.models import load_model
+    from corrpo.measurement.checkpoint_jobs import quiet_loading
+    from corrpo.models.loading import load_model
     from corrpo.monitor.calibration import Calibration
     from corrpo.monitor.monitor import Monitor
 
@@ -203,9 +203,9 @@ def _written_by_engine(options: MonitorCommand, how: WritingOptions) -> dict[int
     """The responses that the file lacks, by vLLM, which is gone again at the end."""
     import gc
 
-    from corrpo.dynamics.checkpoints import Checkpoint
-    from corrpo.dynamics.jobs import Loading, source_stamp
-    from corrpo.evaluation.backends import open_backend
+    from corrpo.measurement.checkpoint_jobs import Loading, source_stamp
+    from corrpo.models.checkpoints import Checkpoint
+    from corrpo.models.generation.backends import open_backend
     from corrpo.monitor.generations import source_facts
     from corrpo.monitor.writing import write_all
 

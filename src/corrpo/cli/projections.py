@@ -6,10 +6,10 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
-from corrpo.estimators.fit import fitting_estimators, misfit
 from corrpo.measurement import MeasureOptions
-from corrpo.projections import find_layers, select_layers
-from corrpo.projections.listing import list_projections, ranges
+from corrpo.strength.estimators.fit import fitting_estimators, misfit
+from corrpo.strength.projections import find_layers, select_layers
+from corrpo.strength.projections.listing import list_projections, ranges
 
 
 def print_projections(model: nn.Module, name: str, options: MeasureOptions, console: Console) -> None:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from corrpo.distributed import current_team
 from corrpo.errors import CorrpoError
+from corrpo.jobs.torchrun import current_team
 from corrpo.lab import sample_location
 from corrpo.measurement import MeasureOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from corrpo.dynamics.trajectory import Trajectory
+    from corrpo.measurement.trajectory import Trajectory
     from corrpo.statistics import Correlation
 
 
@@ -61,8 +61,8 @@ def run(options: Track) -> None:
     """
     from rich.console import Console
 
-    from corrpo.dynamics.track import TABLE, Loading, track
-    from corrpo.dynamics.trajectory import TRACK
+    from corrpo.measurement.track import TABLE, Loading, track
+    from corrpo.measurement.trajectory import TRACK
     from corrpo.report import write_report
     from corrpo.report.collection import Collection
     from corrpo.report.notes import few_samples

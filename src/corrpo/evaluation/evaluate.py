@@ -17,12 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from corrpo.distributed import Team, check_processes, device_of_process
-from corrpo.dynamics.checkpoints import Checkpoint, Skipped, find_checkpoints
-from corrpo.dynamics.jobs import SOURCE, Loading, Outcome, quiet_loading, source_stamp
-from corrpo.dynamics.processes import parallel, processes_for
 from corrpo.errors import BadInputError, CorrpoError
-from corrpo.evaluation.backends import Backend, open_backend
 from corrpo.evaluation.generations import generations
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.results import (
@@ -34,8 +29,14 @@ from corrpo.evaluation.results import (
 )
 from corrpo.evaluation.scoring import counts, estimates
 from corrpo.evaluation.suites import Suite
+from corrpo.jobs.files import RunFolder, held_together, read_json, write_json, write_parquet
+from corrpo.jobs.process_pool import parallel, processes_for
+from corrpo.jobs.torchrun import Team, check_processes, device_of_process
+from corrpo.measurement.checkpoint_jobs import SOURCE, Outcome, source_stamp
 from corrpo.measurement.summary import versions
-from corrpo.store import RunFolder, held_together, read_json, write_json, write_parquet
+from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
+from corrpo.models.generation.backends import Backend, open_backend
+from corrpo.models.loading import Loading, quiet_loading
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def evaluate(
         loading: device, dtype and so on.
         options: the defaults if not given.
         progress: show what is being done, on standard error.
-        team: processes that were started together (`corrpo.distributed.launched`), which share the
+        team: processes that were started together (`corrpo.jobs.torchrun.launched`), which share the
             generations of one evaluation after another; all of them must call this, and all get the result.
 
     Returns:

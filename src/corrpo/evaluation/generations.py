@@ -8,13 +8,13 @@ from typing import Any
 import polars as pl
 
 from corrpo.errors import BadInputError, NonFiniteError
-from corrpo.evaluation.backends import Backend, text_of
 from corrpo.evaluation.results import GENERATIONS_SCHEMA
 from corrpo.evaluation.scoring import scores
 from corrpo.evaluation.suites import Problem, Suite
-from corrpo.progress import progress_bar
+from corrpo.jobs.files import Part, RunFolder
+from corrpo.jobs.progress import progress_bar
+from corrpo.models.generation.backends import Backend, text_of
 from corrpo.samples import Sample, encode_prompt
-from corrpo.store import Part, RunFolder
 
 SCORED_AT_ONCE = 256
 """Generations whose scores make a part."""

@@ -14,10 +14,10 @@ Rules (ours):
 import logging
 from collections.abc import Callable, Sequence
 
+from corrpo.answers.accuracy import LONGEST_ANSWER, VERIFIER
+from corrpo.answers.reading import plain_number, same_answer
+from corrpo.answers.verifier import Question
 from corrpo.errors import BadInputError
-from corrpo.rewards.accuracy import LONGEST_ANSWER, VERIFIER
-from corrpo.rewards.answers import plain_number, same_answer
-from corrpo.rewards.verifier import Question
 
 _log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from corrpo.errors import BadInputError
-from corrpo.generation.sampling import check_sampling
+from corrpo.models.generation.sampling import check_sampling
 from corrpo.samples import Template
 
 BackendName = Literal["transformers", "vllm"]

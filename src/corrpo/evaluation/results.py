@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from corrpo.errors import BadInputError
+from corrpo.jobs.files import read_parquet, read_versioned, write_json, write_parquet
 from corrpo.statistics.estimates import Estimate
-from corrpo.store import read_parquet, read_versioned, write_json, write_parquet
 
 SCHEMA_VERSION = 1
 EVALUATION, GENERATIONS = "evaluation.json", "generations.parquet"
@@ -44,7 +44,7 @@ class Evaluation:
 
     Attributes:
         model: name, revision, backend, dtype, digest (of its weights; None where vLLM holds them).
-        checkpoint: stage, step, at and key; see `corrpo.dynamics.checkpoints.Checkpoint`.
+        checkpoint: stage, step, at and key; see `corrpo.models.checkpoints.Checkpoint`.
         suite: name, source, revision, digest (SHA-256 of problems and answers), problems (how many).
         settings: n, temperature, prompt and everything else that decides the generations and their scores.
         versions: of corrpo, torch, transformers and Python, and of vllm if it wrote them.

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from corrpo.answers.accuracy import judge
+from corrpo.answers.reading import final_answer, same_answer
 from corrpo.errors import CorrpoError
 from corrpo.evaluation.majority import exact_same, majority_at_n, math_same
 from corrpo.evaluation.results import COUNTS
 from corrpo.evaluation.suites import Problem, Suite, gym_scorer
-from corrpo.rewards.accuracy import judge
-from corrpo.rewards.answers import final_answer, same_answer
 from corrpo.statistics.estimates import Estimate, estimate_average, estimate_mean, estimate_pass_at_k
 
 VERDICT_COUNTS = {

@@ -17,11 +17,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from corrpo.answers.reading import boxed_answer
 from corrpo.errors import BadInputError, CorrpoError
 from corrpo.lab import LAB
 from corrpo.lab.problems import held_out_problems, read_in_training
 from corrpo.lab.tasks import LAB_TASKS, find_task
-from corrpo.rewards.answers import boxed_answer
 from corrpo.samples import load_samples
 
 Check = Literal["math", "exact", "reasoning-gym"]

@@ -41,7 +41,7 @@ import numpy as np
 from scipy import special, stats
 
 from corrpo.errors import BadInputError
-from corrpo.statistics.correlation import Array
+from corrpo.statistics.coefficients import Array
 from corrpo.statistics.results import Record
 
 MOST_SEEDS = 10_000

@@ -15,8 +15,8 @@ from typing import Any
 from corrpo.errors import OutputFolderError
 from corrpo.evaluation.suites import Suite
 from corrpo.experiments.recipe import ExperimentRecipe
+from corrpo.jobs.files import differences_between, read_versioned, refuse_strangers, write_json
 from corrpo.measurement.summary import versions
-from corrpo.store import differences_between, read_versioned, refuse_strangers, write_json
 
 PREREGISTRATION = "preregistration.json"
 SCHEMA_VERSION = 1

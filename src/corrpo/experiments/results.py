@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from corrpo.errors import BadInputError
-from corrpo.statistics.correlation import Array
+from corrpo.statistics.coefficients import Array
 from corrpo.statistics.estimates import pass_at_k
 
 RESULTS, RUNS = "results.parquet", "runs.parquet"

@@ -24,7 +24,6 @@ import torch
 import yaml
 from rich.console import Console
 
-from corrpo.dynamics.jobs import Loading, quiet_loading
 from corrpo.errors import CorrpoError, OutputFolderError
 from corrpo.evaluation.evaluate import evaluate
 from corrpo.evaluation.generations import asked_of
@@ -32,14 +31,14 @@ from corrpo.evaluation.results import load_evaluations
 from corrpo.evaluation.suites import Suite
 from corrpo.experiments.recipe import Arm, ExperimentRecipe, of_run, settings_of
 from corrpo.experiments.results import BEFORE
-from corrpo.fingerprint import Fingerprint
+from corrpo.jobs.files import locked, read_versioned, write_json, write_text
 from corrpo.lab import model_location
 from corrpo.measurement import measure
-from corrpo.models import load_model
-from corrpo.store import locked, read_versioned, write_json, write_text
-from corrpo.training.checkpoints import FINAL, checkpoints
-from corrpo.training.progress import ProgressLine
+from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.models.loading import Loading, load_model, quiet_loading
+from corrpo.training.progress_line import ProgressLine
 from corrpo.training.quiet import quiet_libraries
+from corrpo.training.run_folder import FINAL, checkpoints
 from corrpo.training.stages import train
 
 RUN, SCHEMA_VERSION = "run.json", 1
@@ -88,7 +87,7 @@ def do_run(run: Run, device: str) -> Done:
 
     Args:
         run: what to do.
-        device: as `corrpo.dynamics.processes.parallel` gives it.
+        device: as `corrpo.jobs.process_pool.parallel` gives it.
 
     Returns:
         The run, and why it failed if it did.

@@ -17,8 +17,6 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
-from corrpo.dynamics.checkpoints import find_checkpoints
-from corrpo.dynamics.processes import parallel, processes_for
 from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.suites import Suite, load_suite
 from corrpo.experiments.preregistration import plan_of, register
@@ -26,9 +24,11 @@ from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.results import RESULTS, RESULTS_SCHEMA, RUNS, RUNS_SCHEMA, table_of
 from corrpo.experiments.run import Done, Run, do_run, read_run
 from corrpo.experiments.summary import Experiment, summarise
+from corrpo.jobs.files import locked, write_json, write_parquet
+from corrpo.jobs.process_pool import parallel, processes_for
+from corrpo.jobs.progress import progress_bar
 from corrpo.lab import model_location
-from corrpo.progress import progress_bar
-from corrpo.store import locked, write_json, write_parquet
+from corrpo.models.checkpoints import find_checkpoints
 
 VERDICT = "verdict.json"
 

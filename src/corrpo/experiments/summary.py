@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from corrpo.experiments.association import Accompaniment, accompaniment
+from corrpo.experiments.accompaniment import Accompaniment, accompaniment
 from corrpo.experiments.contrasts import Mean, mean_over_seeds
 from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.results import BEFORE, outcomes, rho_changes
 from corrpo.experiments.verdict import Verdict, reach_verdict
-from corrpo.statistics.correlation import Array
+from corrpo.statistics.coefficients import Array
 
 SCHEMA_VERSION = 1
 

@@ -23,7 +23,7 @@ from corrpo.experiments.contrasts import (
     seeds_for,
 )
 from corrpo.experiments.results import outcomes, rho_changes
-from corrpo.statistics.correlation import Array
+from corrpo.statistics.coefficients import Array
 
 Kind = Literal["supported", "not supported", "undecided"]
 POOLED = "all models"

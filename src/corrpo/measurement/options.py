@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from corrpo.errors import BadInputError
-from corrpo.estimators.api import Estimator, Target, check_choices
-from corrpo.generation.sampling import check_sampling
+from corrpo.models.generation.sampling import check_sampling
 from corrpo.samples import Template
-from corrpo.spectra import Norm
-from corrpo.statistics.correlate import check_settings
+from corrpo.statistics.correlation_estimate import check_settings
+from corrpo.strength.gradient_norms import Estimator, Target, check_choices
+from corrpo.strength.norms import Norm
 
 
 @dataclass(frozen=True)

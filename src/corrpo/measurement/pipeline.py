@@ -7,8 +7,8 @@ generated response of a single token is left out and listed as skipped.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,20 @@ import torch
 from rich.progress import Progress
 
 from corrpo.errors import BadInputError, NonFiniteError
-from corrpo.estimators import logit_gradient_norms
-from corrpo.eval_mode import eval_mode
-from corrpo.fingerprint import FINGERPRINT, Fingerprint
-from corrpo.generation import generate
+from corrpo.jobs.files import Part, RunFolder, make_parts
+from corrpo.jobs.progress import progress_bar
+from corrpo.jobs.team import Team
+from corrpo.measurement.fingerprint import FINGERPRINT, Fingerprint
+from corrpo.measurement.model_description import describe_measured_model
 from corrpo.measurement.options import MeasureOptions
 from corrpo.measurement.summary import summarise, versions
 from corrpo.measurement.tokens import TOKENS_SCHEMA, measure_response
-from corrpo.models import describe_model, untrained_model
-from corrpo.progress import progress_bar
+from corrpo.models.eval_mode import eval_mode
+from corrpo.models.generation import generate
+from corrpo.models.loading import untrained_model
+from corrpo.models.sharding import full_parameters
+from corrpo.models.threads import threads_for
+from corrpo.models.vocabulary import vocabulary_size
 from corrpo.samples import (
     Sample,
     as_samples,
@@ -35,13 +40,7 @@ from corrpo.samples import (
     encode_response,
     samples_digest,
 )
-from corrpo.sharding import full_parameters
-from corrpo.store import Part, RunFolder, make_parts
-from corrpo.team import Team
-from corrpo.vocabulary import vocabulary_size
-
-TINY = 5_000_000
-"""Parameters below which one thread is quickest."""
+from corrpo.strength import logit_gradient_norms
 
 _RESPONSES_SCHEMA = {
     "id": pl.String,
@@ -89,7 +88,7 @@ def measure(
         name: the model's name in the fingerprint; its own if not given.
         revision: likewise.
         progress: show a progress bar with the time left.
-        team: the processes that share the work (`corrpo.distributed.launched`); all of them must call this
+        team: the processes that share the work (`corrpo.jobs.torchrun.launched`); all of them must call this
             with the same arguments, with an `output`, and all get the fingerprint. This process alone if not
             given.
         **options: fields of `MeasureOptions`.
@@ -124,7 +123,7 @@ def _measure(
     """`measure` of a model whose parameters are whole."""
     given = as_samples(samples)
     work = [encode_sample(sample, model, tokenizer, settings) for sample in given]
-    described = describe_model(model, name, revision)
+    described = describe_measured_model(model, name, revision)
     sample_set = {
         "name": Path(samples).stem if isinstance(samples, Path | str) else "samples",
         "digest": samples_digest(given),
@@ -336,16 +335,3 @@ def _read(
         Part(f"{kind}-{number:06d}", partial(make, row), row["response_tokens"])
         for number, row in enumerate(rows)
     ]
-
-
-@contextmanager
-def threads_for(model: Any) -> Iterator[None]:
-    """One thread for a tiny model on a CPU, where handing out work costs ten times the work itself."""
-    before = torch.get_num_threads()
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    if parameters < TINY and next(model.parameters()).device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from corrpo.fingerprint import Fingerprint
+from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.options import MeasureOptions
 from corrpo.statistics import Correlation, correlate
 
@@ -68,7 +68,7 @@ def versions() -> dict[str, str]:
 
 
 def correlations(tokens: pl.DataFrame, settings: MeasureOptions) -> dict[str, Correlation]:
-    """The five correlations of `corrpo.fingerprint.STATISTICS` over the measured rows of `tokens`."""
+    """The correlations that `fingerprint.STATISTICS` names, over the measured rows of `tokens`."""
     rows = tokens.filter(pl.col("strength").is_not_null())
     if not rows.height:
         nothing = Correlation(None, None, None, None, 0, 0, "no response of two tokens or more")

@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import torch
 
-from corrpo.entropy import token_entropy, token_logprob
 from corrpo.errors import CorrpoError, NonFiniteError
-from corrpo.estimators import logit_gradient_norms
 from corrpo.measurement.options import MeasureOptions
 from corrpo.samples import token_texts
+from corrpo.strength import logit_gradient_norms
+from corrpo.strength.entropy import token_entropy, token_logprob
 
 TOKENS_SCHEMA = {
     "sample": pl.String,

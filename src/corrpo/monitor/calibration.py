@@ -29,8 +29,8 @@ import numpy as np
 from scipy import stats
 
 from corrpo.errors import BadInputError
+from corrpo.jobs.files import read_versioned, write_json
 from corrpo.statistics.estimates import estimate_average
-from corrpo.store import read_versioned, write_json
 
 SCHEMA_VERSION = 1
 Side = Literal["learned", "high", "low"]

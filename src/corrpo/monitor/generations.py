@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from corrpo.errors import BadInputError, NonFiniteError
+from corrpo.jobs.progress import progress_bar
 from corrpo.monitor.calibration import Labelled
 from corrpo.monitor.journal import journal_beside
 from corrpo.monitor.monitor import Monitor, Written
-from corrpo.progress import progress_bar
 from corrpo.samples import Sample, as_samples
 
 

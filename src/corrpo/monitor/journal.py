@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from corrpo.errors import OutputFolderError
-from corrpo.store import differences_between, hold, whole_file
+from corrpo.jobs.files import differences_between, hold, whole_file
 
 
 class Journal:

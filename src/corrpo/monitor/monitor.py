@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from corrpo.errors import BadInputError
-from corrpo.generation.sampling import check_sampling, end_tokens
-from corrpo.models import describe_model
+from corrpo.measurement.model_description import describe_measured_model
+from corrpo.models.generation.sampling import check_sampling, end_tokens
 from corrpo.monitor.calibration import Calibration, Labelled
 from corrpo.monitor.running import FEWEST, Rho, RunningRho, check_window, series_interval
 from corrpo.monitor.signals import Meter, Step, whole_rho
 from corrpo.monitor.text import TextSteps
 from corrpo.samples import Template, as_samples, encode_prompt
-from corrpo.statistics.correlation import Array, midranks
+from corrpo.statistics.coefficients import Array, midranks
 
 if TYPE_CHECKING:
-    from corrpo.evaluation.backends import Backend
+    from corrpo.models.generation.backends import Backend
 
 Prompt = str | list[dict[str, str]]
 
@@ -170,7 +170,7 @@ class Monitor:
         self.options = options or MonitorOptions()
         self.tokenizer = tokenizer
         self.meter = Meter(model, self.options.projections, self.options.layers)
-        self.description = describe_model(model, name)
+        self.description = describe_measured_model(model, name)
         self.context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.ends = set(end_tokens(model, tokenizer))
         self.calibration = calibration
@@ -277,9 +277,8 @@ class Monitor:
 
         Args:
             prompts: each text, chat messages, or token ids.
-            backend: what writes them, of the same model, as `corrpo.evaluation.backends.open_backend` gives:
-                vLLM, whose responses are scored by a second pass. This model writes if not given, and is
-                watched.
+            backend: what writes them, of the same model, as `open_backend` gives: vLLM, whose
+                responses are scored by a second pass. This model writes if not given, and is watched.
             max_new_tokens: at most this many tokens, and no more than the context has room for.
             temperature: of what is drawn; 0 takes the likeliest token.
             top_p: draw among the likeliest tokens of this total probability.

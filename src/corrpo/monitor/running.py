@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from corrpo.errors import BadInputError, NonFiniteError
-from corrpo.statistics.correlation import ROUNDING, Array
+from corrpo.statistics.coefficients import ROUNDING, Array
 
 FEWEST = 8
 """Tokens below which a window has no rho, if nothing else is asked for."""

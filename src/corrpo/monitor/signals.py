@@ -6,7 +6,7 @@ Both give the own-position part of the gradient, the approximation of METHOD 5 (
   written token's logit through that step alone is the own-position derivative: no attention is replaced, the
   graph is one token long, and it is gone before the next step.
 - A finished text (of vLLM, or of any log) takes one forward and one backward over all its tokens:
-  `corrpo.estimators.batched.batched_own`.
+  `corrpo.strength.estimators.own_batched.batched_own`.
 
 They agree up to rounding; a test holds them to it.
 """
@@ -21,14 +21,14 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from corrpo.entropy import token_entropy
 from corrpo.errors import BadInputError, NonFiniteError
-from corrpo.estimators.api import layers_for
-from corrpo.estimators.batched import batched_own, has_direct_head
-from corrpo.estimators.query import derivatives_at, left_as_found, observed
-from corrpo.generation.sampling import check_sampling
-from corrpo.statistics.correlation import Array, UndefinedCorrelationError, spearman
-from corrpo.vocabulary import vocabulary_size
+from corrpo.models.generation.sampling import check_sampling
+from corrpo.models.vocabulary import vocabulary_size
+from corrpo.statistics.coefficients import Array, UndefinedCorrelationError, spearman
+from corrpo.strength.backward.query import derivatives_at, left_as_found, observed
+from corrpo.strength.entropy import token_entropy
+from corrpo.strength.estimators.own_batched import batched_own, has_direct_head
+from corrpo.strength.gradient_norms import layers_for
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from corrpo.errors import BadInputError
 from corrpo.evaluation.options import BATCH, BackendName
-from corrpo.generation.sampling import check_sampling
+from corrpo.models.generation.sampling import check_sampling
 from corrpo.monitor.generations import Line, Writer, read_lines
 from corrpo.monitor.journal import journal_beside
 from corrpo.monitor.monitor import Monitor, Written
 from corrpo.samples import encode_prompt
 
 if TYPE_CHECKING:
-    from corrpo.evaluation.backends import Backend
+    from corrpo.models.generation.backends import Backend
 
 BLOCK = BATCH["vllm"]
 """Prompts that vLLM is given at once."""

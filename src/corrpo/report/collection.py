@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from corrpo.comparison import Labelled
-from corrpo.dynamics.trajectory import Trajectory, is_trajectory
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import EVALUATIONS, Evaluation, load_evaluations
-from corrpo.fingerprint import Fingerprint
+from corrpo.measurement.comparison import Labelled
+from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.measurement.trajectory import Trajectory, is_trajectory
 
 FORM = (
     "give folders that corrpo measure, track or evaluate wrote, or folders of such folders, each as DIR or "

@@ -13,15 +13,15 @@ from typing import Any
 
 import polars as pl
 
-from corrpo.comparison import Comparison, Labelled, Row, compare_fingerprints
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import Evaluation
+from corrpo.jobs.files import write_json, write_parquet, write_text
+from corrpo.measurement.comparison import Comparison, Labelled, Row, compare_fingerprints
 from corrpo.report.figures import Drawing, TypeValue, types_figure
 from corrpo.report.notes import estimator_label
 from corrpo.report.text import DASH, count, decimal, percent, visible
 from corrpo.statistics import Correlation, Difference
 from corrpo.statistics.estimates import Estimate
-from corrpo.store import write_json, write_parquet, write_text
 
 NAME = "diagnosis"
 """Of the files: diagnosis.parquet, .csv, .md, .json and .svg."""
@@ -105,7 +105,7 @@ def diagnose(
         labelled: fingerprints under FAMILY/TYPE, in order.
         evaluations: of any models; those of other weights, or with no digest of theirs, are passed over.
         against: types that changes are taken from, within each family and sample set that has them.
-        method: of the changes, as in `corrpo.comparison.compare_fingerprints`.
+        method: of the changes, as in `corrpo.measurement.comparison.compare_fingerprints`.
         resamples: for the interval of a change.
         seed: of the resampling.
         progress: wraps the pairs of a family.

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from corrpo.comparison import measured_tokens
-from corrpo.fingerprint import Fingerprint
+from corrpo.measurement.comparison import measured_tokens
+from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.report.text import token_text
 
 LISTED = 15

@@ -8,12 +8,12 @@ from markupsafe import Markup
 from corrpo.experiments.preregistration import PREREGISTRATION
 from corrpo.experiments.results import BEFORE
 from corrpo.experiments.summary import Experiment
+from corrpo.jobs.files import read_json, write_text
 from corrpo.report.experiment_text import association_told, markdown
 from corrpo.report.figures import Drawing
 from corrpo.report.figures.experiment import Bar, Place, arms_figure, differences_figure
 from corrpo.report.figures.style import inline
 from corrpo.report.render import render
-from corrpo.store import read_json, write_text
 
 PAGE, MARKDOWN = "report.html", "report.md"
 SUPPORT = (

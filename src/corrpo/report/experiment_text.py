@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from corrpo.experiments.association import Accompaniment
+from corrpo.experiments.accompaniment import Accompaniment
 from corrpo.experiments.contrasts import Mean
 from corrpo.experiments.summary import Experiment
 from corrpo.experiments.verdict import Comparison

@@ -6,9 +6,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from corrpo.comparison import Comparison
 from corrpo.errors import BadInputError
-from corrpo.fingerprint import STATISTICS, Fingerprint
+from corrpo.jobs.files import write_text
+from corrpo.measurement.comparison import Comparison
+from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
 from corrpo.report import notes
 from corrpo.report.excerpts import LISTED, high_entropy_low_gradient, highest_entropy
 from corrpo.report.figures import MAX_POINTS
@@ -16,7 +17,6 @@ from corrpo.report.figures.style import inline
 from corrpo.report.layers import layer_table
 from corrpo.report.plates import Figures, comparison_figures, measure_figure
 from corrpo.report.render import render
-from corrpo.store import write_text
 
 STATISTIC_NAMES = {
     "spearman": "Spearman ρ, by position",

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from corrpo.comparison import measured_tokens
-from corrpo.fingerprint import Fingerprint
+from corrpo.measurement.comparison import measured_tokens
+from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.statistics import spearman
-from corrpo.statistics.correlation import undefined_reason
+from corrpo.statistics.coefficients import undefined_reason
 
 NEGATIVE, NEUTRAL, POSITIVE = (68, 119, 170), (255, 255, 255), (238, 136, 102)
 """RGB of -1, 0 and 1: blue to orange, told apart by the colour-blind, light enough for dark text."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from corrpo.fingerprint import Fingerprint
+from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.statistics import Correlation
 from corrpo.statistics.interval import FEW_SAMPLES
 

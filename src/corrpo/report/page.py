@@ -7,11 +7,11 @@ from typing import Any, get_args
 
 from markupsafe import Markup
 
-from corrpo.comparison import compare_fingerprints, in_order
-from corrpo.dynamics.changes import stage_changes
-from corrpo.dynamics.trajectory import Trajectory, check_same_measurement
 from corrpo.errors import BadInputError
-from corrpo.evaluation.performance import Performance, join_performance
+from corrpo.jobs.files import write_json, write_text
+from corrpo.measurement.comparison import compare_fingerprints, in_order
+from corrpo.measurement.stage_changes import stage_changes
+from corrpo.measurement.trajectory import Trajectory, check_same_measurement
 from corrpo.report import notes
 from corrpo.report.benchmarks import benchmark_table
 from corrpo.report.collection import Collection
@@ -19,6 +19,7 @@ from corrpo.report.figures import FORMATS, Drawing
 from corrpo.report.figures.lines import Axis
 from corrpo.report.figures.style import inline
 from corrpo.report.html import comparison_context
+from corrpo.report.performance import Performance, join_performance
 from corrpo.report.plates import comparison_figures
 from corrpo.report.render import render
 from corrpo.report.run_plates import (
@@ -30,7 +31,6 @@ from corrpo.report.run_plates import (
     runs_plate,
 )
 from corrpo.report.text import count, with_interval
-from corrpo.store import write_json, write_text
 
 PAGE, COMPARISON, FIGURES = "report.html", "comparison.json", "figures"
 DOTTED = "A dotted level leads from the end of a stage to the next one where another run's stage is longer."

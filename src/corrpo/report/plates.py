@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from corrpo.comparison import Comparison, measured_tokens
-from corrpo.fingerprint import Fingerprint
+from corrpo.measurement.comparison import Comparison, measured_tokens
+from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.report import notes
 from corrpo.report.figures import Drawing, Panel, TypeValue, scatter_figure, types_figure
 from corrpo.report.figures.style import OTHER, TYPE_COLOURS, type_colours

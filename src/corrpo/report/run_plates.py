@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from corrpo.dynamics.published import SOURCE, published_curves
-from corrpo.dynamics.trajectory import Point, Trajectory
 from corrpo.evaluation.evaluate import folder_name
-from corrpo.evaluation.performance import Performance
 from corrpo.evaluation.results import Evaluation
+from corrpo.measurement.trajectory import Point, Trajectory
 from corrpo.report.collection import EvaluatedRun
 from corrpo.report.figures.drawing import Drawing
 from corrpo.report.figures.dynamics import RunsPanel, dynamics_figure
 from corrpo.report.figures.lines import Axis, Line, Part, Value
 from corrpo.report.figures.performance import PerformancePanel, performance_figure
 from corrpo.report.figures.runs import RunsColumn, runs_figure
+from corrpo.report.performance import Performance
+from corrpo.report.published_curves import SOURCE, published_curves
 from corrpo.report.text import with_interval
 from corrpo.statistics import Correlation
 from corrpo.statistics.association import Association

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from corrpo.comparison import Comparison
+from corrpo.measurement.comparison import Comparison
 from corrpo.report.notes import estimator_label
 from corrpo.report.text import count, decimal, p_value, visible, with_interval
 

@@ -5,7 +5,7 @@ per rollout); both are pure functions of tensors and need neither a model nor a 
 need a verifier are in modules of their own, imported when they are used.
 """
 
-from corrpo.rewards.correlation import rollout_correlation
 from corrpo.rewards.inversion import inversion_reward
+from corrpo.rewards.rollout_correlation import rollout_correlation
 
 __all__ = ["inversion_reward", "rollout_correlation"]

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from corrpo.answers.reading import Completion, message_text, response_texts
 from corrpo.errors import BadInputError
-from corrpo.rewards.answers import Completion, message_text, response_texts
 
 TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 _TAG = re.compile("(" + "|".join(TAGS) + ")")

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from corrpo.answers.accuracy import exact_answer, math_answer
 from corrpo.errors import BadInputError
-from corrpo.rewards.accuracy import exact_answer, math_answer
 from corrpo.rewards.format import think_answer_format
 
 TaskReward = Callable[..., list[float | None]]

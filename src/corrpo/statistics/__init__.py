@@ -1,8 +1,8 @@
 """Correlation of entropy and gradient strength, with intervals over samples, permutation p and comparison."""
 
-from corrpo.statistics.compare import compare
-from corrpo.statistics.correlate import correlate
-from corrpo.statistics.correlation import UndefinedCorrelationError, partial_spearman, pearson, spearman
+from corrpo.statistics.coefficients import UndefinedCorrelationError, partial_spearman, pearson, spearman
+from corrpo.statistics.correlation_estimate import correlate
+from corrpo.statistics.difference_estimate import compare
 from corrpo.statistics.results import Correlation, Difference
 from corrpo.statistics.series import TokenSeries
 

@@ -56,7 +56,7 @@ from statistics import NormalDist
 import numpy as np
 
 from corrpo.errors import BadInputError
-from corrpo.statistics.correlation import Array, clip
+from corrpo.statistics.coefficients import Array, clip
 from corrpo.statistics.interval import MAX_UNDEFINED
 from corrpo.statistics.results import Record
 from corrpo.statistics.rows import row_coefficients, settle

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from corrpo.statistics.correlation import Array
+from corrpo.statistics.coefficients import Array
 from corrpo.statistics.weighted import Statistic
 
 MAX_UNDEFINED = 0.05

@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from corrpo.statistics.correlation import Array, midranks, partial_of
+from corrpo.statistics.coefficients import Array, midranks, partial_of
 from corrpo.statistics.rows import row_coefficients, settle, standardised_rows
 from corrpo.statistics.series import Columns
 from corrpo.statistics.weighted import TokenAverages

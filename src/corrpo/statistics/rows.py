@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
-from corrpo.statistics.correlation import ROUNDING, Array, partial_of
+from corrpo.statistics.coefficients import ROUNDING, Array, partial_of
 
 
 def row_coefficients(method: str, columns: list[Array]) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corrpo.errors import BadInputError
-from corrpo.statistics.correlation import Array, Vector, finite_vector
+from corrpo.statistics.coefficients import Array, Vector, finite_vector
 
 METHODS = ("spearman", "pearson", "partial_spearman")
 UNITS = ("position", "token")

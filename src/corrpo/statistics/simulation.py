@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 
-from corrpo.statistics.correlation import Array
+from corrpo.statistics.coefficients import Array
 from corrpo.statistics.series import TokenSeries
 
 

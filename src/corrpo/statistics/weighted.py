@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 from scipy import sparse
 
-from corrpo.statistics.correlation import ROUNDING, Array, clip, partial_of
+from corrpo.statistics.coefficients import ROUNDING, Array, clip, partial_of
 from corrpo.statistics.rows import row_coefficients, settle
 from corrpo.statistics.series import Columns
 

@@ -29,13 +29,13 @@ from transformers import (
 )
 
 from corrpo.errors import BadInputError, NonFiniteError, OutputFolderError
-from corrpo.fingerprint import Fingerprint
+from corrpo.jobs.files import read_json
 from corrpo.measurement import measure
+from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.pipeline import checked_options, encode_sample, try_estimator
-from corrpo.models import model_digest
+from corrpo.models.description import model_digest
+from corrpo.models.sharding import awaits_engine, full_parameters
 from corrpo.samples import Sample, as_samples, samples_digest
-from corrpo.sharding import awaits_engine, full_parameters
-from corrpo.store import read_json
 
 logger = logging.getLogger(__name__)
 

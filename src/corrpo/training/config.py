@@ -10,12 +10,12 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.rloo_config import RLOOConfig
 
 from corrpo.errors import BadInputError
-from corrpo.estimators.api import check_choices
 from corrpo.rewards.controls import CONTROLS
-from corrpo.rewards.correlation import STATISTICS
 from corrpo.rewards.gates import GATES
+from corrpo.rewards.rollout_correlation import STATISTICS
 from corrpo.rewards.schedules import SCHEDULES
 from corrpo.rewards.shapes import SHAPES
+from corrpo.strength.gradient_norms import check_choices
 
 _CHOICES = {
     "inversion_schedule": SCHEDULES,

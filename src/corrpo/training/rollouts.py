@@ -11,15 +11,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from corrpo.entropy import token_entropy
 from corrpo.errors import NonFiniteError
-from corrpo.estimators import logit_gradient_norms
-from corrpo.estimators.api import layers_for
-from corrpo.estimators.batched import batched_own, has_direct_head
-from corrpo.eval_mode import eval_mode
 from corrpo.measurement.tokens import stratified_positions
-from corrpo.projections import find_layers
-from corrpo.rewards.correlation import rollout_correlation
+from corrpo.models.eval_mode import eval_mode
+from corrpo.rewards.rollout_correlation import rollout_correlation
+from corrpo.strength import logit_gradient_norms
+from corrpo.strength.entropy import token_entropy
+from corrpo.strength.estimators.own_batched import batched_own, has_direct_head
+from corrpo.strength.gradient_norms import layers_for
+from corrpo.strength.projections import find_layers
 from corrpo.training.config import InversionConfig
 
 PASS_TOKENS = 2048

@@ -31,11 +31,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Printe
 from trl.trainer.utils import get_peft_config, get_quantization_config
 
 from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelError
-from corrpo.measurement.pipeline import threads_for
+from corrpo.jobs.files import read_json, write_json
 from corrpo.measurement.summary import versions
+from corrpo.models.threads import threads_for
 from corrpo.rewards.tasks import task_reward
-from corrpo.store import read_json, write_json
-from corrpo.training.checkpoints import FINAL, RECIPE, checkpoints, last_whole, set_half_written_aside
 from corrpo.training.data import (
     ANSWER_CHECKED_BY,
     evaluation_source,
@@ -45,8 +44,9 @@ from corrpo.training.data import (
     training_source,
 )
 from corrpo.training.order import SameOrder
-from corrpo.training.progress import ProgressLine
+from corrpo.training.progress_line import ProgressLine
 from corrpo.training.recipe import RecipeArguments, settings_used
+from corrpo.training.run_folder import FINAL, RECIPE, checkpoints, last_whole, set_half_written_aside
 
 STAGES = {
     "sft": ("trl.SFTConfig", "trl.SFTTrainer"),

@@ -32,10 +32,10 @@ from trl.trainer.rloo_trainer import RLOOTrainer
 from trl.trainer.utils import get_callable_name
 
 from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.jobs.files import read_json, write_json
+from corrpo.models.sharding import awaits_engine, full_parameters
 from corrpo.rewards.inversion import inversion_reward
 from corrpo.rewards.schedules import SCHEDULES
-from corrpo.sharding import awaits_engine, full_parameters
-from corrpo.store import read_json, write_json
 from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
 from corrpo.training.rollouts import RolloutMeter, RolloutSignals
 

@@ -21,12 +21,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from corrpo.answers.accuracy import is_correct, judge
 from corrpo.report.layers import layer_numbers
 from corrpo.report.notes import estimator_label, estimator_note, few_samples, interval_name
 from corrpo.report.text import plain, shortened, token_text, visible, with_interval
-from corrpo.rewards.accuracy import is_correct, judge
 from corrpo.statistics import Correlation, UndefinedCorrelationError, spearman
-from corrpo.statistics.correlation import midranks
+from corrpo.statistics.coefficients import midranks
 from corrpo.viewer.tables import (
     fingerprint_folders,
     read_responses,

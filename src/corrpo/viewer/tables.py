@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 
 from corrpo.errors import BadInputError
-from corrpo.fingerprint import SCHEMA_VERSION
+from corrpo.jobs.files import read_versioned
+from corrpo.measurement.fingerprint import SCHEMA_VERSION
 from corrpo.statistics import Correlation
-from corrpo.store import read_versioned
 
 FILES = ("fingerprint.json", "tokens.parquet", "responses.jsonl")
 FLOATS = ("entropy_bits", "logprob", "target_logit", "strength")

@@ -9,9 +9,9 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from corrpo.errors import BadInputError
+from corrpo.jobs.files import whole_file, write_parquet, write_text
 from corrpo.report.figures.style import figure_style, svg_of
 from corrpo.report.text import visible
-from corrpo.store import whole_file, write_parquet, write_text
 
 FORMATS = ("svg", "pdf", "png")
 PNG_DPI = 300

@@ -1,1 +1,0 @@
-"""A model over its training: its checkpoints, what is measured at each of them, and the published curves."""

@@ -1,0 +1,116 @@
+"""How much of the gain in accuracy goes with the change in rho, over arms and seeds: association, not cause.
+
+Runs are compared with those of the same model and seed: of accuracy and of the change in rho each run keeps
+what differs from the mean over arms, and a line goes through these pairs. The treatment and the baseline are
+left out of it, as they would draw the line by which their own difference is then judged: in simulations where
+rho does nothing and the treatment gains by another road, a line through all arms gave it half to all of the
+gain. The interval leaves out one arm at a time (jackknife, t with arms - 1 degrees of freedom), as the seeds
+of an arm are no independent points; an arm whose runs equal another's counts once.
+
+What moves both, longer responses say, puts a slope there too, and error in rho draws the slope towards 0: the
+arms that hold rho are what speaks of cause.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from corrpo.statistics.coefficients import Array
+from corrpo.statistics.results import Record
+
+FEWEST = 4
+"""Arms below which there is no interval."""
+
+
+@dataclass(frozen=True)
+class Accompaniment(Record):
+    """Accuracy against the change in rho over the runs of all arms but treatment and baseline.
+
+    Attributes:
+        slope: accuracy per unit of rho; None if there is none.
+        low: lower end of its interval; None if there is none.
+        high: upper end.
+        gain: of the treatment over the baseline, in accuracy, over the runs that have a rho.
+        along: the part of that gain that the line foretells: slope x (their difference of change in rho).
+        along_low: lower end of its interval, that of the slope alone; None if there is none.
+        along_high: upper end.
+        n_runs: runs that the line is over.
+        n_arms: arms.
+        reason: why something above is None, else None.
+    """
+
+    slope: float | None
+    low: float | None
+    high: float | None
+    gain: float | None
+    along: float | None
+    along_low: float | None
+    along_high: float | None
+    n_runs: int
+    n_arms: int
+    reason: str | None = None
+
+
+def accompaniment(
+    accuracy: Mapping[str, Array],
+    change: Mapping[str, Array],
+    *,
+    treatment: str,
+    baseline: str,
+    confidence: float = 0.95,
+) -> Accompaniment:
+    """The line of this module.
+
+    Args:
+        accuracy: of each arm, float [runs], a run for each model and seed, in the same order for all arms.
+        change: likewise, of rho, after less before; NaN where rho does not exist, and that model and seed is
+            left out of all arms.
+        treatment: an arm.
+        baseline: another.
+        confidence: of the interval.
+    """
+    whole = np.isfinite(np.array(list(change.values()))).all(axis=0)
+    pairs = {arm: (change[arm][whole], accuracy[arm][whole]) for arm in accuracy}
+    gain = moved = None
+    if whole.any():
+        moved, gain = (float((pairs[treatment][i] - pairs[baseline][i]).mean()) for i in (0, 1))
+    others = _distinct([pairs[arm] for arm in accuracy if arm not in (treatment, baseline)])
+    sizes = len(others) * int(whole.sum()), len(others)
+    slope = _slope(others)
+    if slope is None or moved is None:
+        reason = "rho does not exist or does not differ between the other arms"
+        if len(others) < 2:
+            reason = f"it takes 2 different arms besides {treatment} and {baseline}, for an interval {FEWEST}"
+        return Accompaniment(None, None, None, gain, None, None, None, *sizes, reason)
+    without = [_slope(others[:i] + others[i + 1 :]) for i in range(len(others))]
+    left = [each for each in without if each is not None]
+    if len(others) < FEWEST or len(left) < len(others):
+        reason = f"{len(others)} other arms: an interval needs {FEWEST}, of which any but one have a slope"
+        return Accompaniment(slope, None, None, gain, slope * moved, None, None, *sizes, reason)
+    count = len(others)
+    error = math.sqrt((count - 1) / count * float(((np.array(left) - np.mean(left)) ** 2).sum()))
+    half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
+    low, high = sorted(each * moved for each in (slope - half, slope + half))
+    return Accompaniment(slope, slope - half, slope + half, gain, slope * moved, low, high, *sizes)
+
+
+def _distinct(pairs: Sequence[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
+    """Without those that equal an earlier one."""
+    found: list[tuple[Array, Array]] = []
+    for pair in pairs:
+        if not any(all(np.array_equal(a, b) for a, b in zip(pair, known, strict=True)) for known in found):
+            found.append(pair)
+    return found
+
+
+def _slope(pairs: Sequence[tuple[Array, Array]]) -> float | None:
+    """Of the second of each pair on the first, both less the mean over arms."""
+    if len(pairs) < 2 or not pairs[0][0].size:
+        return None
+    x, y = (np.array([pair[i] for pair in pairs]) for i in (0, 1))
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    spread = float((x**2).sum())
+    return None if spread < 1e-15 else float((x * y).sum()) / spread

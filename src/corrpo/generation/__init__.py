@@ -1,5 +1,0 @@
-"""Responses written by the model itself."""
-
-from corrpo.generation.sampling import Generation, generate
-
-__all__ = ["Generation", "generate"]

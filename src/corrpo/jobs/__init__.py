@@ -1,0 +1,1 @@
+"""Work in pieces: processes, output folders, files, progress."""

@@ -1,0 +1,1 @@
+"""What trains the lab's tiny models."""

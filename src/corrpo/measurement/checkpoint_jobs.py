@@ -1,0 +1,122 @@
+"""One checkpoint of a trajectory: loaded, measured, and stamped with what it was read from."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from corrpo.errors import CorrpoError, OutputFolderError
+from corrpo.jobs.files import SETTINGS, read_json, write_json
+from corrpo.jobs.team import Team
+from corrpo.measurement import MeasureOptions, measure
+from corrpo.models.checkpoints import Checkpoint
+from corrpo.models.description import model_digest
+from corrpo.models.loading import Loading, load_model, quiet_loading
+from corrpo.models.saved_files import file_stamps
+
+SOURCE = "source.json"
+"""Tells, in the fingerprint folder of a checkpoint, what it was read from."""
+_COMMIT_LENGTH = 40
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checkpoint to measure, with all that a process needs for it; `folder` is that of its fingerprint."""
+
+    checkpoint: Checkpoint
+    folder: Path
+    samples: Path
+    loading: Loading
+    settings: MeasureOptions
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A checkpoint that was measured, or why it was not."""
+
+    checkpoint: Checkpoint
+    reason: str | None = None
+
+
+def measure_checkpoint(job: Job, device: str, team: Team | None = None) -> Outcome:
+    """Measure one checkpoint in this process, or in all of a team, which share its samples.
+
+    Args:
+        job: what to measure.
+        device: to measure on, in place of that of the job's loading.
+        team: this process alone if not given.
+
+    Returns:
+        The checkpoint, and why it failed if it did: weights that cannot be loaded, are others than those that
+        its folder was measured on, or give NaN; no memory. The fingerprint is in `job.folder`.
+    """
+    team = team or Team()
+    try:
+        with team.together() as together, quiet_loading():
+            stamp = source_stamp(job.checkpoint, job.loading)
+            _load_and_measure(job, device, together)
+    except CorrpoError as error:
+        team.check()  # what has ended the job is no failure of this checkpoint
+        return Outcome(job.checkpoint, str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        told = str(error).splitlines()[0] if str(error) else "no memory left"
+        return Outcome(job.checkpoint, f"{told}: try fewer --processes, or a smaller --batch-size")
+    if stamp is not None and team.first:
+        write_json(job.folder / SOURCE, stamp)
+    return Outcome(job.checkpoint)
+
+
+def _load_and_measure(job: Job, device: str, team: Team) -> None:
+    checkpoint = job.checkpoint
+    model, tokenizer = load_model(
+        checkpoint.source,
+        revision=checkpoint.revision,
+        dtype=job.loading.dtype,
+        device=device,
+        device_map=job.loading.device_map,
+        trust_remote_code=job.loading.trust_remote_code,
+        quantization=job.loading.quantization,
+    )
+    begun = job.folder / SETTINGS
+    known = read_json(begun)["model"] if begun.exists() else None
+    if known is not None and known["digest"] != model_digest(model):
+        raise OutputFolderError(
+            f"its weights are not those that {job.folder} was measured on; give another --output, or remove "
+            "that folder to measure it again"
+        )
+    measure(
+        model,
+        tokenizer,
+        job.samples,
+        output=job.folder,
+        name=checkpoint.name if known is None else known["name"],
+        revision=checkpoint.revision,
+        team=team,
+        **asdict(job.settings),
+    )
+
+
+def source_stamp(checkpoint: Checkpoint, loading: Loading) -> dict[str, Any] | None:
+    """What changes when a checkpoint does: sizes and times of its files, or the commit of a hub name.
+
+    None where that cannot be told, as for files that have gone: then loading the model will tell.
+    """
+    folder = Path(checkpoint.source)
+    if folder.is_dir():
+        try:
+            return {"files": file_stamps(folder)}
+        except OSError:
+            return None
+    revision = checkpoint.revision or ""
+    if len(revision) == _COMMIT_LENGTH and set(revision) <= set("0123456789abcdef"):
+        return {"name": checkpoint.source, "commit": revision}
+    try:
+        config = transformers.AutoConfig.from_pretrained(
+            checkpoint.source, revision=checkpoint.revision, trust_remote_code=loading.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+    commit = getattr(config, "_commit_hash", None)
+    return None if commit is None else {"name": checkpoint.source, "commit": commit}

@@ -1,0 +1,432 @@
+"""Fingerprints side by side: what may be compared, and by how much model types differ.
+
+A label names a model type, or `FAMILY/TYPE`; types are compared within a family and on the same samples only.
+"""
+
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from corrpo.errors import BadInputError
+from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
+from corrpo.statistics import Correlation, Difference, TokenSeries, compare
+from corrpo.statistics.interval import FEW_SAMPLES
+
+SCHEMA_VERSION = 1
+COMPARED = ("estimator", "norm", "target", "projections", "layers")
+"""Settings that must agree: with other values, other quantities are measured."""
+OWN_TO_EACH = ("model", "revision", "samples", "output", "untrained")
+"""Settings that name what is compared, and so differ."""
+TYPE_ORDER = ("base", "safety", "reasoning")
+FORM = "give LABEL=DIR, such as base=runs/base or qwen2/base=runs/qwen2-base"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A fingerprint under the label it is compared by.
+
+    Attributes:
+        label: as given: TYPE or FAMILY/TYPE.
+        folder: the fingerprint folder.
+        fingerprint: what it holds.
+    """
+
+    label: str
+    folder: Path
+    fingerprint: Fingerprint
+
+    @property
+    def family(self) -> str:
+        """What stands before the last slash of the label; empty without one."""
+        return self.label.rpartition("/")[0]
+
+    @property
+    def type(self) -> str:
+        """What stands after the last slash of the label, such as base, safety or reasoning."""
+        return self.label.rpartition("/")[2]
+
+    @property
+    def sample_set(self) -> str:
+        """Name of the sample set."""
+        return str(self.fingerprint.samples["name"])
+
+    def __str__(self) -> str:
+        return f"{self.label} on {self.sample_set} ({self.folder})"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fingerprint in a comparison.
+
+    Attributes:
+        label: as given; `family` (empty without one) and `type` are its parts.
+        sample_set: name of the sample set.
+        folder: the fingerprint folder, as given.
+        model: name of the model.
+        model_digest: of its weights.
+        samples_digest: of the samples.
+        spearman: and the four after it, as in `Fingerprint`.
+        untrained: the same statistics of random weights of the same architecture; None if not measured.
+        mean_entropy_bits: over the measured tokens; None if there are none.
+        mean_strength: over the measured tokens; None if there are none.
+        mean_response_tokens: response tokens per sample; None if there are no samples.
+        n_tokens: tokens with a measured strength.
+        n_samples: samples that they come from.
+    """
+
+    label: str
+    family: str
+    type: str
+    sample_set: str
+    folder: str
+    model: str
+    model_digest: str
+    samples_digest: str
+    spearman: Correlation
+    pearson: Correlation
+    spearman_by_token: Correlation
+    pearson_by_token: Correlation
+    position_partial: Correlation
+    untrained: dict[str, Correlation] | None
+    mean_entropy_bits: float | None
+    mean_strength: float | None
+    mean_response_tokens: float | None
+    n_tokens: int
+    n_samples: int
+
+
+@dataclass(frozen=True)
+class TypeDifference:
+    """The correlation of type `b` less that of type `a`, of one family over the samples both answered.
+
+    Attributes:
+        family: empty where the labels have none.
+        sample_set: name of the sample set.
+        a: the type subtracted.
+        b: the type subtracted from.
+        difference: value, interval, p, shared and dropped samples; value None with a reason where the two
+            were not measured on the same samples.
+    """
+
+    family: str
+    sample_set: str
+    a: str
+    b: str
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Fingerprints side by side.
+
+    Attributes:
+        measurement: estimator, norm, target, projections and layers, the same for every row.
+        paired: how differences were computed: method, by, resamples, seed, confidence.
+        rows: one per fingerprint, in the order of families, sample sets and types.
+        differences: one per family, sample set and pair of types.
+        notes: what else differs between the fingerprints and could explain a difference.
+        versions: of corrpo, numpy and Python, of the comparison itself.
+    """
+
+    measurement: dict[str, Any]
+    paired: dict[str, Any]
+    rows: tuple[Row, ...]
+    differences: tuple[TypeDifference, ...]
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as JSON values; a correlation that does not exist is null with its reason."""
+        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+
+
+def parse_label(argument: str) -> tuple[str, Path]:
+    """Split `LABEL=DIR` at the first equals sign.
+
+    Raises:
+        BadInputError: no equals sign, or an empty label, family, type or folder.
+
+    >>> parse_label("qwen2/base=runs/base")[0]
+    'qwen2/base'
+    """
+    label, equals, folder = argument.partition("=")
+    label = label.strip()
+    if not (equals and folder and label and all(part.strip() for part in label.split("/"))):
+        raise BadInputError(f"{argument!r} is not LABEL=DIR: {FORM}")
+    return label, Path(folder)
+
+
+def load_labelled(arguments: Sequence[str]) -> list[Labelled]:
+    """Load every fingerprint that `LABEL=DIR` arguments name, in order of families, sample sets and types.
+
+    DIR is a fingerprint folder, or a folder with one fingerprint folder per sample set in it. A label may be
+    given several times, for several sample sets. Families and sample sets come in the order of their first
+    appearance; types as base, safety, reasoning, then others likewise.
+
+    Raises:
+        BadInputError: no arguments; a malformed one; a folder that is missing, unfinished or without
+            fingerprints; the same label and sample set twice.
+    """
+    if not arguments:
+        raise BadInputError(f"nothing to compare: {FORM}")
+    found = [
+        Labelled(label, folder, Fingerprint.load(folder))
+        for label, parent in map(parse_label, arguments)
+        for folder in fingerprint_folders(parent)
+    ]
+    return in_order(found)
+
+
+def in_order(labelled: Sequence[Labelled]) -> list[Labelled]:
+    """By families, sample sets and types, in the order of first appearance but base, safety, reasoning first.
+
+    Raises:
+        BadInputError: the same label and sample set twice.
+    """
+    _refuse_twice(labelled)
+    types = list(dict.fromkeys([*TYPE_ORDER, *(each.type for each in labelled)]))
+    families = list(dict.fromkeys(each.family for each in labelled))
+    sets = list(dict.fromkeys(each.sample_set for each in labelled))
+    key = lambda e: (families.index(e.family), sets.index(e.sample_set), types.index(e.type))  # noqa: E731
+    return sorted(labelled, key=key)
+
+
+def fingerprint_folders(folder: Path) -> list[Path]:
+    """`folder` itself if it is a fingerprint folder, finished or not, else those directly inside, by name.
+
+    Raises:
+        BadInputError: the folder does not exist, or neither it nor its sub-folders hold a fingerprint.
+    """
+    if not folder.is_dir():
+        raise BadInputError(f"{folder} is not a folder; give one that corrpo measure wrote with --output")
+    if _is_run(folder):
+        return [folder]
+    inside = sorted(child for child in folder.iterdir() if child.is_dir() and _is_run(child))
+    if not inside:
+        raise BadInputError(
+            f"{folder} holds no fingerprint.json, and none of its sub-folders does; give a folder that "
+            "corrpo measure wrote with --output, or one with such folders in it"
+        )
+    return inside
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "fingerprint.json").exists() or (folder / "settings.json").exists()
+
+
+def _refuse_twice(found: Sequence[Labelled]) -> None:
+    seen: dict[tuple[str, str], Labelled] = {}
+    for each in found:
+        first = seen.setdefault((each.label, each.sample_set), each)
+        if first is not each:
+            raise BadInputError(
+                f"label {each.label!r} has the sample set {each.sample_set!r} twice: in {first.folder} and "
+                f"in {each.folder}. Give them different labels, or leave one out"
+            )
+
+
+def compare_fingerprints(
+    labelled: Sequence[Labelled],
+    *,
+    method: str = "spearman",
+    resamples: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+) -> Comparison:
+    """Check that fingerprints may be compared, and compare the types of each family on the same samples.
+
+    Args:
+        labelled: the fingerprints, in the order of the rows.
+        method: of the differences: "spearman", "pearson" or "partial_spearman", by token position.
+        resamples: of shared samples, for the interval of a difference; 0 for none.
+        seed: of the resampling.
+        confidence: of that interval.
+        progress: wraps the pairs while they are computed, to show progress.
+
+    Raises:
+        BadInputError: the same label and sample set twice; estimators, norms, targets, projections or
+            layers that differ (names them); a method or number out of range.
+    """
+    if not labelled:
+        raise BadInputError(f"nothing to compare: {FORM}")
+    _refuse_twice(labelled)
+    _check_comparable(labelled)
+    paired = {
+        "method": method,
+        "by": "position",
+        "resamples": resamples,
+        "seed": seed,
+        "confidence": confidence,
+    }
+    return Comparison(
+        measurement=measurement(labelled[0].fingerprint),
+        paired=paired,
+        rows=tuple(map(_row, labelled)),
+        differences=tuple(_difference(a, b, paired) for a, b in progress(_pairs(labelled))),
+        notes=tuple(_notes(labelled)),
+        versions={name: version(name) for name in ("corrpo", "numpy")}
+        | {"python": platform.python_version()},
+    )
+
+
+def measured_tokens(fingerprint: Fingerprint) -> pl.DataFrame:
+    """The rows of `fingerprint.tokens` whose strength was measured."""
+    return fingerprint.tokens.filter(pl.col("strength").is_not_null())
+
+
+def measurement(fingerprint: Fingerprint) -> dict[str, Any]:
+    """The `COMPARED` settings; all layers of a model are "all", however they were asked for.
+
+    With estimator "last", which covers one layer, that layer is "last".
+    """
+    settings = {name: fingerprint.settings.get(name) for name in COMPARED}
+    settings["projections"] = list(settings["projections"] or [])
+    layers = settings["layers"]
+    count = fingerprint.model.get("attention_layers")
+    if settings["estimator"] == "last":
+        settings["layers"] = "last"
+    elif layers is None or (isinstance(count, int) and list(layers) == list(range(count))):
+        settings["layers"] = "all"
+    return settings
+
+
+def _check_comparable(labelled: Sequence[Labelled]) -> None:
+    first, *others = labelled
+    expected = measurement(first.fingerprint)
+    for other in others:
+        given = measurement(other.fingerprint)
+        differences = [
+            f"{name} {expected[name]!r} and {given[name]!r}"
+            for name in COMPARED
+            if expected[name] != given[name]
+        ]
+        if differences:
+            raise BadInputError(
+                f"{first} and {other} were measured differently: {'; '.join(differences)}. "
+                "Measure both with the same settings"
+            )
+
+
+def _notes(labelled: Sequence[Labelled]) -> list[str]:
+    """What differs beyond the label and could explain a difference, and where samples are few, in words."""
+    lines = []
+    few = [
+        f"{each.label} on {each.sample_set}"
+        for each in labelled
+        if each.fingerprint.spearman.low is not None and each.fingerprint.spearman.n_samples < FEW_SAMPLES
+    ]
+    if few:
+        lines.append(f"fewer than {FEW_SAMPLES} samples, so do not rely on the intervals: {_some(few)}")
+    facts = [_facts(each.fingerprint) for each in labelled]
+    for name in dict.fromkeys(name for each in facts for name in each):
+        by_value: dict[str, list[str]] = {}
+        for each, values in zip(labelled, facts, strict=True):
+            by_value.setdefault(repr(values.get(name)), []).append(f"{each.label} on {each.sample_set}")
+        if len(by_value) > 1:
+            held = "; ".join(f"{value} in {_some(owners)}" for value, owners in by_value.items())
+            lines.append(f"{name} differs: {held}")
+    for a, b in combinations(labelled, 2):
+        if a.sample_set == b.sample_set and _digest(a) is not None and _digest(a) == _digest(b):
+            lines.append(f"{a.label} and {b.label} on {a.sample_set} are the same model: {_digest(a)}")
+    return lines
+
+
+def _facts(fingerprint: Fingerprint) -> dict[str, Any]:
+    settings = {
+        f"setting {name}": value
+        for name, value in fingerprint.settings.items()
+        if name not in COMPARED and name not in OWN_TO_EACH
+    }
+    versions = {f"version of {name}": value for name, value in fingerprint.versions.items()}
+    return {"dtype": fingerprint.model.get("dtype")} | settings | versions
+
+
+def _digest(each: Labelled) -> str | None:
+    return each.fingerprint.model.get("digest")
+
+
+def _some(names: Sequence[str], limit: int = 3) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def _row(each: Labelled) -> Row:
+    fingerprint = each.fingerprint
+    tokens = measured_tokens(fingerprint)
+    samples = fingerprint.tokens["sample"].n_unique()
+    return Row(
+        label=each.label,
+        family=each.family,
+        type=each.type,
+        sample_set=each.sample_set,
+        folder=str(each.folder),
+        model=str(fingerprint.model.get("name")),
+        model_digest=str(fingerprint.model.get("digest")),
+        samples_digest=str(fingerprint.samples.get("digest")),
+        **{name: fingerprint.statistics[name] for name in STATISTICS},
+        untrained=fingerprint.untrained,
+        mean_entropy_bits=_mean(tokens["entropy_bits"]),
+        mean_strength=_mean(tokens["strength"]),
+        mean_response_tokens=fingerprint.tokens.height / samples if samples else None,
+        n_tokens=tokens.height,
+        n_samples=tokens["sample"].n_unique(),
+    )
+
+
+def _mean(column: pl.Series) -> float | None:
+    return float(column.to_numpy().mean()) if len(column) else None
+
+
+def _pairs(labelled: Sequence[Labelled]) -> list[tuple[Labelled, Labelled]]:
+    return [
+        (a, b) for a, b in combinations(labelled, 2) if (a.family, a.sample_set) == (b.family, b.sample_set)
+    ]
+
+
+def _difference(a: Labelled, b: Labelled, paired: dict[str, Any]) -> TypeDifference:
+    difference = fingerprint_difference(a.fingerprint, b.fingerprint, names=(a.type, b.type), **paired)
+    return TypeDifference(a.family, a.sample_set, a.type, b.type, difference)
+
+
+def fingerprint_difference(
+    a: Fingerprint, b: Fingerprint, *, names: tuple[str, str], **paired: Any
+) -> Difference:
+    """The correlation of fingerprint `b` less that of `a`, over the samples that both were measured on.
+
+    Args:
+        a: the fingerprint subtracted.
+        b: the one subtracted from.
+        names: what to call them in a reason.
+        **paired: method, by, resamples, seed, confidence, as in `corrpo.statistics.difference_estimate`.
+
+    Returns:
+        A `Difference`; its value is None, with a reason, where they were not measured on the same samples.
+    """
+    first, second = measured_tokens(a), measured_tokens(b)
+    shared = set(first["sample"]) & set(second["sample"])
+    if a.samples.get("digest") != b.samples.get("digest"):
+        reason = "not measured on the same samples: their digests differ"
+    elif not shared:
+        reason = "no sample was measured in both"
+    else:
+        difference = compare(_series(first), _series(second), on_missing="drop", **paired)
+        if difference.reason:
+            named = difference.reason.replace("model a:", f"{names[0]}:").replace("model b:", f"{names[1]}:")
+            difference = replace(difference, reason=named)
+        return difference
+    return Difference(None, None, None, None, 0, len(set(first["sample"]) ^ set(second["sample"])), reason)
+
+
+def _series(tokens: pl.DataFrame) -> TokenSeries:
+    return TokenSeries(
+        entropy=tokens["entropy_bits"].to_numpy(),
+        strength=tokens["strength"].to_numpy(),
+        sample=tokens["sample"].to_list(),
+        position=tokens["position"].to_numpy(),
+    )

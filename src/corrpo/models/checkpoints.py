@@ -1,0 +1,361 @@
+"""The checkpoints of one or more stages of training, found in folders or named on the hub, in order.
+
+A stage is a run of one trainer, such as SFT or GRPO. Stages follow one another in the order they are given;
+`Checkpoint.at` counts optimizer steps over all of them.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from corrpo.errors import BadInputError
+from corrpo.lab import FAMILIES, KINDS, LAB, checkpoint, model_location
+from corrpo.models.saved_files import looks_like_model, why_not_whole
+
+FORM = (
+    "give SOURCE, STAGE=SOURCE or STAGE:STEP=SOURCE, where SOURCE is the folder of a run, the folder of a "
+    "model, lab:FAMILY/KIND, or a name on the hub, with @REVISION if need be"
+)
+FINAL = "final"
+_RECIPE = "recipe.json"
+_STATE = "trainer_state.json"
+_STEP_FOLDER = re.compile(r"(?:checkpoint|global_step|step)[-_]?(\d+)")
+_UNDER_WAY = re.compile(r"(?:\.|tmp[-_.])?(?:checkpoint|global_step|step)[-_]?\d+(?:[.-]\w+)?")
+_REVISION_STEP = re.compile(r"(?:^|[^A-Za-z])(?:global_?step|step|checkpoint)[-_]?(\d+)(?!\d)", re.IGNORECASE)
+_HUB_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+_LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model at some point of training.
+
+    Attributes:
+        stage: of training; never empty.
+        step: optimizer steps since its stage began; None for a model that is no step of a run.
+        at: optimizer steps since the first stage began: `step` and the last steps of the stages before. A
+            stage that is a model without a step adds none.
+        source: a local folder, or a name on the hub.
+        revision: branch, tag or commit on the hub.
+
+    >>> Checkpoint("sft", 200, 200, "out/sft/checkpoint-200").key
+    'sft/step-000200'
+    >>> Checkpoint("pythia", 1000, 1000, "EleutherAI/pythia-70m", "step1000").name
+    'EleutherAI/pythia-70m@step1000'
+    """
+
+    stage: str
+    step: int | None
+    at: int | None
+    source: str
+    revision: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What a person would call it: the source with its revision, or the name of a model of the lab."""
+        for family, kind in ((family, kind) for family in FAMILIES for kind in KINDS):
+            if self.source == str(checkpoint(family, kind)):
+                return f"{LAB}{family}/{kind}"
+        return self.source if self.revision is None else f"{self.source}@{self.revision}"
+
+    @property
+    def key(self) -> str:
+        """The folder of its results below an output folder: STAGE/step-000200, or STAGE without a step."""
+        stage = _file_name(self.stage)
+        return stage if self.step is None else f"{stage}/step-{self.step:06d}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields and `key`, JSON-safe; a model of the lab goes by its name, as its folder moves."""
+        source = self.name if self.name.startswith(LAB) else self.source
+        return {"key": self.key, **asdict(self), "source": source}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "Checkpoint":
+        """The inverse of `as_dict`; other keys are passed over."""
+        fields = {name: record[name] for name in ("stage", "step", "at", "source", "revision")}
+        return cls(**{**fields, "source": model_location(record["source"])})
+
+    def __str__(self) -> str:
+        return self.stage if self.step is None else f"{self.stage} step {self.step:,}"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A checkpoint that was found and is left out.
+
+    Attributes:
+        source: its folder.
+        reason: why it is left out.
+    """
+
+    source: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"
+
+
+Found = tuple[list[Checkpoint], list[Skipped]]
+
+
+def find_checkpoints(words: Sequence[str], *, start: str | None = None) -> Found:
+    """The checkpoints that some words name, in the order of training.
+
+    A word is [STAGE[:STEP]=]SOURCE. SOURCE is one of
+
+    - the folder of a run: its folders checkpoint-N (or step-N, global_step_N), and the model in final, or in
+      the folder itself, at the step that trainer_state.json or recipe.json tells. Where a whole checkpoint
+      of the same step is there, final is left out;
+    - the folder of a model; the step is read off a name like checkpoint-200;
+    - lab:FAMILY/KIND;
+    - NAME or NAME@REVISION on the hub; the step is read off a revision like step1000 or global_step_500.
+      Nothing is downloaded here.
+
+    STAGE is, if not given, what the run's recipe.json tells, or the short name of the folder or model.
+
+    Args:
+        words: one or more; the stages follow one another in this order.
+        start: SOURCE of the model that training began from: step 0 of the first stage.
+
+    Returns:
+        The checkpoints, stage after stage and by step, and the folders that are left out, with reasons:
+        half-written ones, which a later call may find whole, and adapters whose base model has gone.
+
+    Raises:
+        BadInputError: a word or a folder that cannot be read as any of these; no checkpoint at all; two of
+            the same stage and step, or several of one stage without steps.
+    """
+    if not words:
+        raise BadInputError(f"no checkpoints were named: {FORM}")
+    found: list[Checkpoint] = []
+    skipped: list[Skipped] = []
+    for word in words:
+        checkpoints, left_out = _read_word(word, {each.stage for each in found})
+        found += checkpoints
+        skipped += left_out
+    if start is not None:
+        given, _, source = _parse(words[0])
+        checkpoints, left_out = _at_start(start, _stage_of(given, source))
+        found = [*checkpoints, *found]
+        skipped = [*left_out, *skipped]
+    if not found:
+        more = f"; and {len(skipped) - 3} more" if skipped[3:] else ""
+        raise BadInputError(
+            f"there is no checkpoint to measure yet: {'; '.join(map(str, skipped[:3]))}{more}. Those that "
+            "are still being written are found when they are whole"
+        )
+    _check_steps(found)
+    return in_order(found), skipped
+
+
+def _read_word(word: str, stages: set[str]) -> Found:
+    given, step, source = _parse(word)
+    stage, folder = _stage_of(given, source), Path(source)
+    if not folder.is_dir():
+        return [_hub_checkpoint(stage, step, source)], []
+    if not _is_run(folder):
+        return _model_folder(stage, step, folder)
+    if step is not None:
+        raise BadInputError(
+            f"{word!r}: {source} is the folder of a run, which knows its steps; leave :{step} out"
+        )
+    if given is None and stage in stages:
+        raise BadInputError(f"{source} is of the stage {stage!r}, as is one before it: write STAGE={source}")
+    return _run_folder(stage, folder)
+
+
+def _parse(word: str) -> tuple[str | None, int | None, str]:
+    """Stage, step and source; a word that is the path of a folder has only that."""
+    label, equals, source = word.partition("=")
+    if not equals or Path(word).is_dir():
+        return None, None, model_location(_not_empty(word, word))
+    stage, colon, number = label.partition(":")
+    if colon and not (number.isascii() and number.isdigit()):
+        raise BadInputError(f"{word!r}: the step {number!r} is not a whole number; {FORM}")
+    _not_empty(word, stage)
+    return stage.strip(), int(number) if colon else None, model_location(_not_empty(word, source))
+
+
+def _not_empty(word: str, part: str) -> str:
+    if not part.strip():
+        raise BadInputError(f"{word!r} is not [STAGE[:STEP]=]SOURCE: {FORM}")
+    return part
+
+
+def _stage_of(given: str | None, source: str) -> str:
+    """The stage as given, or what the recipe of its run tells, or the short name of the source."""
+    folder = Path(source)
+    if given is not None:
+        return given
+    if not folder.is_dir():
+        return source.partition("@")[0].rpartition("/")[2]
+    if _is_run(folder):
+        return _told_stage(folder)
+    name = folder.resolve().name
+    return _told_stage(folder.resolve().parent) if _in_a_run(name) else name or "model"
+
+
+def _told_stage(run: Path) -> str:
+    told = _read(run / _RECIPE).get("stage")
+    return told if isinstance(told, str) and told.strip() else run.resolve().name or "run"
+
+
+def _in_a_run(name: str) -> bool:
+    return name == FINAL or bool(_STEP_FOLDER.fullmatch(name))
+
+
+def _is_run(folder: Path) -> bool:
+    children = [path.name for path in folder.iterdir() if path.is_dir()]
+    return any(name == FINAL or _UNDER_WAY.fullmatch(name) for name in children)
+
+
+def _hub_checkpoint(stage: str, step: int | None, source: str) -> Checkpoint:
+    name, at, revision = source.partition("@")
+    if Path(source).exists():
+        raise BadInputError(f"{source} is a file; {FORM}")
+    if source.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(name) or (at and not revision):
+        raise BadInputError(f"the folder {source} does not exist, and it is no name on the hub; {FORM}")
+    told = _REVISION_STEP.search(revision)
+    if step is None and told:
+        step = int(told[1])
+    return Checkpoint(stage, step, None, name, revision or None)
+
+
+def _model_folder(stage: str, step: int | None, folder: Path) -> Found:
+    name = folder.resolve().name
+    if not looks_like_model(folder) and not _in_a_run(name):
+        if (folder / _RECIPE).exists() or (folder / _STATE).exists():
+            return [], [Skipped(str(folder), "the run has saved no checkpoint yet")]
+        holds = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+        raise BadInputError(f"{folder} holds neither a model nor checkpoints (it holds {holds}); {FORM}")
+    if reason := why_not_whole(folder):
+        return [], [Skipped(str(folder), reason)]
+    if step is None and (numbered := _STEP_FOLDER.fullmatch(name)):
+        step = int(numbered[1])
+    elif step is None and name == FINAL:
+        step = _final_step(folder.resolve().parent, folder)
+    return [Checkpoint(stage, step, None, str(folder))], []
+
+
+def _run_folder(stage: str, folder: Path) -> Found:
+    found: dict[int, Checkpoint] = {}
+    skipped = []
+    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
+        numbered = _STEP_FOLDER.fullmatch(path.name)
+        if numbered:
+            reason, step = why_not_whole(path), int(numbered[1])
+            if reason is not None:
+                skipped.append(Skipped(str(path), reason))
+            elif step in found:
+                raise BadInputError(f"{found[step].source} and {path} are both step {step}: remove one")
+            else:
+                found[step] = Checkpoint(stage, step, None, str(path))
+        elif _UNDER_WAY.fullmatch(path.name):
+            skipped.append(Skipped(str(path), "its name says that it is still being written"))
+    last, left_out = _final(stage, folder, set(found), alone=not found and not skipped)
+    return [*found.values(), *last], [*skipped, *left_out]
+
+
+def _final(stage: str, run: Path, steps: set[int], *, alone: bool) -> Found:
+    """The model that a run ended with, unless it is one of its checkpoints."""
+    ends = [path for path in (run / FINAL, run) if path == run / FINAL or looks_like_model(path)]
+    folder = next((path for path in ends if path.is_dir()), None)
+    if folder is None:
+        return [], []
+    step = _final_step(run, folder)
+    if step in steps:
+        return [], []
+    reason = why_not_whole(folder)
+    if reason is None and step is None and not alone:
+        reason = f"its step is told nowhere; give it as {stage}:STEP={folder}"
+    if reason is not None:
+        return [], [Skipped(str(folder), reason)]
+    return [Checkpoint(stage, step, None, str(folder))], []
+
+
+def _final_step(run: Path, folder: Path) -> int | None:
+    """The step of the model that a run ended with, from the first record that tells it."""
+    for place in dict.fromkeys((folder, run)):
+        if ended := _positive(_read(place / _STATE).get("global_step")):
+            return ended
+    settings = _read(run / _RECIPE).get("settings")
+    if isinstance(settings, dict) and (planned := _positive(settings.get("max_steps"))):
+        return planned
+    states = [_read(path) for path in run.glob(f"*/{_STATE}") if _STEP_FOLDER.fullmatch(path.parent.name)]
+    newest: dict[str, Any] = max(states, key=lambda s: _positive(s.get("global_step")) or 0, default={})
+    return _positive(newest.get("max_steps")) or _positive(newest.get("global_step"))
+
+
+def _positive(value: Any) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A record of a run, which may be missing or, while a job runs, half written."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _at_start(start: str, stage: str) -> Found:
+    """The model that training began from, as step 0 of `stage`."""
+    source = model_location(_not_empty(start, start))
+    folder = Path(source)
+    if not folder.is_dir():
+        return [_hub_checkpoint(stage, 0, source)], []
+    if _is_run(folder):
+        raise BadInputError(f"start={start} is the folder of a run; name one model of it, as {start}/final")
+    return _model_folder(stage, 0, folder)
+
+
+def _check_steps(found: Sequence[Checkpoint]) -> None:
+    """Refuse what would share a folder: a stage and step twice, or a model without a step beside others."""
+    folders: dict[str, str] = {}
+    seen: dict[str, Checkpoint] = {}
+    for each in found:
+        first = folders.setdefault(_file_name(each.stage).casefold(), each.stage)
+        if first != each.stage:
+            raise BadInputError(f"the stages {first!r} and {each.stage!r} would share a folder; rename one")
+        mates = sum(other.stage == each.stage for other in found)
+        if each.step is None and mates > 1:
+            raise BadInputError(
+                f"{each.name} has no step, and is one of {mates} models of the stage {each.stage!r}: write "
+                f"it as {each.stage}:STEP={each.name}, or give each model a stage of its own"
+            )
+        twin = seen.setdefault(each.key, each)
+        if twin is not each:
+            raise BadInputError(
+                f"{twin.name} and {each.name} are both step {each.step} of the stage {each.stage!r}: leave "
+                "one out, or write STAGE=SOURCE"
+            )
+
+
+def in_order(found: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Stage after stage in the order of first appearance, each by step, with `at` counted anew.
+
+    >>> grpo, sft = Checkpoint("grpo", 10, None, "a"), Checkpoint("sft", 600, None, "b")
+    >>> [(each.stage, each.at) for each in in_order([sft, grpo])]
+    [('sft', 600), ('grpo', 610)]
+    """
+    ordered: list[Checkpoint] = []
+    before = 0
+    for stage in dict.fromkeys(each.stage for each in found):
+        of_stage = sorted((e for e in found if e.stage == stage), key=lambda e: e.step or 0)
+        ordered += [replace(e, at=None if e.step is None else before + e.step) for e in of_stage]
+        before += of_stage[-1].step or 0
+    return ordered
+
+
+def _file_name(stage: str) -> str:
+    """The stage as the name of a folder: letters, digits, ., _ and - of it, the rest as -.
+
+    >>> _file_name("SFT / long CoT")
+    'SFT-long-CoT'
+    """
+    plain = re.sub(r"[^\w.]+", "-", stage).strip("-.")[:_LONGEST_NAME].strip("-.")
+    return plain or "stage"

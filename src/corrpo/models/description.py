@@ -1,0 +1,57 @@
+"""What identifies a model: its name, architecture, size, dtype and a digest of its weights."""
+
+import hashlib
+from typing import Any
+
+from torch import nn
+
+from corrpo.models.loading import check_present
+from corrpo.models.peft_adapters import adapter_record
+from corrpo.models.sharding import architecture
+
+
+def describe_model(model: Any, name: str | None = None, revision: str | None = None) -> dict[str, Any]:
+    """What identifies a model in a fingerprint, JSON-safe.
+
+    Raises `UnsupportedModelError` where weights are offloaded; see `check_present`.
+
+    Returns:
+        name, revision (the hub's commit where known), architecture, parameters, dtype, digest
+        (`model_digest`); where there are any, adapter (`adapter_record`) and quantization (the library's
+        method). A compiled model is described as what was compiled.
+    """
+    check_present(model)
+    model = getattr(model, "_orig_mod", model)
+    adapter, quantized = adapter_record(model), getattr(model.config, "quantization_config", None)
+    beneath = model.get_base_model() if hasattr(model, "get_base_model") else model
+    described = {
+        "name": name or getattr(model.config, "_name_or_path", "") or type(model).__name__,
+        "revision": getattr(model.config, "_commit_hash", None) or revision,
+        "architecture": architecture(beneath),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "digest": model_digest(model),
+    }
+    if adapter is not None:
+        described["adapter"] = adapter
+    if quantized is not None:
+        described["quantization"] = _method_of(quantized)
+    return described
+
+
+def _method_of(quantized: Any) -> str:
+    """bitsandbytes, gptq, ... of a quantization config, which is an object or what it was read from."""
+    told = quantized.get("quant_method") if isinstance(quantized, dict) else quantized.quant_method
+    return str(getattr(told, "value", told))
+
+
+def model_digest(model: nn.Module) -> str:
+    """SHA-256 of names, shapes and 64 evenly spaced values of every parameter: another checkpoint shows."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        flat = parameter.detach().reshape(-1)
+        step = max(1, flat.numel() // 64)
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        values = flat[::step].clone()  # an array of the parameter itself would keep FSDP2 from freeing it
+        digest.update(values.float().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,104 @@
+"""The correlation of entropy and strength over the tokens of one model, with interval and p-value."""
+
+import numpy as np
+
+from corrpo.errors import BadInputError
+from corrpo.statistics.coefficients import Vector, undefined_reason
+from corrpo.statistics.interval import correlation_interval
+from corrpo.statistics.permutation import cannot_permute, permutation_p
+from corrpo.statistics.results import Correlation
+from corrpo.statistics.series import Columns, TokenSeries, check_series
+from corrpo.statistics.weighted import TokenAverages, weighted_statistic
+
+DETERMINED = "position orders entropy or strength completely: nothing is left to correlate"
+
+
+def correlate(
+    entropy: Vector,
+    strength: Vector,
+    sample: Vector,
+    *,
+    method: str = "spearman",
+    by: str = "position",
+    position: Vector | None = None,
+    token_id: Vector | None = None,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    permutations: int = 1000,
+    seed: int = 0,
+) -> Correlation:
+    """Correlate token entropy with gradient strength.
+
+    Args:
+        entropy: float [n], bits, finite.
+        strength: float [n], finite.
+        sample: int or str [n], the sample of each token, in any order.
+        method: "spearman", "pearson", or "partial_spearman" (position partialled out).
+        by: "position", every response token once; or "token", every unique token id once, with entropy,
+            strength and position averaged over its occurrences. The latter depends on how many samples
+            there are: more occurrences average more noise away. Its interval is for that many samples.
+        position: number [n], index of the token in its response, for "partial_spearman".
+        token_id: int [n], for `by="token"`.
+        confidence: of the interval, which resamples whole samples (`corrpo.statistics.interval`).
+        resamples: how many; 0 for no interval.
+        permutations: of strength within samples, for p, which is at least 2 / (permutations + 1)
+            (`corrpo.statistics.permutation`); 0 for no p.
+        seed: of both; the same seed gives the same numbers.
+
+    Returns:
+        A `Correlation`. Where a part does not exist, it is None and `reason` says why.
+
+    Raises:
+        BadInputError: lengths that differ, a missing column, NaN or infinite values (with index and sample),
+            an unknown method or unit, a confidence outside (0, 1), a negative number of resamples.
+
+    >>> entropy, strength = [0.1, 2.0, 1.0, 0.3, 2.2, 0.9], [9.0, 2.0, 4.0, 7.0, 3.0, 5.0]
+    >>> print(correlate(entropy, strength, ["a", "a", "a", "b", "b", "b"], resamples=0))
+    -0.94 p=0.07 (6 tokens, 2 samples): no resamples were asked for
+    >>> correlate([0.0, 0.0, 0.0], [1.0, 2.0, 3.0], [0, 0, 0]).reason
+    'entropy is constant over the 3 tokens'
+    """
+    check_settings(confidence, resamples=resamples, permutations=permutations)
+    columns = check_series(TokenSeries(entropy, strength, sample, position, token_id), method=method, by=by)
+    value, n_tokens, reason = value_of(columns)
+    if value is None:
+        return Correlation(None, None, None, None, n_tokens, columns.n_samples, reason)
+    interval_rng, permutation_rng = np.random.default_rng(seed).spawn(2)
+    interval = correlation_interval(
+        value,
+        weighted_statistic(columns),
+        columns.n_samples,
+        confidence=confidence,
+        resamples=resamples,
+        rng=interval_rng,
+    )
+    fixed = cannot_permute(columns) if permutations else "no permutations were asked for"
+    p = None if fixed else float(permutation_p(columns, value, permutations, permutation_rng))
+    reasons = [text for text in (interval.reason, fixed) if text]
+    return Correlation(
+        value, interval.low, interval.high, p, n_tokens, columns.n_samples, "; ".join(reasons) or None
+    )
+
+
+def value_of(columns: Columns) -> tuple[float | None, int, str | None]:
+    """The coefficient of checked columns or None, the number of tokens it is over, and why it is None."""
+    values, unit = columns.values, "tokens"
+    if columns.token is not None:
+        averages = TokenAverages(columns)(np.ones((1, columns.n_samples)))
+        values = {name: rows[0] for name, rows in zip(columns.values, averages, strict=True)}
+        unit = "unique tokens"
+    n_tokens = len(values["entropy"])
+    reason = undefined_reason(values, unit=unit)
+    if reason:
+        return None, n_tokens, reason
+    value = weighted_statistic(columns)(np.ones((1, columns.n_samples)))[0]
+    return (None, n_tokens, DETERMINED) if np.isnan(value) else (float(value), n_tokens, None)
+
+
+def check_settings(confidence: float, **counts: int) -> None:
+    """Raise BadInputError unless `confidence` is in (0, 1) and each count is an int, 0 or at least 2."""
+    if not 0 < confidence < 1:
+        raise BadInputError(f"confidence must lie between 0 and 1, such as 0.95, not {confidence!r}")
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0 or count == 1:
+            raise BadInputError(f"{name} must be a whole number from 2, or 0 for none, not {count!r}")

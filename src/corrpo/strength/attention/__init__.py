@@ -1,0 +1,1 @@
+"""Attention functions that stand in for the model's own while gradients are taken."""

@@ -1,0 +1,1 @@
+"""Derivatives of target logits at the outputs of projections."""

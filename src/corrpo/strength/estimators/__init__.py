@@ -1,0 +1,1 @@
+"""The estimators of a gradient's norm, a file each."""

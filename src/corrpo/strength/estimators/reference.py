@@ -1,0 +1,107 @@
+"""`reference`: one autograd backward per token, weight gradients, and a full SVD. The judge of all others.
+
+Slow and obvious on purpose: it runs the model with the attention backend it came with, differentiates
+each target with respect to the weights themselves, and takes the norm of the matrix it gets.
+
+Under an adapter (LoRA, DoRA, ...) what is measured is the gradient of the effective weight, base and adapter
+taken together. The base weight's gradient is the same for LoRA and another for DoRA, which scales the rows of
+the sum. So the target is differentiated by a matrix of zeros that is added to the effective weight.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
+
+from corrpo.errors import UnsupportedModelError
+from corrpo.strength.backward.query import Query
+from corrpo.strength.norms import matrix_norm
+from corrpo.strength.projections import Projection
+
+
+def reference(query: Query) -> Tensor:
+    """Norms [n, layers, projections] (float64) by T full backwards and 4 L T decompositions."""
+    projections = [
+        (layer.projections[kind], layer.name) for layer in query.layers for kind in query.projections
+    ]
+    modules = list({id(projection.module): projection.module for projection, _ in projections}.values())
+    names = {id(projection.module): name for projection, name in projections}
+    with _differentiable(modules, [_weight(module, names[id(module)]) for module in modules]) as distinct:
+        logits = _logits(query)
+    place = {id(module): number for number, module in enumerate(modules)}
+    result = query.empty_result()
+    if query.target == "logprob":
+        logits = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
+    for i, (row, token) in enumerate(zip(query.rows, query.tokens, strict=True)):
+        gradients = torch.autograd.grad(logits[row, token], distinct, retain_graph=True)
+        norms = [
+            matrix_norm(_own_rows(gradients[place[id(projection.module)]], projection), query.norm).item()
+            for projection, _ in projections
+        ]
+        result[i] = torch.tensor(norms, dtype=result.dtype).reshape(result.shape[1:])
+    return result
+
+
+def _logits(query: Query) -> Tensor:
+    """Logits [T, vocabulary] of the model with its own attention.
+
+    Raises:
+        UnsupportedModelError: its attention cannot run here, or has no backward here.
+    """
+    try:
+        return query.model(input_ids=query.input_ids, use_cache=False).logits[0]
+    except (ImportError, NotImplementedError) as error:
+        backend = getattr(query.model.config, "_attn_implementation", None)
+        raise UnsupportedModelError(
+            f"estimator 'reference' runs the model's own attention, {backend!r}, which fails here ({error}); "
+            "use 'exact', 'last' or 'own', or load the model with attn_implementation='eager'"
+        ) from error
+
+
+@contextmanager
+def _differentiable(modules: Sequence[nn.Module], weights: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """What to differentiate by for the gradient of each module's effective weight, while the model runs."""
+    chosen, handles = [], []
+    try:
+        for module, weight in zip(modules, weights, strict=True):
+            if not hasattr(module, "base_layer"):
+                chosen.append(weight.requires_grad_(True))
+                continue
+            zeros = torch.zeros_like(weight, requires_grad=True)
+            handles.append(module.register_forward_hook(_adding(zeros)))
+            chosen.append(zeros)
+        yield chosen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _adding(zeros: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    """A hook that adds `zeros`, of the shape of the weight beneath an adapter, to the effective weight."""
+
+    def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        matrix = zeros.T if isinstance(module.base_layer, Conv1D) else zeros
+        return output + functional.linear(args[0].to(zeros.dtype), matrix).to(output.dtype)
+
+    return hook
+
+
+def _own_rows(gradient: Tensor, projection: Projection) -> Tensor:
+    """The gradient [d_out, d_in] of a projection, from that of the weight it is part of."""
+    module = getattr(projection.module, "base_layer", projection.module)
+    rows = gradient.T if isinstance(module, Conv1D) else gradient
+    return projection.of(rows.T).T
+
+
+def _weight(module: nn.Module, layer: str) -> nn.Parameter:
+    """The weight matrix of a projection; that of the layer beneath where there is an adapter."""
+    weight = getattr(getattr(module, "base_layer", module), "weight", None)
+    if not isinstance(weight, nn.Parameter) or not weight.is_floating_point():
+        raise UnsupportedModelError(
+            f"estimator 'reference' needs the floating-point weight of every projection, and a "
+            f"{type(module).__name__} in {layer} has none; use 'exact', 'last' or 'own'"
+        )
+    return weight

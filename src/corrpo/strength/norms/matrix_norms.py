@@ -1,0 +1,188 @@
+"""Norms of a matrix given as a product of two thin factors, never formed (METHOD 2).
+
+The gradient of one logit with respect to one projection is G = sum_s delta_s a_s^T = Delta^T A, with
+Delta (t x d_out) the derivatives at the projection's outputs and A (t x d_in) its inputs. With the QR
+decomposition A^T = Q R, the columns of Q are orthonormal, so G = Delta^T R^T Q^T has the singular values
+of the small matrix M = Delta^T R^T, and `row_factor` = R^T needs to be found once for every token that
+shares the inputs: it is lower triangular, so its first s rows and columns factor the first s rows of A.
+
+Singular values come from the eigenvalues of the smaller Gram matrix of M, in float64: squaring halves the
+digits, and values under about 1e-8 of the largest are lost, which moves a sum of r of them by at most
+r * 1e-8 of the largest. Half of float32's digits would not do. On a GPU, where eigenvalues are slow, nuclear
+norms come from matrix products alone (`newton_schulz`), and with a tolerance from a low rank (`certified`).
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from corrpo.errors import BadInputError
+from corrpo.strength.norms.certified import certified_nuclear_norm, check_relative_error
+from corrpo.strength.norms.newton_schulz import nuclear_by_products
+from corrpo.strength.norms.rounding import eigenvalues_of, largest_entry, lower_gram
+
+Norm = Literal["nuclear", "frobenius", "spectral", "l1"]
+NORMS: tuple[str, ...] = get_args(Norm)
+
+_L1_BLOCK_ELEMENTS = 1 << 22
+_PREFIX_BLOCK = 8
+_PRODUCTS_SIDE = 128
+
+
+def check_norm(norm: str) -> None:
+    """Raise `BadInputError` unless `norm` is one of `NORMS`."""
+    if norm not in NORMS:
+        raise BadInputError(f"norm {norm!r} is unknown; expected one of {', '.join(NORMS)}")
+
+
+def check_tolerance(tolerance: float | None, norm: str = "nuclear") -> None:
+    """Raise `BadInputError` unless `tolerance` is None, or within (0, 1) and of a nuclear norm."""
+    if tolerance is not None and norm != "nuclear":
+        raise BadInputError(
+            f"tolerance={tolerance!r} with norm {norm!r}: only a nuclear norm takes a tolerance"
+        )
+    if tolerance is not None:
+        check_relative_error(tolerance)
+
+
+def row_factor(inputs: Float[Tensor, "*batch t d_in"]) -> Float[Tensor, "*batch t r"]:
+    """R^T of the QR decomposition of A^T, r = min(t, d_in): the same Gram matrix as A in fewer columns.
+
+    Computed in float64, returned in float32 or better. The first s rows, cut to min(s, d_in) columns,
+    are the factor of the first s rows of A.
+    """
+    factor = torch.linalg.qr(inputs.mT.double(), mode="r").R.mT
+    return factor.to(torch.promote_types(inputs.dtype, torch.float32))
+
+
+def product_norm(
+    delta: Float[Tensor, "n t d_out"],
+    inputs: Float[Tensor, "*n t d_in"],
+    norm: str = "nuclear",
+    tolerance: float | None = None,
+) -> Float[Tensor, " n"]:
+    """Norm of each G_i = Delta_i^T A_i without forming any G_i.
+
+    Args:
+        delta: n first factors.
+        inputs: the second factor, one for all (t, d_in) or one each (n, t, d_in). For every norm but
+            l1, the inputs may be replaced by their `row_factor`, which has the same Gram matrix.
+        norm: "nuclear", the sum of the singular values; "frobenius"; "spectral", the largest singular
+            value; "l1", the sum of the absolute entries.
+        tolerance: the largest relative error allowed of a nuclear norm, enforced by a bound
+            (`certified_nuclear_norm`); None for rounding alone.
+
+    Returns:
+        n norms, float64.
+
+    Raises:
+        BadInputError: an unknown norm, or a tolerance out of (0, 1) or with another norm than the nuclear.
+        NonFiniteError: a factor holds NaN or infinite values.
+
+    >>> delta, inputs = torch.eye(3)[None], torch.diag(torch.tensor([3.0, 4.0, 0.0]))
+    >>> [product_norm(delta, inputs, norm).item() for norm in NORMS]
+    [7.0, 5.0, 4.0, 7.0]
+    """
+    check_norm(norm)
+    check_tolerance(tolerance, norm)
+    dtype = torch.promote_types(delta.dtype, torch.float32)
+    delta, inputs = delta.to(dtype), inputs.to(dtype)
+    largest_entry(delta)
+    if norm == "l1":
+        return _l1(delta, inputs)
+    if inputs.shape[-2] < inputs.shape[-1]:
+        inputs = row_factor(inputs)
+    if tolerance is not None:
+        return certified_nuclear_norm(delta, inputs, tolerance)[0]
+    # the shorter side first: products of the same numbers, but quicker ones
+    wide = delta.shape[-1] > inputs.shape[-1]
+    small = torch.matmul(inputs.mT, delta) if wide else torch.matmul(delta.mT, inputs)
+    if norm == "frobenius":
+        return torch.linalg.vector_norm(small, dim=(-2, -1), dtype=torch.float64)
+    if norm == "nuclear" and _by_products(small):
+        return nuclear_by_products(small)[0]
+    eigenvalues = eigenvalues_of(lower_gram(small.double())).clamp_min(0.0)
+    return eigenvalues[..., -1].sqrt() if norm == "spectral" else eigenvalues.sqrt().sum(-1)
+
+
+def _by_products(small: Tensor) -> bool:
+    """Whether matrix products alone are quicker than eigenvalues: on a GPU, for matrices that fill it."""
+    return small.device.type == "cuda" and min(small.shape[-2:]) >= _PRODUCTS_SIDE
+
+
+def second_factor(inputs: Float[Tensor, "t d_in"], norm: str) -> Float[Tensor, "t r"]:
+    """What `prefix_norms` takes for the inputs A: A itself for l1, whose entries count, else `row_factor`."""
+    return inputs if norm == "l1" else row_factor(inputs)
+
+
+def prefix_norms(
+    delta: Float[Tensor, "n t d_out"],
+    factor: Float[Tensor, "s r"],
+    prefixes: Sequence[int],
+    norm: str,
+    tolerance: float | None = None,
+) -> Float[Tensor, " n"]:
+    """`product_norm` of gradients that reach back over prefixes of one sequence.
+
+    A few gradients of neighbouring prefixes are taken at a time, cut to the longest of them, because the
+    eigenvalues of a t x t matrix cost t^3.
+
+    Args:
+        delta: row s of delta_i is zero for s >= prefixes[i].
+        factor: `second_factor` of the inputs, of at least t rows.
+        prefixes: n lengths, ascending.
+        norm, tolerance: as in `product_norm`.
+    """
+    norms = []
+    for start in range(0, len(prefixes), _PREFIX_BLOCK):
+        block = slice(start, start + _PREFIX_BLOCK)
+        prefix = prefixes[block][-1]
+        columns = factor.shape[1] if norm == "l1" else min(prefix, factor.shape[1])
+        norms.append(product_norm(delta[block, :prefix], factor[:prefix, :columns], norm, tolerance))
+    return torch.cat(norms)
+
+
+def _l1(delta: Tensor, inputs: Tensor) -> Tensor:
+    """Sum of |entries| of each product, a few rows of the matrices at a time."""
+    n, _, d_out = delta.shape
+    step = max(1, _L1_BLOCK_ELEMENTS // max(1, n * inputs.shape[-1]))
+    total = delta.new_zeros(n, dtype=torch.float64)
+    for start in range(0, d_out, step):
+        rows = torch.matmul(delta[:, :, start : start + step].mT, inputs)
+        total += rows.abs().sum((-2, -1), dtype=torch.float64)
+    return total
+
+
+def rank_one_norm(
+    delta: Float[Tensor, "n d_out"], inputs: Float[Tensor, "n d_in"], norm: str = "nuclear"
+) -> Float[Tensor, " n"]:
+    """Norm of each delta_i a_i^T, float64: |delta| |a|, in l1 for "l1" and in l2 for the others.
+
+    >>> rank_one_norm(torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0, 0.0]])).item()
+    10.0
+    """
+    check_norm(norm)
+    order = 1 if norm == "l1" else 2
+    return torch.linalg.vector_norm(delta.double(), ord=order, dim=-1) * torch.linalg.vector_norm(
+        inputs.double(), ord=order, dim=-1
+    )
+
+
+def matrix_norm(matrix: Float[Tensor, "d_out d_in"], norm: str = "nuclear") -> Float[Tensor, ""]:
+    """Norm of a matrix that is at hand, from its own singular values: the judge of the functions above.
+
+    >>> matrix_norm(torch.diag(torch.tensor([3.0, 4.0])), "nuclear").item()
+    7.0
+    """
+    check_norm(norm)
+    matrix = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
+    largest_entry(matrix)
+    if norm == "l1":
+        return matrix.abs().sum()
+    if norm == "frobenius":
+        return torch.linalg.vector_norm(matrix)
+    singular_values = torch.linalg.svdvals(matrix)
+    return singular_values.max() if norm == "spectral" else singular_values.sum()

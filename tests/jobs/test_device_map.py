@@ -1,0 +1,76 @@
+"""One model over several devices: accelerate's hooks are passed through, and offloaded weights are refused.
+
+Only a CPU is here: what differs between two devices is not tried, and hooks that move everything are.
+"""
+
+import pytest
+import torch
+from accelerate import cpu_offload, dispatch_model
+from transformers import AutoModelForCausalLM
+
+import corrpo
+from corrpo.cli.main import main
+from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.jobs.torchrun import Team, check_processes
+from corrpo.lab import checkpoint
+from corrpo.models.loading import load_model, untrained_model
+
+IDS = torch.tensor([3, 14, 15, 9, 26, 5, 7, 8])
+LAB = str(checkpoint("qwen2", "base"))
+LAYERS = {f"model.layers.{number}": "cpu" for number in range(4)}
+PLACES = {
+    "model.embed_tokens": "cpu",
+    **LAYERS,
+    "model.norm": "cpu",
+    "model.rotary_emb": "cpu",
+    "lm_head": "cpu",
+}
+
+
+def fresh():
+    return AutoModelForCausalLM.from_pretrained(LAB).eval()
+
+
+@pytest.mark.parametrize("estimator", ["reference", "exact", "last", "own"])
+def test_a_dispatched_model_gives_the_norms_of_a_plain_one(estimator):
+    dispatched = dispatch_model(fresh(), PLACES, force_hooks=True)
+    assert hasattr(dispatched.model.layers[0], "_hf_hook")
+    found = corrpo.logit_gradient_norms(dispatched, IDS, [3, 5, 7], estimator=estimator)
+    assert torch.equal(found, corrpo.logit_gradient_norms(fresh(), IDS, [3, 5, 7], estimator=estimator))
+
+
+def test_offloaded_weights_are_refused(tmp_path, lab_tokenizer):
+    away = cpu_offload(fresh(), execution_device=torch.device("cpu"))
+    partly = dispatch_model(
+        fresh(), PLACES | {"model.layers.2": "disk"}, main_device="cpu", offload_dir=str(tmp_path)
+    )
+    for model, count in ((away, ""), (partly, "12 weights of Qwen2ForCausalLM .first: model.layers.2")):
+        with pytest.raises(UnsupportedModelError, match=f"{count}.*are offloaded to the CPU or the disk"):
+            corrpo.logit_gradient_norms(model, IDS, [3])
+        with pytest.raises(UnsupportedModelError, match="--device cpu"):
+            corrpo.measure(model, lab_tokenizer, [{"prompt": "a"}])
+
+
+def test_device_map_is_passed_on_and_checked(tmp_path, capsys):
+    model, tokenizer = load_model(LAB, device_map="auto")
+    plain, _ = load_model(LAB)
+    samples = [{"prompt": "The dog ", "response": "walked to the river."}]
+    options = {"estimator": "own", "resamples": 0, "permutations": 0, "untrained": True}
+    found, expected = (corrpo.measure(each, tokenizer, samples, **options) for each in (model, plain))
+    assert found.tokens.equals(expected.tokens)
+    assert found.model == expected.model
+    with pytest.raises(BadInputError, match="device_map 'half' is unknown; expected one of auto"):
+        load_model(LAB, device_map="half")
+    with pytest.raises(BadInputError, match="device_map='auto' spreads one model.*there are 4 processes"):
+        check_processes(Team(0, 4, object()), device_map="auto")
+    track = ["track", "lab:qwen2/base", "--samples", "lab:base", "--output", str(tmp_path / "out")]
+    assert main([*track, "--processes", "2", "--device-map", "auto"]) == 1
+    assert "there are 2 processes: give it to one" in capsys.readouterr().err
+
+
+def test_the_untrained_control_is_spread_alike():
+    model = fresh()
+    model.hf_device_map = PLACES | {"lm_head": torch.device("cpu")}
+    control = untrained_model(model, 0)
+    assert control.hf_device_map == model.hf_device_map
+    assert torch.equal(control.lm_head.weight, untrained_model(fresh(), 0).lm_head.weight)

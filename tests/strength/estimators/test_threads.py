@@ -1,0 +1,47 @@
+"""Two threads that measure models of one config, and a forward pass that keeps no graph of the embedding."""
+
+from threading import Thread
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from corrpo.strength import logit_gradient_norms
+from corrpo.strength.backward.blocks import _forward, blocks_of
+from corrpo.strength.backward.query import Query, left_as_found
+from corrpo.strength.projections import PROJECTIONS, find_attention_layers
+from problem import SHAPE, Problem
+
+IDS, _, POSITIONS = Problem("llama", "Llama").sequence()
+
+
+def test_threads_take_turns_and_leave_a_shared_config_as_found():
+    config = LlamaConfig(**SHAPE)
+    models = [LlamaForCausalLM(config).double().eval() for _ in range(2)]
+    jobs = [(models[0], "exact"), (models[1], "last"), (models[0], "own")]
+    truth = [logit_gradient_norms(m, IDS, POSITIONS, estimator=e) for m, e in jobs]
+    found = [[] for _ in jobs]
+
+    def work(i: int) -> None:
+        for _ in range(8):
+            found[i].append(logit_gradient_norms(jobs[i][0], IDS, POSITIONS, estimator=jobs[i][1]))
+
+    threads = [Thread(target=work, args=(i,)) for i in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for each, expected in zip(found, truth, strict=True):
+        assert len(each) == 8
+        for norms in each:
+            torch.testing.assert_close(norms, expected, rtol=1e-9, atol=1e-12)
+    assert config._attn_implementation == "sdpa"
+
+
+def test_a_pass_that_keeps_no_graph_keeps_none_of_an_embedding_that_requires_grad():
+    model = Problem("llama", "Llama").model()
+    model.enable_input_require_grads()
+    with left_as_found(model):
+        layers = find_attention_layers(model)
+        query = Query(model, IDS[None], POSITIONS.sort().values, layers, PROJECTIONS, "nuclear", "logit")
+        pieces, _, _ = _forward(query, blocks_of(model, layers) or [], query.positions, 21, False)
+    assert [piece.output.grad_fn for piece in pieces] == [None] * 3
