@@ -1,5 +1,11 @@
 """The one exception family of corrpo: what was given, what was expected, what to do next."""
 
+import difflib
+from collections.abc import Collection
+
+_MOST_LISTED = 24
+"""Names beyond which a message gives the nearest one alone, if there is one."""
+
 
 class CorrpoError(Exception):
     """Base of every error that corrpo raises on purpose; the command line prints it without a traceback.
@@ -31,3 +37,30 @@ class NonFiniteError(CorrpoError):
 
 class OutputFolderError(CorrpoError):
     """An output folder cannot be used: other settings, another run, or no room on the disk."""
+
+
+def unknown_name(what: str, name: object, known: Collection[str]) -> BadInputError:
+    """The error about a name that is not in a table of names; the caller raises it.
+
+    Args:
+        what: what the name should have been the name of, for example "norm".
+        name: as it was given.
+        known: the names of the table, in the order in which they are listed.
+
+    >>> print(unknown_name("norm", "nuclaer", ("nuclear", "frobenius")))
+    norm 'nuclaer' is unknown; expected one of nuclear, frobenius; did you mean nuclear?
+    """
+    hint = did_you_mean(name, known)
+    if hint and len(known) > _MOST_LISTED:
+        return BadInputError(f"{what} {name!r} is unknown{hint}")
+    return BadInputError(f"{what} {name!r} is unknown; expected one of {', '.join(known)}{hint}")
+
+
+def did_you_mean(name: object, known: Collection[str], *, prefix: str = "") -> str:
+    """The end of an error's sentence with the nearest known name, after a prefix; empty if none is near.
+
+    >>> did_you_mean("max_stesp", ["max_steps", "seed"])
+    '; did you mean max_steps?'
+    """
+    nearest = difflib.get_close_matches(str(name), known, n=1)
+    return f"; did you mean {prefix}{nearest[0]}?" if nearest else ""

@@ -63,7 +63,7 @@ def test_other_settings_are_refused_by_name_and_the_results_stay(tmp_path, probl
     ("suite", "more", "told"),
     [
         ("maths500", [], "no suite 'maths500'; did you mean math500?"),
-        ("rg:chain_sums", [], "near it are chain_sum"),
+        ("rg:chain_sums", [], "did you mean chain_sum"),
         ("nowhere.jsonl", [], "nowhere.jsonl"),
         ("math500", ["--data", "gsm8k=x.jsonl"], "--data gsm8k=x.jsonl: expected SUITE=FILE.jsonl"),
         ("math500", ["--data", "math500"], "--data math500: expected SUITE=FILE.jsonl"),

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, unknown_name
 from corrpo.models.generation.sampling import check_sampling
 from corrpo.samples import Template
 
@@ -58,9 +58,7 @@ class EvaluateOptions:
             check_prompt(self.prompt)
         for name, known in (("template", Template), ("backend", BackendName)):
             if getattr(self, name) not in get_args(known):
-                raise BadInputError(
-                    f"{name} {getattr(self, name)!r} is unknown; expected one of {', '.join(get_args(known))}"
-                )
+                raise unknown_name(name, getattr(self, name), get_args(known))
         if not 0 < self.confidence < 1:
             raise BadInputError(f"confidence={self.confidence}: expected a number between 0 and 1")
         if self.seed < 0:

@@ -7,7 +7,6 @@ lab:training-TASK                                          problems of it that t
 FILE.jsonl                                                 lines {"problem", "answer", "id" optional}
 """
 
-import difflib
 import hashlib
 import json
 import re
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from corrpo.answers.reading import boxed_answer
-from corrpo.errors import BadInputError, CorrpoError
+from corrpo.errors import BadInputError, CorrpoError, did_you_mean
 from corrpo.lab import LAB
 from corrpo.lab.problems import held_out_problems, read_in_training
 from corrpo.lab.tasks import LAB_TASKS, find_task
@@ -210,11 +209,10 @@ def load_suite(name: str, *, data: Path | None = None, problems: int | None = No
     elif name.endswith((".jsonl", ".json")) or "/" in name or Path(name).exists():
         suite = _of_file(Path(name).stem, Path(name), 1)
     else:
-        near = difflib.get_close_matches(name, HUB, n=1)
-        meant = f"; did you mean {near[0]}?" if near else "."
         raise BadInputError(
-            f"there is no suite {name!r}{meant} There are {', '.join(HUB)}, {LAB_TASKS}, lab:training-TASK, "
-            "rg:TASK for a task of reasoning-gym, and the path of a JSONL file of problems and answers"
+            f"there is no suite {name!r}{did_you_mean(name, HUB) or '.'} There are {', '.join(HUB)}, "
+            f"{LAB_TASKS}, lab:training-TASK, rg:TASK for a task of reasoning-gym, and the path of a JSONL "
+            "file of problems and answers"
         )
     return Suite(**{**vars(suite), "problems": suite.problems[:problems]})
 
@@ -273,9 +271,8 @@ def _of_gym(name: str, size: int, seed: int) -> Suite:
 
     task = name.removeprefix(GYM)
     if task not in DATASETS:
-        near = difflib.get_close_matches(task, DATASETS, n=3)
-        meant = f"; near it are {', '.join(near)}" if near else ""
-        raise BadInputError(f"reasoning-gym has no task {task!r} among its {len(DATASETS)}{meant}")
+        hint = did_you_mean(task, DATASETS)
+        raise BadInputError(f"reasoning-gym has no task {task!r} among its {len(DATASETS)}{hint}")
     try:
         entries = list(reasoning_gym.create_dataset(task, size=size, seed=seed))
     except Exception as error:  # tasks raise what they like

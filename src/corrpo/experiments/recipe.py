@@ -12,7 +12,6 @@ fingerprint: {prompts: 64}                prompts of the suite, and fields of co
 analysis: {smallest_effect: 0.02}         see `analysis.Analysis`
 """
 
-import difflib
 import hashlib
 import json
 import re
@@ -23,7 +22,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, unknown_name
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.experiments.analysis import RULES, Analysis
 from corrpo.experiments.arms import PRESETS
@@ -148,7 +147,7 @@ class _Reader:
         """Everything, checked."""
         for key in self.content:
             if key not in _SECTIONS:
-                raise self.wrong(_unknown(str(key), _SECTIONS), str(key))
+                raise self.wrong(str(unknown_name("field", str(key), _SECTIONS)), str(key))
         missing = [name for name in _NEEDED if not self.content.get(name)]
         if missing:
             raise BadInputError(f"{self.path}: {', '.join(missing)} must be given")
@@ -224,7 +223,7 @@ class _Reader:
         preset = own.pop("preset", name)
         if preset not in PRESETS:
             hint = "" if "preset" in given else "; name one by preset:"
-            raise self.wrong(f"{_unknown(str(preset), tuple(PRESETS), 'preset')}{hint}", "arms", name)
+            raise self.wrong(f"{unknown_name('preset', preset, PRESETS)}{hint}", "arms", name)
         stage = PRESETS[preset].stage
         known = known_fields(config_class(stage))
         shared = {
@@ -235,7 +234,7 @@ class _Reader:
                 if key in OWN:
                     raise self.wrong("is set by the experiment; leave it out", *section, key)
                 if key not in known and not (section == ("training",) and key.startswith("inversion_")):
-                    raise self.wrong(f"{_unknown(key, tuple(known))} for stage {stage}", *section, key)
+                    raise self.wrong(f"{unknown_name(f'field of stage {stage}', key, known)}", *section, key)
         settings = (
             {"report_to": "none", "save_total_limit": 2} | shared | dict(PRESETS[preset].settings) | own
         )
@@ -251,7 +250,7 @@ class _Reader:
         values = {}
         for key, value in given.items():
             if key not in names:
-                raise self.wrong(_unknown(key, names), section, key)
+                raise self.wrong(str(unknown_name("field", key, names)), section, key)
             hint = _as_list(hints[key])
             try:
                 values[key] = converted(value, hint)
@@ -297,11 +296,3 @@ def _as_list(hint: Any) -> Any:
     if hint == (tuple[int, ...] | None):
         return list[int] | None
     return hint
-
-
-def _unknown(key: str, known: Sequence[str], what: str = "field") -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    if near:
-        return f"there is no {what} {key}; did you mean {near[0]}?"
-    listed = f"; there are {', '.join(known)}" if len(known) < 25 else ""
-    return f"there is no {what} {key}{listed}"

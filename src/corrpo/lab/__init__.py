@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, did_you_mean
 
 FAMILIES = ("qwen2", "llama")
 KINDS = ("base", "safety", "reasoning")
@@ -89,7 +89,9 @@ def check_name(what: str, name: str, known: Sequence[str]) -> str:
     'base'
     """
     if name not in known:
-        raise BadInputError(f"unknown lab {what} {name!r}: expected one of {', '.join(known)}")
+        raise BadInputError(
+            f"unknown lab {what} {name!r}: expected one of {', '.join(known)}{did_you_mean(name, known)}"
+        )
     return name
 
 

@@ -6,7 +6,6 @@ the file and the key, and defaults that let a recipe run without a GPU.
 """
 
 import argparse
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -18,7 +17,7 @@ import yaml
 from trl.scripts.utils import TrlParser
 from trl.trainer.model_config import ModelConfig
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, did_you_mean
 from corrpo.lab import model_location
 from corrpo.training.values import converted, described
 
@@ -259,9 +258,8 @@ def _unknown(name: str, known: Sequence[str], what: str) -> str:
     plain = name.lstrip("-").partition("=")[0].replace("-", "_")
     if not name.startswith("-") and what == "flag":
         return f"{name!r} follows no flag that takes it; flags look like --max_steps 100"
-    near = difflib.get_close_matches(plain, known, n=1)
-    meant = f"; did you mean {'--' if what == 'flag' else ''}{near[0]}?" if near else ""
-    return f"there is no {what} {name}{meant} (corrpo train STAGE --help lists what there is)"
+    hint = did_you_mean(plain, known, prefix="--" if what == "flag" else "")
+    return f"there is no {what} {name}{hint} (corrpo train STAGE --help lists what there is)"
 
 
 def _placed(path: Path | None, message: str) -> str:

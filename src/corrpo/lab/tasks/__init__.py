@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, did_you_mean
 from corrpo.lab import LAB
 from corrpo.lab.tasks.sorting import SORTING
 from corrpo.lab.tasks.sums import LONG_SUMS, REWORDED_SUMS, SUMS
@@ -25,5 +25,5 @@ def find_task(name: str) -> Task:
     """
     known = name.removeprefix(LAB)
     if known not in TASKS:
-        raise BadInputError(f"unknown lab task {name!r}: expected {LAB_TASKS}")
+        raise BadInputError(f"unknown lab task {name!r}: expected {LAB_TASKS}{did_you_mean(known, TASKS)}")
     return TASKS[known]
