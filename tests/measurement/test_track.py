@@ -225,7 +225,7 @@ def test_mistakes_are_told_before_anything_is_written(run, samples, tmp_path):
 
 def test_two_models_that_are_no_steps_of_a_run(samples, tmp_path):
     trajectory = tracked(["lab:qwen2/base", "lab:qwen2/reasoning"], samples, tmp_path / "out").trajectory
-    assert [(point.checkpoint.key, point.checkpoint.at) for point in trajectory.points] == [
+    assert [(point.checkpoint.key, point.checkpoint.global_step) for point in trajectory.points] == [
         ("base", None),
         ("reasoning", None),
     ]

@@ -59,7 +59,7 @@ def test_stages_count_on_from_one_another_and_start_is_step_0(tmp_path):
     for name in ("sft/checkpoint-100", "sft/checkpoint-600", "rl/step-10", "rl/step-60"):
         placeholder(tmp_path / name)
     found, _ = find_checkpoints([str(tmp_path / "sft"), str(tmp_path / "rl")], start="lab:qwen2/base")
-    assert [(each.stage, each.step, each.at) for each in found] == [
+    assert [(each.stage, each.step, each.global_step) for each in found] == [
         ("sft", 0, 0),
         ("sft", 100, 100),
         ("sft", 600, 600),
@@ -102,7 +102,7 @@ def test_order_and_steps_since_the_beginning(named):
     found, _ = find_checkpoints([f"{stage}:{step}=org/model" for stage, step in named])
     assert {(each.stage, each.step) for each in found} == set(named)
     assert len({each.key for each in found}) == len(found)
-    at = [each.at for each in found]
+    at = [each.global_step for each in found]
     assert at == sorted(at)
     assert in_order(found) == found
     assert list(dict.fromkeys(each.stage for each in found)) == list(

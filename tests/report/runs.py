@@ -69,7 +69,7 @@ def write_evaluations(folder: Path, stages, *, start="start", temperature=1.0, t
         digest = f"sha256:{start}" if number == 0 else f"sha256:{track or folder}-{each.key}"
         evaluation = Evaluation(
             model={"name": each.source, "revision": None, "digest": digest, "backend": "transformers"},
-            checkpoint={"stage": each.stage, "step": each.step, "at": each.at, "key": each.key},
+            checkpoint={"stage": each.stage, "step": each.step, "at": each.global_step, "key": each.key},
             suite={"name": suite.name, "digest": suite.digest, "problems": 30},
             settings={"n": 2, "temperature": temperature, "confidence": 0.95},
             versions={},

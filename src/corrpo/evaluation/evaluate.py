@@ -276,7 +276,7 @@ def _evaluate_suite(
             checkpoint={
                 "stage": job.checkpoint.stage,
                 "step": job.checkpoint.step,
-                "at": job.checkpoint.at,
+                "at": job.checkpoint.global_step,
                 "key": job.checkpoint.key,
             },
             suite=described,

@@ -71,12 +71,12 @@ class Trajectory:
 
     @property
     def stages(self) -> list[tuple[str, int, int]]:
-        """Each stage with its first and last `at`; a model that is no step of a run is left out."""
+        """Each stage with its first and last global step; a model that is no step of a run is left out."""
         steps: dict[str, list[int]] = {}
         for point in self.points:
-            if point.checkpoint.at is not None:
-                steps.setdefault(point.checkpoint.stage, []).append(point.checkpoint.at)
-        return [(stage, min(at), max(at)) for stage, at in steps.items()]
+            if point.checkpoint.global_step is not None:
+                steps.setdefault(point.checkpoint.stage, []).append(point.checkpoint.global_step)
+        return [(stage, min(counts), max(counts)) for stage, counts in steps.items()]
 
     def table(self) -> pl.DataFrame:
         """A row per point and statistic.
@@ -88,7 +88,7 @@ class Trajectory:
             {
                 "stage": point.checkpoint.stage,
                 "step": point.checkpoint.step,
-                "at": point.checkpoint.at,
+                "at": point.checkpoint.global_step,
                 "key": point.checkpoint.key,
                 "folder": point.folder.relative_to(self.folder).as_posix(),
                 "statistic": name,

@@ -1,13 +1,13 @@
 """The checkpoints of one or more stages of training, found in folders or named on the hub, in order.
 
 A stage is a run of one trainer, such as SFT or GRPO. Stages follow one another in the order they are given;
-`Checkpoint.at` counts optimizer steps over all of them.
+`Checkpoint.global_step` counts optimizer steps over all of them.
 """
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ class Checkpoint:
     Attributes:
         stage: of training; never empty.
         step: optimizer steps since its stage began; None for a model that is no step of a run.
-        at: optimizer steps since the first stage began: `step` and the last steps of the stages before. A
-            stage that is a model without a step adds none.
+        global_step: optimizer steps since the first stage began: `step` and the last steps of the stages
+            before; "at" in files. A stage that is a model without a step adds none.
         source: a local folder, or a name on the hub.
         revision: branch, tag or commit on the hub.
 
@@ -49,7 +49,7 @@ class Checkpoint:
 
     stage: str
     step: int | None
-    at: int | None
+    global_step: int | None
     source: str
     revision: str | None = None
 
@@ -70,13 +70,25 @@ class Checkpoint:
     def as_dict(self) -> dict[str, Any]:
         """The fields and `key`, JSON-safe; a model of the lab goes by its name, as its folder moves."""
         source = self.name if self.name.startswith(LAB) else self.source
-        return {"key": self.key, **asdict(self), "source": source}
+        return {
+            "key": self.key,
+            "stage": self.stage,
+            "step": self.step,
+            "at": self.global_step,
+            "source": source,
+            "revision": self.revision,
+        }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Checkpoint":
         """The inverse of `as_dict`; other keys are passed over."""
-        fields = {name: record[name] for name in ("stage", "step", "at", "source", "revision")}
-        return cls(**{**fields, "source": model_location(record["source"])})
+        return cls(
+            stage=record["stage"],
+            step=record["step"],
+            global_step=record["at"],
+            source=model_location(record["source"]),
+            revision=record["revision"],
+        )
 
     def __str__(self) -> str:
         return self.stage if self.step is None else f"{self.stage} step {self.step:,}"
@@ -336,17 +348,17 @@ def _check_steps(found: Sequence[Checkpoint]) -> None:
 
 
 def in_order(found: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Stage after stage in the order of first appearance, each by step, with `at` counted anew.
+    """Stage after stage in the order of first appearance, each by step, with global steps counted anew.
 
     >>> grpo, sft = Checkpoint("grpo", 10, None, "a"), Checkpoint("sft", 600, None, "b")
-    >>> [(each.stage, each.at) for each in in_order([sft, grpo])]
+    >>> [(checkpoint.stage, checkpoint.global_step) for checkpoint in in_order([sft, grpo])]
     [('sft', 600), ('grpo', 610)]
     """
     ordered: list[Checkpoint] = []
     before = 0
     for stage in dict.fromkeys(each.stage for each in found):
         of_stage = sorted((e for e in found if e.stage == stage), key=lambda e: e.step or 0)
-        ordered += [replace(e, at=None if e.step is None else before + e.step) for e in of_stage]
+        ordered += [replace(e, global_step=None if e.step is None else before + e.step) for e in of_stage]
         before += of_stage[-1].step or 0
     return ordered
 

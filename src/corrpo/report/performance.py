@@ -138,7 +138,9 @@ def join_performance(
             was evaluated on other problems than the first.
     """
     k = _k_of(measure)
-    points = {point.checkpoint.key: point for point in trajectory.points if point.checkpoint.at is not None}
+    points = {
+        point.checkpoint.key: point for point in trajectory.points if point.checkpoint.global_step is not None
+    }
     found = {
         each.checkpoint["key"]: each
         for each in evaluations
@@ -193,12 +195,12 @@ def _check_same(pairs: Sequence[Pair]) -> None:
 
 def _point(point: Point, evaluation: Evaluation, measure: str) -> PerformancePoint:
     checkpoint = point.checkpoint
-    assert checkpoint.at is not None
+    assert checkpoint.global_step is not None
     return PerformancePoint(
         key=checkpoint.key,
         stage=checkpoint.stage,
         step=checkpoint.step,
-        at=checkpoint.at,
+        at=checkpoint.global_step,
         rho=point.spearman,
         accuracy=evaluation.estimates[measure],
         fingerprint=point.folder,
@@ -220,7 +222,7 @@ def _associations(
     of_samples, of_problems = np.random.default_rng(seed).spawn(2)
     rhos, rho_halves = _rhos([point for point, _ in whole], resamples, of_samples)
     accuracies, accuracy_halves = _accuracies([each for _, each in whole], k, resamples, of_problems)
-    steps = np.array([point.checkpoint.at for point, _ in whole], dtype=np.float64)
+    steps = np.array([point.checkpoint.global_step for point, _ in whole], dtype=np.float64)
     measured = (rhos, accuracies, rho_halves, accuracy_halves)
     return (
         rank_association(*measured, confidence=confidence),

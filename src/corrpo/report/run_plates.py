@@ -222,7 +222,7 @@ def continuations(trajectories: Sequence[Trajectory]) -> set[str]:
         (family_of(each.label), point.model_digest)
         for each in trajectories
         for point in each.points
-        if point.checkpoint.at
+        if point.checkpoint.global_step
     }
     starts = {each.label: _start_of(each) for each in trajectories}
     return {
@@ -255,4 +255,4 @@ def runs_from_one_start(trajectories: Sequence[Trajectory]) -> list[list[Traject
 
 
 def _start_of(trajectory: Trajectory) -> Point | None:
-    return next((point for point in trajectory.points if point.checkpoint.at == 0), None)
+    return next((point for point in trajectory.points if point.checkpoint.global_step == 0), None)
