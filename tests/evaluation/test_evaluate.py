@@ -84,9 +84,9 @@ def test_a_finished_evaluation_is_read_and_its_model_not_loaded(tmp_path, monkey
 
 
 def test_two_processes_cannot_write_to_one_folder(tmp_path):
-    from corrpo.jobs.files import locked
+    from corrpo.jobs.folder_lock import locked_folder
 
-    with locked(tmp_path), pytest.raises(OutputFolderError, match="another process is writing"):
+    with locked_folder(tmp_path), pytest.raises(OutputFolderError, match="another process is writing"):
         evaluate([MODEL], sums(), output=tmp_path, options=QUICK)
 
 

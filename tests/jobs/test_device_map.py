@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 import corrpo
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError, UnsupportedModelError
-from corrpo.jobs.torchrun import Team, check_processes
+from corrpo.jobs.process_team import Team
+from corrpo.jobs.torchrun import check_processes
 from corrpo.lab import checkpoint
 from corrpo.models.loading import load_model, untrained_model
 

@@ -1,19 +1,13 @@
-"""Work shared between processes: how many, what comes back, and what goes wrong."""
+"""Work shared between processes: what comes back, and what goes wrong."""
 
 import os
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 
-from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
-from corrpo.jobs import process_pool as module
-from corrpo.jobs.process_pool import devices_for, parallel, processes_for
-from corrpo.models.checkpoints import Checkpoint
-from measurement.runs import placeholder
-
-GIB = 1 << 30
+from corrpo.errors import CorrpoError, NonFiniteError
+from corrpo.jobs.process_pool import parallel, parallel_in_order
 
 
 def square(item: int, device: str) -> tuple[int, str, int]:
@@ -45,6 +39,12 @@ def test_two_processes_share_the_work():
     assert len(pids) <= 2
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_results_in_the_order_of_the_items(processes):
+    results = parallel_in_order(square, [8, 0, 2, 1], processes=processes, device="cpu")
+    assert [value for value, *_ in results] == [64, 0, 4, 1]
+
+
 @pytest.mark.parametrize(
     ("item", "error", "message"),
     [
@@ -68,47 +68,3 @@ def test_leaving_early_ends_the_processes():
     assert pid in [child.pid for child in children]
     results.close()
     assert pid not in psutil.pids()
-
-
-def checkpoints(folder: Path, count: int) -> list[Checkpoint]:
-    return [Checkpoint("sft", i, i, str(placeholder(folder / f"checkpoint-{i}"))) for i in range(count)]
-
-
-def test_the_number_goes_by_work_cores_and_memory(tmp_path, monkeypatch):
-    named = checkpoints(tmp_path, 5)
-    monkeypatch.setattr(module, "_cores", lambda: 4)
-    monkeypatch.setattr(module, "free_memory", lambda: 100 * GIB)
-    assert processes_for(named, device="cpu") == 4
-    assert processes_for(named[:2], device="cpu") == 2
-    assert processes_for(named, 3, device="cpu") == 3
-    assert processes_for(named, 50, device="cpu") == 5
-    assert processes_for([], device="cpu") == 1
-    monkeypatch.setattr(module, "free_memory", lambda: 2 * GIB + 10_000)
-    assert processes_for(named, device="cpu") == 2
-    monkeypatch.setattr(module, "free_memory", lambda: 0)
-    assert processes_for(named, device="cpu") == 1
-    with pytest.raises(BadInputError, match="processes=0: expected 1 or more"):
-        processes_for(named, 0)
-
-
-def test_memory_counts_weights_as_they_are_loaded_and_hub_names_are_not_guessed(tmp_path, monkeypatch):
-    named = checkpoints(tmp_path, 2)
-    size = (tmp_path / "checkpoint-0/model.safetensors").stat().st_size
-    monkeypatch.setattr(module, "_cores", lambda: 8)
-    monkeypatch.setattr(module, "free_memory", lambda: 2 * (GIB + 2 * size))
-    assert processes_for(named, device="cpu") == 2
-    assert processes_for(named, device="cpu", dtype="bfloat16") == 2
-    assert processes_for(named, device="cpu", dtype="float32") == 1
-    assert processes_for([*named, Checkpoint("hub", None, None, "org/model")], device="cpu") == 1
-
-
-def test_a_process_for_each_gpu(tmp_path, monkeypatch):
-    named = checkpoints(tmp_path, 9)
-    monkeypatch.setattr(module.torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(module, "free_memory", lambda: 100 * GIB)
-    assert devices_for("auto") == devices_for("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
-    assert devices_for("cuda:1") == ["cuda:1"]
-    assert processes_for(named) == 3
-    assert processes_for(named, device="cuda:1") == 1
-    monkeypatch.setattr(module.torch.cuda, "device_count", lambda: 0)
-    assert devices_for("auto") == ["cpu"]

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from corrpo.cli.main import main
-from corrpo.jobs.files import locked
+from corrpo.jobs.folder_lock import locked_folder
 from jobs.launching import WORKER, ended_when, files, in_two_processes, torchrun
 from measurement.runs import LAB, lab_copy
 
@@ -91,7 +91,7 @@ class Study:
             ]
             for words in commands.values()
         ]
-        with locked(folder / "held"):
+        with locked_folder(folder / "held"):
             found = in_two_processes(given, folder)
         self.said = dict(zip(commands, found, strict=True))
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from corrpo import Fingerprint
 from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
-from corrpo.jobs.files import locked
+from corrpo.jobs.folder_lock import locked_folder
 from corrpo.measurement.checkpoint_jobs import measure_checkpoint
 from corrpo.measurement.fingerprint import STATISTICS
 from corrpo.measurement.track import track
@@ -187,7 +187,7 @@ def test_a_folder_of_other_files_and_one_in_use_are_refused(run, samples, tmp_pa
     with pytest.raises(OutputFolderError, match=r"not of corrpo track .thesis\.tex"):
         tracked([run], samples, tmp_path / "mine")
     with (
-        locked(tmp_path / "out"),
+        locked_folder(tmp_path / "out"),
         pytest.raises(OutputFolderError, match="another process is writing there"),
     ):
         tracked([run], samples, tmp_path / "out")

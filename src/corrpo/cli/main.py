@@ -11,7 +11,8 @@ from importlib.metadata import version
 from typing import Any
 
 from corrpo.errors import CorrpoError
-from corrpo.jobs.torchrun import Team, launched
+from corrpo.jobs.process_team import Team
+from corrpo.jobs.torchrun import launched
 
 VERBS = {
     "demo": ("Demo", "measure the six tiny models of the lab, and show what corrpo reports"),

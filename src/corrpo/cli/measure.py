@@ -9,7 +9,8 @@ import tyro
 from rich.console import Console
 
 from corrpo.cli.projections import print_projections
-from corrpo.jobs.torchrun import Team, check_processes, current_team, device_of_process
+from corrpo.jobs.process_team import Team
+from corrpo.jobs.torchrun import check_processes, current_team, device_of_process
 from corrpo.lab import model_location, sample_location
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.measurement.fingerprint import Fingerprint

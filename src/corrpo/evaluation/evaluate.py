@@ -29,9 +29,13 @@ from corrpo.evaluation.results import (
 )
 from corrpo.evaluation.scoring import counts, estimates
 from corrpo.evaluation.suites import Suite
-from corrpo.jobs.files import RunFolder, held_together, read_json, write_json, write_parquet
-from corrpo.jobs.process_pool import parallel, processes_for
-from corrpo.jobs.torchrun import Team, check_processes, device_of_process
+from corrpo.jobs.files import read_json, write_json, write_parquet
+from corrpo.jobs.folder_lock import locked_by_team
+from corrpo.jobs.process_count import processes_for
+from corrpo.jobs.process_pool import parallel
+from corrpo.jobs.process_team import Team
+from corrpo.jobs.run_folder import RunFolder
+from corrpo.jobs.torchrun import check_processes, device_of_process
 from corrpo.measurement.checkpoint_jobs import SOURCE, Outcome, source_stamp
 from corrpo.measurement.summary import versions
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
@@ -115,7 +119,7 @@ def evaluate(
     for each in skipped:
         console.print(f"skipped {each}")
     failed: list[Skipped] = []
-    with held_together(output, team) as together:
+    with locked_by_team(output, team) as together:
         finished = together.from_first(
             lambda: {each.key: _is_finished(each, output / each.key, suites, loading) for each in checkpoints}
         )

@@ -11,8 +11,8 @@ from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.evaluation.results import GENERATIONS_SCHEMA
 from corrpo.evaluation.scoring import scores
 from corrpo.evaluation.suites import Problem, Suite
-from corrpo.jobs.files import Part, RunFolder
-from corrpo.jobs.progress import progress_bar
+from corrpo.jobs.progress_bar import progress_bar
+from corrpo.jobs.run_folder import Part, RunFolder
 from corrpo.models.generation.backends import Backend, text_of
 from corrpo.samples import Sample, encode_prompt
 

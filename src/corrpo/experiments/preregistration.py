@@ -15,7 +15,9 @@ from typing import Any
 from corrpo.errors import OutputFolderError
 from corrpo.evaluation.suites import Suite
 from corrpo.experiments.recipe import ExperimentRecipe
-from corrpo.jobs.files import differences_between, read_versioned, refuse_strangers, write_json
+from corrpo.jobs.files import read_versioned, write_json
+from corrpo.jobs.run_folder import refuse_other_files
+from corrpo.jobs.settings_differences import differences_between
 from corrpo.measurement.summary import versions
 
 PREREGISTRATION = "preregistration.json"
@@ -62,7 +64,7 @@ def register(folder: Path, plan: dict[str, Any]) -> str:
     """
     path, digest = folder / PREREGISTRATION, sha256_of(plan)
     if not path.exists():
-        refuse_strangers(folder, "an experiment")
+        refuse_other_files(folder, "an experiment")
         written = datetime.now(UTC).isoformat(timespec="seconds")
         record = {"schema_version": SCHEMA_VERSION, "sha256": digest, "written": written, "plan": plan}
         write_json(path, record)

@@ -31,7 +31,8 @@ from corrpo.evaluation.results import load_evaluations
 from corrpo.evaluation.suites import Suite
 from corrpo.experiments.recipe import Arm, ExperimentRecipe, of_run, settings_of
 from corrpo.experiments.results import BEFORE
-from corrpo.jobs.files import locked, read_versioned, write_json, write_text
+from corrpo.jobs.files import read_versioned, write_json, write_text
+from corrpo.jobs.folder_lock import locked_folder
 from corrpo.lab import model_location
 from corrpo.measurement import measure
 from corrpo.measurement.fingerprint import Fingerprint
@@ -244,7 +245,7 @@ def _held(folder: Path) -> Iterator[IO[str]]:
     with ExitStack() as held:
         while True:
             try:
-                lock = held.enter_context(locked(folder))
+                lock = held.enter_context(locked_folder(folder))
                 break
             except OutputFolderError:
                 if time.monotonic() > deadline:

@@ -24,9 +24,11 @@ from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.results import RESULTS, RESULTS_SCHEMA, RUNS, RUNS_SCHEMA, table_of
 from corrpo.experiments.run import Done, Run, do_run, read_run
 from corrpo.experiments.summary import Experiment, summarise
-from corrpo.jobs.files import locked, write_json, write_parquet
-from corrpo.jobs.process_pool import parallel, processes_for
-from corrpo.jobs.progress import progress_bar
+from corrpo.jobs.files import write_json, write_parquet
+from corrpo.jobs.folder_lock import locked_folder
+from corrpo.jobs.process_count import processes_for
+from corrpo.jobs.process_pool import parallel
+from corrpo.jobs.progress_bar import progress_bar
 from corrpo.lab import model_location
 from corrpo.models.checkpoints import find_checkpoints
 
@@ -77,7 +79,7 @@ def experiment(
         )
     output = Path(output)
     suite = _suite(recipe)
-    with locked(output):
+    with locked_folder(output):
         plan = _planned(recipe, suite, output, tuple(launcher))
         _do(plan.runs, 1 if launcher else processes, device, progress=progress)
         results, runs = _tables(plan)

@@ -1,4 +1,4 @@
-"""Work on checkpoints shared between processes: how many, and a small pool that ends when its owner does.
+"""A pool of processes for independent pieces of work, which ends when its owner does.
 
 Each process is a fresh interpreter (spawn) that takes one item after another. Ctrl-C is the owner's: it ends
 the processes at once, and those of an owner that was killed end by themselves. So a task must write its files
@@ -12,77 +12,20 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from corrpo.errors import BadInputError, CorrpoError
-from corrpo.models.checkpoints import Checkpoint
-from corrpo.models.memory import free_memory
-from corrpo.models.saved_files import saved_dtype, weight_files
+from corrpo.errors import CorrpoError
+from corrpo.jobs.process_count import devices_for, usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_BASE = 1 << 30
 _GRACE = 10.0
-_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-
-
-def processes_for(
-    checkpoints: Sequence[Checkpoint],
-    processes: int | None = None,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-) -> int:
-    """How many processes to share `checkpoints` between.
-
-    Not more than there are checkpoints, GPUs to use or else cores, and free memory for: a process is taken to
-    need 1 GiB and twice the bytes of the largest checkpoint's weights, as loaded. One where the size of the
-    weights is not known, as for names on the hub.
-
-    Args:
-        checkpoints: what there is to do.
-        processes: as many as the user asked for; taken as it is, up to the number of checkpoints.
-        device: as in `corrpo.load_model`.
-        dtype: that the weights are loaded in, likewise.
-
-    Returns:
-        1 or more.
-
-    Raises:
-        BadInputError: fewer than one process was asked for.
-    """
-    most = max(1, len(checkpoints))
-    if processes is not None:
-        if processes < 1:
-            raise BadInputError(
-                f"processes={processes}: expected 1 or more, or none to go by cores and memory"
-            )
-        return min(processes, most)
-    devices = devices_for(device)
-    workers = _cores() if devices == ["cpu"] else len(devices)
-    needs = [_memory_needed(checkpoint, dtype) for checkpoint in checkpoints]
-    known = [need for need in needs if need is not None]
-    if not known or len(known) < len(needs):
-        return 1
-    return max(1, min(most, workers, free_memory() // max(known)))
-
-
-def devices_for(device: str) -> list[str]:
-    """The devices that processes are given in turn: every visible GPU for "auto" and "cuda", else `device`.
-
-    >>> devices_for("cpu")
-    ['cpu']
-    """
-    if device not in ("auto", "cuda"):
-        return [device]
-    gpus = torch.cuda.device_count()
-    return [f"cuda:{number}" for number in range(gpus)] or ["cpu" if device == "auto" else device]
 
 
 def parallel(
@@ -101,8 +44,8 @@ def parallel(
     Args:
         task: takes an item and the device to work on.
         items: what to do.
-        processes: see `processes_for`.
-        device: as in `corrpo.load_model`; the processes get its GPUs in turn (`devices_for`).
+        processes: see `corrpo.jobs.process_count.processes_for`.
+        device: as in `corrpo.load_model`; the processes get its GPUs in turn.
         name: what to call an item in an error.
 
     Raises:
@@ -134,6 +77,38 @@ def parallel(
             worker.end()
 
 
+def parallel_in_order(
+    task: Callable[[Item, str], Result],
+    items: Sequence[Item],
+    *,
+    processes: int,
+    device: str = "auto",
+    name: Callable[[Item], str] = str,
+) -> Iterator[Result]:
+    """As `parallel`, with the results in the order of the items, each once those before it are there."""
+    finished: dict[int, Result] = {}
+    numbered = parallel(
+        partial(_numbered, task),
+        list(enumerate(items)),
+        processes=processes,
+        device=device,
+        name=lambda pair: name(pair[1]),
+    )
+    due = 0
+    for number, result in numbered:
+        finished[number] = result
+        while due in finished:
+            yield finished.pop(due)
+            due += 1
+
+
+def _numbered(
+    task: Callable[[Item, str], Result], numbered: tuple[int, Item], device: str
+) -> tuple[int, Result]:
+    number, item = numbered
+    return number, task(item, device)
+
+
 def _here(
     task: Callable[[Item, str], Result], item: Item, device: str, name: Callable[[Item], str]
 ) -> Result:
@@ -161,13 +136,13 @@ class _Worker:
     def __init__(self, task: Callable[[Any, str], Any], device: str, processes: int):
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
-        threads = max(1, _cores() // processes)
+        threads = max(1, usable_cores() // processes)
         self.process = context.Process(target=_work, args=(theirs, task, device, threads), daemon=True)
         self.process.start()
         theirs.close()
 
     def give(self, item: Any) -> Any:
-        """Hand over an item; a process that has died is told by `result`."""
+        """Hand over an item; `result` raises for a process that has died."""
         with suppress(BrokenPipeError):
             self.connection.send(item)
         return item
@@ -210,7 +185,7 @@ def _work(connection: Connection, task: Callable[[Any, str], Any], device: str, 
             return
         try:
             reply = task(item, device)
-        except Exception as error:  # every error is the owner's to tell
+        except Exception as error:  # every error is raised by the owner
             reply = _Failure(error, traceback.format_exc())
         try:
             connection.send(reply)
@@ -236,18 +211,3 @@ def _interrupts_kept_from_children() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _memory_needed(checkpoint: Checkpoint, dtype: str) -> int | None:
-    """Bytes; None if the size of the weights is not known."""
-    folder = Path(checkpoint.source)
-    files = weight_files(folder) if folder.is_dir() else []
-    if not files:
-        return None
-    widened = _BYTES.get(dtype, 0) / _BYTES.get(saved_dtype(folder) or "", _BYTES["float64"])
-    return int(sum(path.stat().st_size for path in files) * max(1.0, widened)) * 2 + _BASE
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

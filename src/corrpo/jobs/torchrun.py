@@ -1,7 +1,7 @@
-"""Processes that torchrun or accelerate launch started, doing one job together as a `corrpo.jobs.team.Team`.
+"""Processes that torchrun or accelerate launch started, which do one job as a `Team`.
 
 They meet in the key-value store that torchrun keeps anyway. What is computed goes through a folder that all
-can see (`corrpo.jobs.files.RunFolder`).
+can see (`corrpo.jobs.run_folder.RunFolder`).
 
 - Work is claimed piece by piece, by whoever is free: long pieces and slow machines hold nobody up.
 - An error in one process becomes the error of all, and one of them tells it.
@@ -19,13 +19,11 @@ from itertools import count
 from typing import Any
 
 from corrpo.errors import BadInputError, CorrpoError
-from corrpo.jobs.team import BEAT, PATIENCE, Team
+from corrpo.jobs.process_team import BEAT, PATIENCE, Team
 
 _MEETING = timedelta(minutes=30)
 _FAREWELL = 10.0
 _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-
-__all__ = ["Team", "check_processes", "current_team", "device_of_process", "launched"]
 
 _current: ContextVar[Team | None] = ContextVar("team", default=None)
 _launches = count()

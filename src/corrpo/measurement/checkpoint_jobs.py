@@ -8,8 +8,9 @@ import torch
 import transformers
 
 from corrpo.errors import CorrpoError, OutputFolderError
-from corrpo.jobs.files import SETTINGS, read_json, write_json
-from corrpo.jobs.team import Team
+from corrpo.jobs.files import read_json, write_json
+from corrpo.jobs.process_team import Team
+from corrpo.jobs.run_folder import SETTINGS
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.description import model_digest

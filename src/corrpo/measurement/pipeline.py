@@ -19,9 +19,9 @@ import torch
 from rich.progress import Progress
 
 from corrpo.errors import BadInputError, NonFiniteError
-from corrpo.jobs.files import Part, RunFolder, make_parts
-from corrpo.jobs.progress import progress_bar
-from corrpo.jobs.team import Team
+from corrpo.jobs.process_team import Team
+from corrpo.jobs.progress_bar import progress_bar
+from corrpo.jobs.run_folder import Part, RunFolder, make_parts
 from corrpo.measurement.fingerprint import FINGERPRINT, Fingerprint
 from corrpo.measurement.model_description import describe_measured_model
 from corrpo.measurement.options import MeasureOptions

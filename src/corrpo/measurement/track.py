@@ -14,17 +14,15 @@ from typing import Any
 from rich.console import Console
 
 from corrpo.errors import CorrpoError, OutputFolderError
-from corrpo.jobs.files import (
-    differences_between,
-    held_together,
-    read_json,
-    refuse_strangers,
-    write_json,
-    write_parquet,
-)
-from corrpo.jobs.process_pool import parallel, processes_for
-from corrpo.jobs.progress import progress_bar
-from corrpo.jobs.torchrun import Team, check_processes, device_of_process
+from corrpo.jobs.files import read_json, write_json, write_parquet
+from corrpo.jobs.folder_lock import locked_by_team
+from corrpo.jobs.process_count import processes_for
+from corrpo.jobs.process_pool import parallel
+from corrpo.jobs.process_team import Team
+from corrpo.jobs.progress_bar import progress_bar
+from corrpo.jobs.run_folder import refuse_other_files
+from corrpo.jobs.settings_differences import differences_between
+from corrpo.jobs.torchrun import check_processes, device_of_process
 from corrpo.measurement.checkpoint_jobs import SOURCE, Job, Outcome, measure_checkpoint, source_stamp
 from corrpo.measurement.pipeline import checked_options
 from corrpo.measurement.summary import versions
@@ -102,7 +100,7 @@ def track(
     checkpoints, skipped = team.from_first(lambda: find_checkpoints(words, start=start))
     if processes is not None:
         processes_for(checkpoints, processes)  # a bad number is told before the folder is made
-    with held_together(output, team) as together:
+    with locked_by_team(output, team) as together:
         if not together.first:
             return _helped(together, loading)
         run = _Run(output, claim, skipped)
@@ -166,7 +164,7 @@ class _Run:
         """The record of an earlier call, if this one may go on with it."""
         path = self.output / TRACK
         if not path.exists():
-            refuse_strangers(self.output, "corrpo track")
+            refuse_other_files(self.output, "corrpo track")
             return {"points": []}
         before = read_json(path)
         differences = differences_between(

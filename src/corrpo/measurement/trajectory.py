@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from corrpo.errors import BadInputError
-from corrpo.jobs.files import differences_between, read_versioned
+from corrpo.jobs.files import read_versioned
+from corrpo.jobs.settings_differences import differences_between
 from corrpo.measurement.comparison import COMPARED
 from corrpo.measurement.fingerprint import SCHEMA_VERSION, STATISTICS
 from corrpo.models.checkpoints import Checkpoint, Skipped

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from corrpo.errors import BadInputError, NonFiniteError
-from corrpo.jobs.progress import progress_bar
+from corrpo.jobs.progress_bar import progress_bar
 from corrpo.monitor.calibration import Labelled
 from corrpo.monitor.journal import journal_beside
 from corrpo.monitor.monitor import Monitor, Written

@@ -6,7 +6,9 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from corrpo.errors import OutputFolderError
-from corrpo.jobs.files import differences_between, hold, whole_file
+from corrpo.jobs.files import whole_file
+from corrpo.jobs.folder_lock import lock_file
+from corrpo.jobs.settings_differences import differences_between
 
 
 class Journal:
@@ -35,7 +37,7 @@ class Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")
-            hold(self._file, self.path)
+            lock_file(self._file, self.path)
             self._go_on()
         except OSError as error:
             self._close()

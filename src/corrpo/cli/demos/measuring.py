@@ -1,13 +1,13 @@
 """The lab's demonstration: both families, three model types and three sample sets, measured in minutes."""
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from itertools import product, repeat
-from multiprocessing import get_context
+from functools import partial
+from itertools import product
 from pathlib import Path
 
+from corrpo.jobs.process_count import usable_cores
+from corrpo.jobs.process_pool import parallel_in_order
 from corrpo.lab import FAMILIES, KINDS, SAMPLE_SETS, checkpoint, sample_set
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.models.loading import load_model
@@ -26,19 +26,20 @@ def measure_lab(output: Path) -> Iterator[tuple[str, list[str]]]:
         For each checkpoint, the argument FAMILY/KIND=FOLDER that `corrpo compare` takes, and a line of
         result for each sample set.
     """
-    workers = min(len(MODELS), os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        lines = pool.map(measure_checkpoint, *zip(*MODELS, strict=True), repeat(output))
-        for (family, kind), results in zip(MODELS, lines, strict=True):
-            yield f"{family}/{kind}={output / family / kind}", results
+    lines = parallel_in_order(
+        partial(measure_checkpoint, output), MODELS, processes=min(len(MODELS), usable_cores()), name="/".join
+    )
+    for (family, kind), results in zip(MODELS, lines, strict=True):
+        yield f"{family}/{kind}={output / family / kind}", results
 
 
-def measure_checkpoint(family: str, kind: str, output: Path) -> list[str]:
-    """Measure one checkpoint on the three sample sets; returns a line each.
+def measure_checkpoint(output: Path, model_name: tuple[str, str], device: str) -> list[str]:
+    """Measure one checkpoint, named by family and kind, on the three sample sets; returns a line each.
 
     The base set is plain text to continue; the others are chats.
     """
-    model, tokenizer = load_model(str(checkpoint(family, kind)))
+    family, kind = model_name
+    model, tokenizer = load_model(str(checkpoint(family, kind)), device=device)
     lines = []
     for name in SAMPLE_SETS:
         folder = output / family / kind / name

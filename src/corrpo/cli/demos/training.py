@@ -3,12 +3,9 @@
 One process a run. Each run is short, from one seed: it shows the tool, and proves nothing of the method.
 """
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 from rich import box
@@ -16,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from corrpo.cli.demos.measuring import OPTIONS
+from corrpo.jobs.process_count import usable_cores
+from corrpo.jobs.process_pool import parallel_in_order
 from corrpo.lab import checkpoint, sample_set
 from corrpo.lab.build.solve_rates import Rate, solve_rate
 from corrpo.lab.problems import held_out_problems
@@ -54,7 +53,7 @@ class Outcome:
 
 
 def train_lab(output: Path, steps: int = STEPS, problems: int = PROBLEMS) -> Iterator[Outcome]:
-    """Train, in OUTPUT/grpo and OUTPUT/corrpo, then measure the model before and after, a process a core.
+    """Train, in OUTPUT/grpo and OUTPUT/corrpo, and measure the model before and after, a process a core.
 
     What is already trained or measured is not done again; a run that was stopped goes on from its last
     checkpoint.
@@ -67,13 +66,10 @@ def train_lab(output: Path, steps: int = STEPS, problems: int = PROBLEMS) -> Ite
     Yields:
         "before", then each run's outcome.
     """
-    folders = {name: output / name for name in RUNS}
     names = ["before", *RUNS]
-    models = [checkpoint("qwen2", "reasoning"), *(folder / FINAL for folder in folders.values())]
-    with ProcessPoolExecutor(min(len(RUNS), os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
-        list(pool.map(_train, RUNS, folders.values(), repeat(steps)))
-        measured = [output / "measured" / name for name in names]
-        yield from pool.map(_outcome, names, models, measured, repeat(problems))
+    yield from parallel_in_order(
+        partial(_train_and_measure, output, steps, problems), names, processes=min(len(names), usable_cores())
+    )
 
 
 def outcome_table(outcomes: Sequence[Outcome]) -> Table:
@@ -83,10 +79,19 @@ def outcome_table(outcomes: Sequence[Outcome]) -> Table:
     table.add_column("model")
     for name in ("held-out sums solved", "rho on the reasoning samples", "mean length"):
         table.add_column(name, justify="right", no_wrap=True)
-    for each in outcomes:
-        mean = sum(each.solved.lengths) / len(each.solved.lengths)
-        table.add_row(each.name, str(each.solved), with_interval(each.rho), f"{mean:.0f} tokens")
+    for outcome in outcomes:
+        mean = sum(outcome.solved.lengths) / len(outcome.solved.lengths)
+        table.add_row(outcome.name, str(outcome.solved), with_interval(outcome.rho), f"{mean:.0f} tokens")
     return table
+
+
+def _train_and_measure(output: Path, steps: int, problems: int, name: str, device: str) -> Outcome:
+    """One of the models: trained, unless it is the one before, and measured."""
+    folder = checkpoint("qwen2", "reasoning")
+    if name in RUNS:
+        _train(name, output / name, steps)
+        folder = output / name / FINAL
+    return _outcome(name, folder, output / "measured" / name, problems, device)
 
 
 def _train(stage: str, folder: Path, steps: int) -> None:
@@ -118,8 +123,8 @@ def _train(stage: str, folder: Path, steps: int) -> None:
     train(stage, recipe, config, progress=ProgressLine(stage, Console(force_terminal=False, width=100)))
 
 
-def _outcome(name: str, model_folder: Path, folder: Path, problems: int) -> Outcome:
-    model, tokenizer = load_model(str(model_folder))
+def _outcome(name: str, model_folder: Path, folder: Path, problems: int, device: str) -> Outcome:
+    model, tokenizer = load_model(str(model_folder), device=device)
     options = {**vars(OPTIONS), "template": "chat"}
     fingerprint = measure(
         model, tokenizer, sample_set("reasoning"), output=folder, name=f"lab {name}", **options

@@ -13,8 +13,10 @@ from torch.distributed import HashStore, TCPStore
 
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError, CorrpoError, NonFiniteError, OutputFolderError
-from corrpo.jobs.files import Part, RunFolder, held_together, locked
-from corrpo.jobs.torchrun import Team, current_team, device_of_process, launched
+from corrpo.jobs.folder_lock import locked_by_team, locked_folder
+from corrpo.jobs.process_team import Team
+from corrpo.jobs.run_folder import Part, RunFolder
+from corrpo.jobs.torchrun import current_team, device_of_process, launched
 
 SIZE = 3
 
@@ -115,7 +117,7 @@ def test_an_interrupt_stops_all_without_waiting():
 
 @pytest.mark.parametrize("dead", [0, 2])
 def test_the_dead_are_noticed(dead, monkeypatch):
-    monkeypatch.setattr("corrpo.jobs.team.BEAT", 0.05)
+    monkeypatch.setattr("corrpo.jobs.process_team.BEAT", 0.05)
     monkeypatch.setattr("corrpo.jobs.torchrun.BEAT", 0.05)
 
     def work(team: Team):
@@ -198,7 +200,7 @@ def test_an_error_keeps_the_parts_that_are_done(tmp_path):
         assert isinstance(each, NonFiniteError)
     done = len(list((tmp_path / "parts").glob("part-*")))
     assert done >= 13  # the larger parts come first
-    with locked(tmp_path):
+    with locked_folder(tmp_path):
         pass
 
 
@@ -214,10 +216,10 @@ def test_other_settings_on_one_process_are_refused(tmp_path):
 
 
 def test_a_folder_that_is_not_shared_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("corrpo.jobs.files._SHARED_WITHIN", 0.2)
+    monkeypatch.setattr("corrpo.jobs.folder_lock._SHARED_WITHIN", 0.2)
 
     def work(team: Team):
-        with held_together(tmp_path / str(team.rank // 2), team):
+        with locked_by_team(tmp_path / str(team.rank // 2), team):
             pass
 
     for each in outcomes(work):
@@ -228,10 +230,10 @@ def test_a_folder_that_is_not_shared_is_refused(tmp_path, monkeypatch):
 
 def test_a_held_folder_is_refused_to_all(tmp_path):
     def work(team: Team):
-        with held_together(tmp_path, team):
+        with locked_by_team(tmp_path, team):
             pass
 
-    with locked(tmp_path):
+    with locked_folder(tmp_path):
         found = outcomes(work)
     assert {str(each) for each in found} == {
         f"{tmp_path}: another process is writing there; wait for it, or give another --output"

@@ -1,0 +1,83 @@
+"""How many processes to share work between, and the device of each: by cores, GPUs and free memory."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from corrpo.errors import BadInputError
+from corrpo.models.checkpoints import Checkpoint
+from corrpo.models.memory import free_memory
+from corrpo.models.saved_files import saved_dtype, weight_files
+
+_BASE = 1 << 30
+_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+
+def processes_for(
+    checkpoints: Sequence[Checkpoint],
+    processes: int | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> int:
+    """How many processes to share `checkpoints` between.
+
+    Not more than there are checkpoints, GPUs to use or else cores, and free memory for: a process is taken to
+    need 1 GiB and twice the bytes of the largest checkpoint's weights, as loaded. One where the size of the
+    weights is not known, as for names on the hub.
+
+    Args:
+        checkpoints: what there is to do.
+        processes: as many as the user asked for; taken as it is, up to the number of checkpoints.
+        device: as in `corrpo.load_model`.
+        dtype: that the weights are loaded in, likewise.
+
+    Returns:
+        1 or more.
+
+    Raises:
+        BadInputError: fewer than one process was asked for.
+    """
+    most = max(1, len(checkpoints))
+    if processes is not None:
+        if processes < 1:
+            raise BadInputError(
+                f"processes={processes}: expected 1 or more, or none to go by cores and memory"
+            )
+        return min(processes, most)
+    devices = devices_for(device)
+    workers = usable_cores() if devices == ["cpu"] else len(devices)
+    needs = [_memory_needed(checkpoint, dtype) for checkpoint in checkpoints]
+    known = [need for need in needs if need is not None]
+    if not known or len(known) < len(needs):
+        return 1
+    return max(1, min(most, workers, free_memory() // max(known)))
+
+
+def devices_for(device: str) -> list[str]:
+    """The devices that processes are given in turn: every visible GPU for "auto" and "cuda", else `device`.
+
+    >>> devices_for("cpu")
+    ['cpu']
+    """
+    if device not in ("auto", "cuda"):
+        return [device]
+    gpus = torch.cuda.device_count()
+    return [f"cuda:{number}" for number in range(gpus)] or ["cpu" if device == "auto" else device]
+
+
+def _memory_needed(checkpoint: Checkpoint, dtype: str) -> int | None:
+    """Bytes; None if the size of the weights is not known."""
+    folder = Path(checkpoint.source)
+    files = weight_files(folder) if folder.is_dir() else []
+    if not files:
+        return None
+    widened = _BYTES.get(dtype, 0) / _BYTES.get(saved_dtype(folder) or "", _BYTES["float64"])
+    return int(sum(path.stat().st_size for path in files) * max(1.0, widened)) * 2 + _BASE
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
