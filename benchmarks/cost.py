@@ -14,9 +14,9 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from common import heading, least_seconds, table, training_step
 from corrpo.strength import logit_gradient_norms
-from corrpo.strength.costs import ModelShape, Workload, operations
-from corrpo.strength.costs.memory import memory
-from corrpo.strength.costs.operations import training_step as step_operations
+from cost_model import ModelShape, Workload, operations
+from cost_model.memory import memory
+from cost_model.operations import training_step as step_operations
 from peak import peak_bytes
 
 SHAPES = {"d = 256, 4 layers": (256, 704, 4), "d = 512, 8 layers": (512, 1408, 8)}

@@ -13,8 +13,8 @@ from transformers import DeepseekV3Config, LlamaConfig, Qwen2Config
 from common import table
 from corrpo.report.figures.drawing import Drawing, numbers_table
 from corrpo.report.figures.style import OTHER_COLOURS, figure_style, power_of_ten
-from corrpo.strength.costs import ModelShape, Workload
-from corrpo.strength.costs.cluster import Cost, Setting, cost, gpus_needed, total_seconds
+from cost_model import ModelShape, Workload
+from cost_model.cluster import Cost, Setting, cost, gpus_needed, total_seconds
 
 PROMPT, SAMPLES = 256, 500
 LENGTHS = (1024, 8192, 32_768)

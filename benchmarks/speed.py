@@ -38,7 +38,7 @@ def vjp_alone(model: nn.Module, ids: Tensor, positions: range) -> None:
         plan = plan_for(query)
         with plan.attention(model):
             for each in exact.passes(query, plan):
-                for _ in plan.products(query, wanted[each.targets], each.prefix, each.keep):
+                for _ in plan.products(query, wanted[each.targets], each.prefix, each.keeps_graph):
                     pass
 
 

@@ -117,7 +117,7 @@ def lab_gradients(family, kind):
     with left_as_found(model), plan.attention(model):
         for each in exact.passes(query, plan):
             ends = positions[each.targets]
-            for layer in plan.products(query, ends, each.prefix, each.keep):
+            for layer in plan.products(query, ends, each.prefix, each.keeps_graph):
                 for at, delta in zip(layer.record, layer.deltas, strict=True):
                     for i, end in enumerate(ends.tolist()):
                         yield delta[i, 0, :end], at.inputs[0, :end].detach()

@@ -7,9 +7,6 @@ targets depend on. `plan` tells how the model at hand is differentiated, `blocks
 row factor of A found for the first, longest group serves the shorter ones.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -17,6 +14,7 @@ from corrpo.models.memory import free_memory
 from corrpo.strength.backward.blocks import Deltas
 from corrpo.strength.backward.differentiation_plan import Plan, plan_for
 from corrpo.strength.backward.query import Query
+from corrpo.strength.estimators.passes import Pass, passes_by_target
 from corrpo.strength.norms import prefix_norms, second_factor
 
 MEMORY_BUDGET = 2 << 30
@@ -32,7 +30,7 @@ def exact(query: Query) -> Tensor:
         for each in passes(query, plan):
             positions = query.positions[each.targets]
             prefixes = positions.tolist()
-            for layer in plan.products(query, positions, each.prefix, each.keep):
+            for layer in plan.products(query, positions, each.prefix, each.keeps_graph):
                 for kind, factor in enumerate(factors.of(layer)):
                     norms = prefix_norms(
                         layer.deltas[kind][:, 0], factor, prefixes, query.norm, query.tolerance
@@ -41,39 +39,16 @@ def exact(query: Query) -> Tensor:
     return result
 
 
-@dataclass(frozen=True)
-class Pass:
-    """Targets taken back together.
-
-    Attributes:
-        targets: which of the query's, neighbours.
-        prefix: how many tokens they need.
-        keep: keep the graph of the whole forward pass, as there is room for it.
-    """
-
-    targets: slice
-    prefix: int
-    keep: bool
-
-
-def passes(query: Query, plan: Plan) -> Iterator[Pass]:
-    """All targets in passes, from the end of the sequence.
-
-    A pass of m targets costs m backwards of its whole prefix s, which is m / 2 tokens longer than needed on
-    average, and one forward, or two where the graph is made again: together (s + m / 2) (m + 1 or 2) a
-    target, which is least for m = sqrt(2 s) or 2 sqrt(s). Memory may allow fewer.
-    """
-    room = budget(query.input_ids.device)
-    blocks = len(query.layers) if plan.chain else 1
-    end = len(query.positions)
-    while end > 0:
-        prefix = query.prefix(int(query.positions[end - 1]))
-        keep = not plan.chain or plan.graph_bytes * prefix <= room // 2
-        fitting = room // 2 // max(1, plan.graph_bytes * prefix // blocks)
-        best = round((2 * prefix) ** 0.5 if keep else 2 * prefix**0.5)
-        start = max(0, end - max(1, min(best, fitting)))
-        yield Pass(slice(start, end), prefix, keep)
-        end = start
+def passes(query: Query, plan: Plan) -> list[Pass]:
+    """All targets in passes, as memory allows; see `passes_by_target`."""
+    return passes_by_target(
+        query.positions.tolist(),
+        query.prefix,
+        graph_bytes=plan.graph_bytes,
+        blocks=len(query.layers),
+        room=budget(query.input_ids.device),
+        by_blocks=plan.chain,
+    )
 
 
 def budget(device: torch.device) -> int:

@@ -22,6 +22,7 @@ from corrpo.strength.backward.query import (
     observed,
     target_scores,
 )
+from corrpo.strength.estimators.passes import has_room_for_graph
 from corrpo.strength.norms import rank_one_norm
 
 
@@ -30,7 +31,8 @@ def own(query: Query) -> Tensor:
     prefix = query.prefix(int(query.positions[-1]))
     plan = plan_for(query)
     with attention_backend(query.model, BACKEND, "own", "'exact' or 'reference'"):
-        if plan.chain and plan.graph_bytes * prefix > free_memory(query.input_ids.device) // 2:
+        room = free_memory(query.input_ids.device)
+        if plan.chain and not has_room_for_graph(plan.graph_bytes, prefix, room):
             return _block_by_block(query, prefix)
         with observed(query.layers, query.projections) as record:
             scores = target_scores(query, query.positions, prefix)

@@ -1,37 +1,16 @@
-"""How `exact` takes targets together and when `own` runs block by block: their rules, from shapes.
-
-A pass of m targets over a prefix of s tokens costs m backwards, and one forward where there is room for the
-graph of all blocks or two where each block's is made again. That is least for m = sqrt(2 s) or 2 sqrt(s);
-memory may allow fewer.
+"""The estimators' own rules of passes, applied to shapes: how `exact` takes targets together, and when `own`
+runs block by block.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from corrpo.strength.costs.model_shape import Block, ModelShape
+from corrpo.strength.estimators.passes import Pass, has_room_for_graph, passes_by_target
+from cost_model.model_shape import Block, ModelShape
 
 CPU_BUDGET = 2 << 30
 """Bytes that a pass of `exact` may take on the CPU; on a GPU it is half of what is free."""
 WIDE = 4
 """Bytes of a norm's input and of an attention weight, which are float32 whatever the model's dtype."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """Targets taken back together.
-
-    Attributes:
-        positions: of the targets, ascending; the last is the length of the prefix.
-        keep: whether the graph of all blocks is kept from one forward pass.
-    """
-
-    positions: tuple[int, ...]
-    keep: bool
-
-    @property
-    def length(self) -> int:
-        """Tokens of the prefix."""
-        return self.positions[-1]
 
 
 def graph_bytes(shape: ModelShape, block: Block, element: float) -> float:
@@ -53,7 +32,8 @@ def own_by_blocks(shape: ModelShape, length: int, budget: float, element: float)
         budget: bytes that the graph of all blocks may take: half of what is free.
         element: bytes of an activation.
     """
-    return sum(graph_bytes(shape, block, element) for block in shape.blocks) * length > budget
+    of_token = sum(graph_bytes(shape, block, element) for block in shape.blocks)
+    return not has_room_for_graph(of_token, length, 2 * budget)
 
 
 def exact_passes(
@@ -75,14 +55,10 @@ def exact_passes(
         layers: how many upper layers are measured; all for None.
     """
     of_token = sum(graph_bytes(shape, block, element) for block in shape.blocks)
-    found = []
-    end = len(positions)
-    while end > 0:
-        length = positions[end - 1]
-        keep = of_token * length <= budget / 2
-        fitting = int(budget / 2 / (of_token * length / len(shape.upper(layers).blocks)))
-        best = round((2 * length) ** 0.5 if keep else 2 * length**0.5)
-        start = max(0, end - max(1, min(best, fitting)))
-        found.append(Pass(tuple(positions[start:end]), keep))
-        end = start
-    return found
+    return passes_by_target(
+        positions,
+        lambda position: position,
+        graph_bytes=of_token,
+        blocks=len(shape.upper(layers).blocks),
+        room=budget,
+    )

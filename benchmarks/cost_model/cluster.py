@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass
 
 from corrpo.errors import BadInputError
-from corrpo.strength.costs.memory import memory, outputs, saved
-from corrpo.strength.costs.model_shape import ModelShape, Workload
-from corrpo.strength.costs.operations import Norms, Operations, low_rank_norms, operations, pairs
-from corrpo.strength.costs.passes import WIDE, exact_passes, own_by_blocks
+from cost_model.memory import memory, outputs, saved
+from cost_model.model_shape import ModelShape, Workload
+from cost_model.operations import Norms, Operations, low_rank_norms, operations, pairs
+from cost_model.passes import WIDE, exact_passes, own_by_blocks
 
 _SCORE_MOVES = 6
 """Reads and writes of attention weights outside of products: forward, and again for each backward."""
@@ -145,7 +145,7 @@ def _passes(
         again = own_by_blocks(shape, workload.length, budget, element)
         return [_Pass(workload.length, 1, int(again), 1)]
     found = exact_passes(shape, workload.positions, budget, element, workload.layers)
-    return [_Pass(each.length, 1, 0 if each.keep else 1, len(each.positions)) for each in found]
+    return [_Pass(each.prefix, 1, each.forwards - 1, each.backwards) for each in found]
 
 
 def _moved(

@@ -23,8 +23,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from corrpo.errors import BadInputError
-from corrpo.strength.costs.model_shape import Block, Map, ModelShape, Workload
-from corrpo.strength.costs.passes import CPU_BUDGET, WIDE, Pass, exact_passes, own_by_blocks
+from cost_model.model_shape import Block, Map, ModelShape, Workload
+from cost_model.passes import CPU_BUDGET, WIDE, Pass, exact_passes, own_by_blocks
 
 PREFIXES_TOGETHER = 8
 """Neighbouring targets whose norms are taken together, over the longest prefix of them."""
@@ -101,6 +101,7 @@ def _weights_backward(shape: ModelShape) -> int:
 
 def exact(
     shape: ModelShape,
+    positions: Sequence[int],
     passes: Sequence[Pass],
     layers: int | None = None,
     norms: Norms | None = None,
@@ -110,6 +111,7 @@ def exact(
 
     Args:
         shape: of the model.
+        positions: of the targets, ascending.
         passes: of `exact_passes`.
         layers: how many upper layers are measured; all for None.
         norms: of the gradients of one projection, of (map, prefixes); `eigenvalue_norms` for None.
@@ -118,18 +120,20 @@ def exact(
     upper = shape.upper(layers)
     heads, total = shape.heads, Operations()
     for each in passes:
-        length, m = each.length, len(each.positions)
+        length, m = each.prefix, each.backwards
         computed = pairs(length, heads)
         total += Operations(forward(shape, length, computed))
-        if not each.keep:
+        if not each.keeps_graph:
             total += Operations(forward(upper, length, computed))
         per_pair = shape.qk_dim + m * (2 * shape.qk_dim + 2 * shape.v_dim)
         attention = len(upper.blocks) * 2.0 * heads * per_pair * pairs(length, heads, m)
         total += Operations(m * 2.0 * length * _weights_backward(upper) + attention)
-    return total + _all_norms(upper, passes, norms or eigenvalue_norms, room)
+    return total + _all_norms(upper, positions, passes, norms or eigenvalue_norms, room)
 
 
-def _all_norms(shape: ModelShape, passes: Sequence[Pass], norms: Norms, room: float) -> Operations:
+def _all_norms(
+    shape: ModelShape, positions: Sequence[int], passes: Sequence[Pass], norms: Norms, room: float
+) -> Operations:
     """Norms of every projection of every block, and the row factors of their inputs.
 
     Factors of the first, longest pass serve all others as far as there is room, and are made again beyond it.
@@ -139,11 +143,11 @@ def _all_norms(shape: ModelShape, passes: Sequence[Pass], norms: Norms, room: fl
     for block in shape.blocks:
         for each in block.projections.values():
             if each not in costs:
-                costs[each] = sum((norms(each, one.positions) for one in passes), start=Operations())
+                costs[each] = sum((norms(each, positions[one.targets]) for one in passes), start=Operations())
             total += costs[each]
-    for width, kept in factors(shape, passes[0].length, room):
+    for width, kept in factors(shape, passes[0].prefix, room):
         made = passes[:1] if kept else passes
-        total += Operations(decompositions=sum(_qr(one.length, width) for one in made))
+        total += Operations(decompositions=sum(_qr(one.prefix, width) for one in made))
     return total
 
 
@@ -321,7 +325,7 @@ def operations(
     if estimator == "exact":
         room = CPU_BUDGET if budget is None else budget
         passes = exact_passes(shape, positions, room, element, workload.layers)
-        return exact(shape, passes, workload.layers, norms, room)
+        return exact(shape, positions, passes, workload.layers, norms, room)
     if estimator == "own":
         by_blocks = budget is not None and own_by_blocks(shape, workload.length, budget, element)
         return own(shape, positions, workload.layers, by_blocks)

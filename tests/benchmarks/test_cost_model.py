@@ -11,12 +11,12 @@ from torch.utils.flop_counter import flop_registry
 
 from corrpo import logit_gradient_norms
 from corrpo.errors import BadInputError, UnsupportedModelError
-from corrpo.strength.costs import ModelShape, Workload, operations
-from corrpo.strength.costs.cluster import H100, Setting, cost, gpus_needed, total_seconds
-from corrpo.strength.costs.memory import memory
-from corrpo.strength.costs.operations import training_step
-from corrpo.strength.costs.passes import graph_bytes, own_by_blocks
 from corrpo.strength.estimators import exact, own
+from cost_model import ModelShape, Workload, operations
+from cost_model.cluster import H100, Setting, cost, gpus_needed, total_seconds
+from cost_model.memory import memory
+from cost_model.operations import training_step
+from cost_model.passes import graph_bytes, own_by_blocks
 from peak import peak_bytes
 
 COUNTED = 5e-3

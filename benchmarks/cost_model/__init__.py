@@ -1,6 +1,6 @@
 """What a measurement costs: operations, memory and traffic of each estimator, from shapes (docs/COST.md)."""
 
-from corrpo.strength.costs.model_shape import Block, Map, ModelShape, Workload
-from corrpo.strength.costs.operations import Operations, operations
+from cost_model.model_shape import Block, Map, ModelShape, Workload
+from cost_model.operations import Operations, operations
 
 __all__ = ["Block", "Map", "ModelShape", "Operations", "Workload", "operations"]

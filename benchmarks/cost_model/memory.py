@@ -24,8 +24,8 @@ backward to activations alone (no linear layer saves its input, as no weight has
 from dataclasses import dataclass
 
 from corrpo.errors import BadInputError
-from corrpo.strength.costs.model_shape import Block, Map, ModelShape, Workload
-from corrpo.strength.costs.operations import (
+from cost_model.model_shape import Block, Map, ModelShape, Workload
+from cost_model.operations import (
     PREFIXES_TOGETHER,
     factor_bytes,
     factors,
@@ -34,7 +34,7 @@ from corrpo.strength.costs.operations import (
     rows_together,
     weights_kept,
 )
-from corrpo.strength.costs.passes import CPU_BUDGET, WIDE, Pass, exact_passes, own_by_blocks
+from cost_model.passes import CPU_BUDGET, WIDE, Pass, exact_passes, own_by_blocks
 
 _ROW_TENSORS, _ROW_TENSORS_KEPT, _ROW_TENSORS_SHARED = 4.5, 3.25, 1.5
 """Float32 tensors of rows x keys x heads alive at once: where weights are made again, where they are kept,
@@ -142,12 +142,12 @@ def exact_memory(
     shape: ModelShape, one: Pass, layers: int | None, element: float, eigenvalues: bool, room: float
 ) -> Memory:
     """Of one pass of `exact`, with `room` bytes for row factors."""
-    length, m = one.length, len(one.positions)
+    length, m = one.prefix, one.backwards
     upper = shape.upper(layers)
     held = [saved(shape, block, element) for block in upper.blocks]
     largest = upper.blocks[max(range(len(held)), key=lambda i: held[i])]
     before = max(_attention_saved(shape, block, element) for block in upper.blocks)
-    graph = sum(held) if one.keep else max(held) + before + len(shape.blocks) * shape.hidden * element
+    graph = sum(held) if one.keeps_graph else max(held) + before + len(shape.blocks) * shape.hidden * element
     kept = sum(factor_bytes(length, width) for width, fits in factors(upper, length, room) if fits)
     d = shape.hidden
     feed_forward = m * length * (3 * d + 3 * largest.inner + 2 * largest.chosen * d) * element
