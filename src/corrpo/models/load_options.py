@@ -1,0 +1,49 @@
+"""How a model is loaded: the settings of `corrpo.load_model`, and of every command that loads one.
+
+Nothing heavy is imported here, so that a command's options can be shown quickly.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from corrpo.errors import BadInputError
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+DeviceMap = Literal["auto", "balanced", "balanced_low_0", "sequential"]
+Quantization = Literal["none", "8bit", "4bit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a model is loaded.
+
+    Raises:
+        BadInputError: an unknown dtype, device map or quantization.
+    """
+
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+    dtype: Dtype = "auto"
+    """Weights as saved (auto), or float32, bfloat16, float16, float64."""
+    device: str = "auto"
+    """GPUs if there are any (auto: one GPU a model), or cpu, cuda:1, ..."""
+    device_map: DeviceMap | None = None
+    """auto spreads one model over all GPUs of this machine, for models that do not fit on one, in place of
+    device; or another of accelerate's: balanced, balanced_low_0, sequential."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model."""
+    quantization: Quantization = "none"
+    """Weights as saved (none), or quantized by bitsandbytes while they are loaded: 8bit, 4bit."""
+    base: str | None = None
+    """The base model of an adapter, in place of what its adapter_config.json tells."""
+
+    def __post_init__(self) -> None:
+        _check("dtype", self.dtype, get_args(Dtype))
+        _check("quantization", self.quantization, get_args(Quantization))
+        if self.device_map is not None:
+            _check("device_map", self.device_map, get_args(DeviceMap))
+
+
+def _check(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise BadInputError(f"{what} {name!r} is unknown; expected one of {', '.join(known)}")
