@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from commands import ROOT, check_command, given_commands
-from corrpo.experiments.recipe import read_experiment
+from corrpo.experiments.recipe_reader import read_experiment
 from corrpo.lab import FAMILIES
 from corrpo.samples import load_samples
 

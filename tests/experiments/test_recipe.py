@@ -6,7 +6,7 @@ import yaml
 from commands import ROOT
 from corrpo.errors import BadInputError
 from corrpo.experiments.arms import PRESETS
-from corrpo.experiments.recipe import read_experiment
+from corrpo.experiments.recipe_reader import read_experiment
 
 SMALL = ROOT / "recipes" / "lab" / "experiment_small.yaml"
 TEXT = SMALL.read_text()

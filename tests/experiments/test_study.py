@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from commands import ROOT
+from corrpo.experiments.experiment_result import experiment_result
 from corrpo.experiments.preregistration import sha256_of
-from corrpo.experiments.recipe import read_experiment
-from corrpo.experiments.summary import summarise
+from corrpo.experiments.recipe_reader import read_experiment
 from corrpo.report.experiment_text import markdown
 
 STUDY = ROOT / "docs" / "study"
@@ -55,7 +55,7 @@ def test_verdict_and_report_follow_from_the_tables(name):
     recipe = read_experiment(ROOT / "recipes" / "lab" / RECIPES[name])
     tables = [pl.read_parquet(STUDY / name / f"{table}.parquet") for table in ("results", "runs")]
     registered = read(name, "preregistration.json")
-    found = summarise(*tables, recipe, registered["sha256"])
+    found = experiment_result(*tables, recipe, registered["sha256"])
     assert numbers_as_floats(found.as_dict()) == json.loads((STUDY / name / "verdict.json").read_text())
     assert markdown(found, registered) == (STUDY / name / "report.md").read_text()
 

@@ -5,11 +5,12 @@ import polars as pl
 import pytest
 
 from corrpo.errors import BadInputError
-from corrpo.experiments.accompaniment import accompaniment
-from corrpo.experiments.analysis import Analysis
-from corrpo.experiments.results import RESULTS_SCHEMA, outcomes
-from corrpo.experiments.simulate import World, draw, draw_runs
-from corrpo.experiments.verdict import POOLED, reach_verdict
+from corrpo.experiments.accuracy_against_rho import accuracy_against_rho
+from corrpo.experiments.comparisons import POOLED
+from corrpo.experiments.result_tables import RESULTS_SCHEMA, pass_at_k_tables
+from corrpo.experiments.simulated_experiments import World, draw, draw_runs
+from corrpo.experiments.verdict import reach_verdict
+from corrpo.experiments.verdict_rules import Analysis
 
 ARMS = ("grpo", "corrpo", "negate", "shuffle", "clamp", "constant")
 GAINS = dict.fromkeys(ARMS, 0.0)
@@ -101,13 +102,13 @@ def test_missing_runs_and_generations_are_refused():
             models=["0", "1"],
         )
     with pytest.raises(BadInputError, match="pass@5: a problem has 4 generations"):
-        outcomes(results, models=["0"], arms=["grpo"], k=5)
+        pass_at_k_tables(results, models=["0"], arms=["grpo"], k=5)
 
 
 def test_outcomes_are_ordered_by_seed_and_problem():
     rows = [("m", "a", seed, problem, 2, seed, "x") for seed in (1, 0, 2) for problem in ("b", "a")]
     table = pl.DataFrame(rows, schema=RESULTS_SCHEMA, orient="row")
-    found = outcomes(table, models=["m"], arms=["a"], k=1)["m", "a"]
+    found = pass_at_k_tables(table, models=["m"], arms=["a"], k=1)["m", "a"]
     assert found.tolist() == [[0, 0], [0.5, 0.5], [1, 1]]
 
 
@@ -117,16 +118,18 @@ def test_a_line_through_other_arms_is_found_and_what_seeds_share_is_not_in_it():
     shared = rng.normal(0, 1, 5)
     change = {name: at + rng.normal(0, 0.01, 5) for name, at in arms.items()}
     accuracy = {name: 0.5 - 2 * change[name] + shared for name in ARMS}
-    found = accompaniment(accuracy, change, treatment="corrpo", baseline="grpo")
+    found = accuracy_against_rho(accuracy, change, treatment="corrpo", baseline="grpo")
     assert (found.n_arms, found.n_runs) == (4, 20)
     assert found.slope == pytest.approx(-2)
     assert found.along == pytest.approx(found.gain)
     assert found.along_low <= found.along <= found.along_high
-    none = accompaniment(accuracy, dict.fromkeys(ARMS, np.zeros(5)), treatment="corrpo", baseline="grpo")
+    none = accuracy_against_rho(
+        accuracy, dict.fromkeys(ARMS, np.zeros(5)), treatment="corrpo", baseline="grpo"
+    )
     assert none.slope is None
     assert "does not differ" in none.reason
     three = ({name: of[name] for name in ("grpo", "corrpo", "shuffle")} for of in (accuracy, change))
-    alone = accompaniment(*three, treatment="corrpo", baseline="grpo")
+    alone = accuracy_against_rho(*three, treatment="corrpo", baseline="grpo")
     assert alone.slope is None
     assert "2 different arms besides corrpo and grpo" in alone.reason
 
@@ -135,7 +138,7 @@ def test_the_treatment_draws_no_line_for_itself():
     rng = np.random.default_rng(0)
     change = {name: rng.normal(-0.3 if name == "corrpo" else 0.0, 0.02, 5) for name in ARMS}
     accuracy = {name: rng.normal(0.6 if name == "corrpo" else 0.5, 0.01, 5) for name in ARMS}
-    found = accompaniment(accuracy, change, treatment="corrpo", baseline="grpo")
+    found = accuracy_against_rho(accuracy, change, treatment="corrpo", baseline="grpo")
     assert found.gain == pytest.approx(0.1, abs=0.02)
     assert found.low < 0 < found.high
 
@@ -144,8 +147,8 @@ def test_equal_arms_count_once_and_seeds_without_rho_are_left_out():
     rng = np.random.default_rng(0)
     change = {name: rng.normal(0, 0.1, 5) for name in ARMS}
     accuracy = {name: rng.normal(0, 0.1, 5) for name in ARMS}
-    alone = accompaniment(accuracy, change, treatment="corrpo", baseline="grpo")
-    again = accompaniment(
+    alone = accuracy_against_rho(accuracy, change, treatment="corrpo", baseline="grpo")
+    again = accuracy_against_rho(
         accuracy | {"twin": accuracy["negate"]},
         change | {"twin": change["negate"]},
         treatment="corrpo",
@@ -154,7 +157,7 @@ def test_equal_arms_count_once_and_seeds_without_rho_are_left_out():
     assert again == alone
     change["shuffle"][2] = np.nan
     accuracy["corrpo"][2] += 1
-    part = accompaniment(accuracy, change, treatment="corrpo", baseline="grpo")
+    part = accuracy_against_rho(accuracy, change, treatment="corrpo", baseline="grpo")
     assert part.n_runs == 16
     assert part.gain == pytest.approx(np.delete(accuracy["corrpo"] - accuracy["grpo"], 2).mean())
 

@@ -41,7 +41,7 @@ def run(options: Experiment) -> None:
     """Run, write, and print the verdict.
 
     Raises:
-        CorrpoError: see `corrpo.experiments.schedule.experiment`.
+        CorrpoError: see `corrpo.experiments.run_experiment.run_experiment`.
     """
     missing = [name for name in (*NEEDED, "yaml") if find_spec(name) is None]
     if missing:
@@ -49,13 +49,13 @@ def run(options: Experiment) -> None:
     from corrpo.training.quiet import quiet_libraries
 
     quiet_libraries()
-    from corrpo.experiments.recipe import read_experiment
-    from corrpo.experiments.results import RESULTS, RUNS
-    from corrpo.experiments.schedule import VERDICT, experiment, refuse_ranks
+    from corrpo.experiments.recipe_reader import read_experiment
+    from corrpo.experiments.result_tables import RESULTS, RUNS
+    from corrpo.experiments.run_experiment import VERDICT, refuse_several_processes, run_experiment
     from corrpo.report.experiment import write_experiment_report
 
-    refuse_ranks()
-    found = experiment(
+    refuse_several_processes()
+    result = run_experiment(
         read_experiment(options.recipe),
         options.output,
         processes=options.processes,
@@ -63,7 +63,7 @@ def run(options: Experiment) -> None:
         launcher=shlex.split(options.launcher or ""),
         progress=True,
     )
-    written = write_experiment_report(found, options.output)
-    print(found.verdict.sentence)
+    written = write_experiment_report(result, options.output)
+    print(result.verdict.sentence)
     for path in (*(options.output / name for name in (RESULTS, RUNS, VERDICT)), *written):
         print(path)

@@ -72,7 +72,7 @@ def generations(
     )
 
 
-def asked_of(problem: Problem, suite: Suite, prompt: str) -> Sample:
+def problem_sample(problem: Problem, suite: Suite, prompt: str) -> Sample:
     """A problem as a model is asked it, without a response.
 
     Args:
@@ -92,7 +92,7 @@ def _encoded(problem: Problem, suite: Suite, settings: dict[str, Any], backend: 
     Raises:
         BadInputError: it leaves no room in the model's context; names the problem.
     """
-    asked = asked_of(problem, suite, settings["prompt"])
+    asked = problem_sample(problem, suite, settings["prompt"])
     ids = encode_prompt(asked, backend.tokenizer, settings["template"])
     if backend.context is not None and len(ids) + 1 > backend.context:
         raise BadInputError(

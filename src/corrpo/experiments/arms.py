@@ -1,4 +1,4 @@
-"""The arms that a recipe may name: each is a training stage and settings of it, nothing else.
+"""The arms of an experiment and their presets: each is a training stage and settings of it, nothing else.
 
 Methods are those of their papers as far as TRL has them: DAPO is its loss, its higher upper clip and the
 masking of truncated rollouts (TRL has no dynamic sampling); Dr. GRPO is its loss without division by the
@@ -7,19 +7,34 @@ group's spread; GSPO is importance sampling by sequence with the clips of its pa
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-WEIGHT = 0.5
+INVERSION_WEIGHT = 0.5
 """lambda of the arms that have the inversion in their reward."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A stage of `corrpo.training` and what is set in it; `told` is a line for people."""
+    """A stage of `corrpo.training` and what is set in it, with a description for people."""
 
     stage: str
     settings: Mapping[str, Any]
-    told: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm: its name, its preset, the stage that trains it, and its settings but model, seed and folder."""
+
+    name: str
+    preset: str
+    stage: str
+    settings: dict[str, Any]
+
+    def settings_of_run(self, model: str, seed: int, folder: Path) -> dict[str, Any]:
+        """The fields of `corrpo train` for one run, in `folder`."""
+        return self.settings | {"model": model, "seed": seed, "output_dir": str(folder)}
 
 
 _GRPO = {"loss_type": "grpo", "scale_rewards": "group", "importance_sampling_level": "token"}
@@ -32,7 +47,7 @@ _DAPO = {
 }
 _DR_GRPO = {"loss_type": "dr_grpo", "scale_rewards": "none"}
 _GSPO = _GRPO | {"importance_sampling_level": "sequence", "epsilon": 3e-4, "epsilon_high": 4e-4}
-_INVERSION = {"inversion_weight": WEIGHT}
+_INVERSION = {"inversion_weight": INVERSION_WEIGHT}
 
 
 def _control(name: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ PREREGISTRATION = "preregistration.json"
 SCHEMA_VERSION = 1
 
 
-def plan_of(recipe: ExperimentRecipe, suite: Suite) -> dict[str, Any]:
+def registered_plan(recipe: ExperimentRecipe, suite: Suite) -> dict[str, Any]:
     """All that is fixed before the first run; JSON-safe."""
     return recipe.as_dict() | {
         "recipe_sha256": recipe.digest,
@@ -52,7 +52,7 @@ def register(folder: Path, plan: dict[str, Any]) -> str:
 
     Args:
         folder: of the experiment.
-        plan: of `plan_of`.
+        plan: of `registered_plan`.
 
     Returns:
         Its SHA-256.
@@ -69,12 +69,12 @@ def register(folder: Path, plan: dict[str, Any]) -> str:
         record = {"schema_version": SCHEMA_VERSION, "sha256": digest, "written": written, "plan": plan}
         write_json(path, record)
         return digest
-    known = read_versioned(path, SCHEMA_VERSION, "give another --output")
-    if sha256_of(known["plan"]) != known["sha256"]:
+    registered = read_versioned(path, SCHEMA_VERSION, "give another --output")
+    if sha256_of(registered["plan"]) != registered["sha256"]:
         raise OutputFolderError(
-            f"{path} was edited: its plan has not the SHA-256 that it tells; give another --output"
+            f"{path} was edited: its plan has not the SHA-256 that it gives; give another --output"
         )
-    differences = differences_between(known["plan"], plan)
+    differences = differences_between(registered["plan"], plan)
     if differences:
         raise OutputFolderError(
             f"{folder} holds an experiment that was registered otherwise: {'; '.join(differences[:8])}. Go "

@@ -5,9 +5,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from corrpo.experiments.experiment_result import ExperimentResult
 from corrpo.experiments.preregistration import PREREGISTRATION
-from corrpo.experiments.results import BEFORE
-from corrpo.experiments.summary import Experiment
+from corrpo.experiments.result_tables import BEFORE
 from corrpo.jobs.files import read_json, write_text
 from corrpo.report.experiment_text import association_told, markdown
 from corrpo.report.figures import Drawing
@@ -31,11 +31,11 @@ SUPPORT = (
 )
 
 
-def write_experiment_report(found: Experiment, folder: Path) -> list[Path]:
+def write_experiment_report(found: ExperimentResult, folder: Path) -> list[Path]:
     """Write FOLDER/report.html, FOLDER/report.md and FOLDER/figures.
 
     Args:
-        found: of `corrpo.experiments.schedule.experiment`.
+        found: of `corrpo.experiments.run_experiment.run_experiment`.
         folder: its output, which holds preregistration.json.
 
     Returns:

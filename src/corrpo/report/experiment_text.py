@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from corrpo.experiments.accompaniment import Accompaniment
-from corrpo.experiments.contrasts import Mean
-from corrpo.experiments.summary import Experiment
-from corrpo.experiments.verdict import Comparison
+from corrpo.experiments.accuracy_against_rho import AccuracyAgainstRho
+from corrpo.experiments.arm_difference import SeedMean
+from corrpo.experiments.comparisons import Comparison
+from corrpo.experiments.experiment_result import ExperimentResult
 from corrpo.report.text import DASH, count, decimal, p_value, percent
 
 
-def markdown(found: Experiment, registered: dict[str, Any]) -> str:
+def markdown(found: ExperimentResult, registered: dict[str, Any]) -> str:
     """Verdict, comparisons, arms and association, with links to the files beside it.
 
     Args:
@@ -49,7 +49,7 @@ def markdown(found: Experiment, registered: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def association_told(line: Accompaniment) -> str:
+def association_told(line: AccuracyAgainstRho) -> str:
     """What the line through the other arms says of the gain, in words."""
     if line.slope is None:
         return f"No line: {line.reason}."
@@ -88,7 +88,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
     return _table((*head, "detectable", "seeds needed", "difference in change of rho"), rows, left=4)
 
 
-def _arms(found: Experiment) -> str:
+def _arms(found: ExperimentResult) -> str:
     ks = found.verdict.analysis.k
     rows = [
         (
@@ -106,7 +106,7 @@ def _arms(found: Experiment) -> str:
     return _table((*head, "less that of the baseline", "tokens"), rows, left=2)
 
 
-def _mean(mean: Mean, digits: int, scale: float = 1.0) -> str:
+def _mean(mean: SeedMean, digits: int, scale: float = 1.0) -> str:
     value = DASH if mean.value is None else decimal(scale * mean.value, digits)
     return value + _interval(mean.low, mean.high, digits, scale)
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from corrpo.experiments.analysis import Analysis
-from corrpo.experiments.simulate import World, verdict_rates
+from corrpo.experiments.simulated_experiments import World, verdict_rates
+from corrpo.experiments.verdict_rules import Analysis
 
 NOTHING = dict.fromkeys(("grpo", "corrpo", "negate", "shuffle", "clamp"), 0.0)
 ROUGH = World(NOTHING | {"corrpo": 0.02}, run_spread=0.3, problem_spread=1.0)

@@ -1,4 +1,4 @@
-"""One run of an experiment: train, ask the held-out problems, measure rho, each where it stopped.
+"""One run of an experiment: train a model, evaluate it, measure its rho; each goes on where it stopped.
 
 Training is done in this process, or in as many as a launcher starts (`torchrun`, `accelerate launch`).
 
@@ -9,9 +9,7 @@ final model stays. The run of an untrained model, "before", has no training.
 
 import multiprocessing
 import os
-import shlex
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,18 +19,21 @@ from typing import IO
 
 import polars as pl
 import torch
-import yaml
 from rich.console import Console
 
 from corrpo.errors import CorrpoError, OutputFolderError
 from corrpo.evaluation.evaluate import evaluate
-from corrpo.evaluation.generations import asked_of
+from corrpo.evaluation.generations import problem_sample
 from corrpo.evaluation.results import load_evaluations
 from corrpo.evaluation.suites import Suite
-from corrpo.experiments.recipe import Arm, ExperimentRecipe, of_run, settings_of
-from corrpo.experiments.results import BEFORE
-from corrpo.jobs.files import read_versioned, write_json, write_text
+from corrpo.experiments.arms import Arm
+from corrpo.experiments.launched_training import train_by_launcher
+from corrpo.experiments.recipe import ExperimentRecipe
+from corrpo.experiments.recipe_reader import training_arguments
+from corrpo.experiments.result_tables import BEFORE
+from corrpo.jobs.files import read_versioned, write_json
 from corrpo.jobs.folder_lock import locked_folder
+from corrpo.jobs.outcome import Outcome, outcome_of
 from corrpo.lab import model_location
 from corrpo.measurement import measure
 from corrpo.measurement.fingerprint import Fingerprint
@@ -43,7 +44,7 @@ from corrpo.training.run_folder import FINAL, checkpoints
 from corrpo.training.stages import train
 
 RUN, SCHEMA_VERSION = "run.json", 1
-_PATIENCE = 20.0
+_LOCK_PATIENCE = 20.0
 """Seconds that a process of an experiment that was killed may take to end."""
 
 
@@ -67,7 +68,7 @@ class Run:
         return BEFORE if self.arm is None else self.arm.name
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether run.json is there."""
         return (self.folder / RUN).exists()
 
@@ -75,15 +76,7 @@ class Run:
         return f"{self.model} {self.arm_name}" + ("" if self.seed is None else f" seed {self.seed}")
 
 
-@dataclass(frozen=True)
-class Done:
-    """A run that is finished, or why it is not."""
-
-    run: Run
-    reason: str | None = None
-
-
-def do_run(run: Run, device: str) -> Done:
+def finish_run(run: Run, device: str) -> Outcome[Run]:
     """Bring a run to its end in this process; what is finished of it is not done again.
 
     Args:
@@ -94,18 +87,16 @@ def do_run(run: Run, device: str) -> Done:
         The run, and why it failed if it did.
     """
     device = _only_device(device)
-    try:
-        with _held(run.folder) as lock, quiet_loading():
-            if not run.finished:
-                _bring_to_end(run, device, lock)
-            for path in checkpoints(run.folder / "training"):
-                shutil.rmtree(path)
-    except CorrpoError as error:
-        return Done(run, str(error))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        told = str(error).splitlines()[0] if str(error) else "no memory left"
-        return Done(run, f"{told}: try fewer --processes")
-    return Done(run)
+    with (
+        outcome_of(run, out_of_memory="try fewer --processes") as outcome,
+        _held(run.folder) as lock,
+        quiet_loading(),
+    ):
+        if not run.is_finished:
+            _train_evaluate_measure(run, device, lock)
+        for path in checkpoints(run.folder / "training"):
+            shutil.rmtree(path)
+    return outcome
 
 
 def read_run(run: Run) -> tuple[pl.DataFrame, Fingerprint]:
@@ -132,7 +123,7 @@ def read_run(run: Run) -> tuple[pl.DataFrame, Fingerprint]:
     )
 
 
-def _bring_to_end(run: Run, device: str, lock: IO[str]) -> None:
+def _train_evaluate_measure(run: Run, device: str, lock: IO[str]) -> None:
     began = time.monotonic()
     model = run.source if run.arm is None else str(_train(run, run.arm, lock))
     _evaluate(run, model, device)
@@ -152,63 +143,39 @@ def _bring_to_end(run: Run, device: str, lock: IO[str]) -> None:
 
 def _train(run: Run, arm: Arm, lock: IO[str]) -> Path:
     """The final model, from where training stopped."""
-    folder = run.folder / "training"
+    folder, seed = run.folder / "training", run.seed or 0
     if (folder / FINAL).exists():
         return folder / FINAL
     if run.launcher:
-        _launch(run, arm, folder, lock)
+        settings = arm.settings_of_run(run.source, seed, folder)
+        train_by_launcher(run.launcher, arm.stage, settings, run.folder, lock)
         return folder / FINAL
     quiet_libraries()
-    recipe, config = of_run(arm, run.source, run.seed or 0, folder, str(run))
+    recipe, config = training_arguments(arm, run.source, seed, folder, str(run))
     config._n_gpu = min(1, config.n_gpu)  # several GPUs are for several runs
     recipe.resume = folder.exists()
     return train(arm.stage, recipe, config, progress=ProgressLine(str(run), Console(quiet=True)))
 
 
-def _launch(run: Run, arm: Arm, folder: Path, lock: IO[str]) -> None:
-    """Train by the launcher's command; it holds the run's folder too, should this process be killed."""
-    settings = settings_of(arm, run.source, run.seed or 0, folder)
-    recipe, log = run.folder / "training.yaml", run.folder / "training.log"
-    write_text(recipe, yaml.safe_dump(settings, sort_keys=False))
-    command = [*run.launcher, "-m", "corrpo.cli.main", "train", arm.stage, "--config", str(recipe)]
-    command += ["--resume"] if folder.exists() else []
-    with log.open("a", encoding="utf-8") as file:
-        try:
-            ended = subprocess.run(
-                command, stdout=file, stderr=subprocess.STDOUT, pass_fds=(lock.fileno(),), check=False
-            )
-        except OSError as error:
-            raise CorrpoError(f"cannot start {run.launcher[0]}: {error.strerror or error}") from error
-    if ended.returncode or not (folder / FINAL).exists():
-        raise CorrpoError(
-            f"{shlex.join(command)} ended with status {ended.returncode}; {log} tells why: {_last_line(log)}"
-        )
-
-
-def _last_line(log: Path) -> str:
-    """The last line that says something of an error, or else the last one."""
-    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
-    telling = [line for line in lines if "Error" in line or line.startswith("corrpo: ")]
-    return (telling or lines or ["nothing was written"])[-1].strip()
-
-
 def _evaluate(run: Run, model: str, device: str) -> None:
     options = replace(run.recipe.evaluation, seed=run.recipe.evaluation.seed + (run.seed or 0))
-    found = evaluate(
+    evaluated = evaluate(
         [f"run={model}"],
         [run.suite],
         output=run.folder / "evaluation",
         loading=Loading(device=device),
         options=options,
     )
-    if found.failed:
-        raise CorrpoError(found.failed[0].reason)
+    if evaluated.failed:
+        raise CorrpoError(evaluated.failed[0].reason)
 
 
 def _measure(run: Run, model: str, device: str) -> None:
     """rho over the model's own responses to the first problems of the suite."""
     prompt = run.recipe.evaluation.prompt or run.suite.prompt
-    samples = [asked_of(each, run.suite, prompt) for each in run.suite.problems[: run.recipe.prompts]]
+    samples = [
+        problem_sample(problem, run.suite, prompt) for problem in run.suite.problems[: run.recipe.prompts]
+    ]
     loaded, tokenizer = load_model(model_location(model), device=device)
     settings = asdict(run.recipe.fingerprint)
     settings["seed"] += run.seed or 0
@@ -231,21 +198,21 @@ def _only_device(device: str) -> str:
     """In a process of its own, hide the other GPUs, which training would else spread a run over."""
     if multiprocessing.parent_process() is None or torch.cuda.is_initialized():
         return "cuda:0" if device.startswith("cuda:") else device
-    found = visible_device(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    if found is None:
+    visible = visible_device(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if visible is None:
         return device
-    os.environ["CUDA_VISIBLE_DEVICES"] = found
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible
     return "cuda:0"
 
 
 @contextmanager
 def _held(folder: Path) -> Iterator[IO[str]]:
     """Hold a run's folder, once a process of an experiment that was killed has let go of it."""
-    deadline = time.monotonic() + _PATIENCE
-    with ExitStack() as held:
+    deadline = time.monotonic() + _LOCK_PATIENCE
+    with ExitStack() as stack:
         while True:
             try:
-                lock = held.enter_context(locked_folder(folder))
+                lock = stack.enter_context(locked_folder(folder))
                 break
             except OutputFolderError:
                 if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
-"""Run an experiment: the plan first, then models x arms x seeds on the processes and GPUs there are.
+"""Run all of an experiment: its plan first, then models x arms x seeds on the processes and GPUs there are.
 
-OUTPUT/preregistration.json is the plan; OUTPUT/runs/MODEL/ARM/seed-S a run (see `run`), and
+OUTPUT/preregistration.json is the plan; OUTPUT/runs/MODEL/ARM/seed-S a run (see `one_run`), and
 OUTPUT/runs/MODEL/before the model that they all started from. When all are finished, results.parquet,
 runs.parquet and verdict.json follow. No verdict is given on a part of the runs: to look and then go on would
 undo the rates of error that the rules state. The same call goes on where it stopped.
@@ -19,18 +19,20 @@ from rich.console import Console
 
 from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.suites import Suite, load_suite
-from corrpo.experiments.preregistration import plan_of, register
+from corrpo.experiments.experiment_result import ExperimentResult, experiment_result
+from corrpo.experiments.one_run import Run, finish_run, read_run
+from corrpo.experiments.preregistration import register, registered_plan
 from corrpo.experiments.recipe import ExperimentRecipe
-from corrpo.experiments.results import RESULTS, RESULTS_SCHEMA, RUNS, RUNS_SCHEMA, table_of
-from corrpo.experiments.run import Done, Run, do_run, read_run
-from corrpo.experiments.summary import Experiment, summarise
+from corrpo.experiments.result_tables import RESULTS, RESULTS_SCHEMA, RUNS, RUNS_SCHEMA, table_of
 from corrpo.jobs.files import write_json, write_parquet
 from corrpo.jobs.folder_lock import locked_folder
+from corrpo.jobs.outcome import Outcome
 from corrpo.jobs.process_count import processes_for
 from corrpo.jobs.process_pool import parallel
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.lab import model_location
 from corrpo.models.checkpoints import find_checkpoints
+from corrpo.statistics import Correlation
 
 VERDICT = "verdict.json"
 
@@ -43,7 +45,7 @@ class Plan:
     preregistration: str
 
 
-def experiment(
+def run_experiment(
     recipe: ExperimentRecipe,
     output: Path | str,
     *,
@@ -51,11 +53,11 @@ def experiment(
     device: str = "auto",
     launcher: Sequence[str] = (),
     progress: bool = False,
-) -> Experiment:
+) -> ExperimentResult:
     """Do all runs that are not finished, and reach the verdict.
 
     Args:
-        recipe: see `read_experiment`.
+        recipe: see `corrpo.experiments.recipe_reader.read_experiment`.
         output: a folder, new or of the same recipe.
         processes: runs at once; by GPUs or cores and free memory if not given.
         device: as in `corrpo.load_model`.
@@ -72,7 +74,7 @@ def experiment(
         OutputFolderError: `output` holds another experiment, or another process works on it.
         CorrpoError: runs that failed, after all others were done; names each.
     """
-    refuse_ranks()
+    refuse_several_processes()
     if launcher and processes not in (None, 1):
         raise BadInputError(
             f"processes={processes} with a launcher: it has all devices for one run at a time; leave one out"
@@ -81,16 +83,16 @@ def experiment(
     suite = _suite(recipe)
     with locked_folder(output):
         plan = _planned(recipe, suite, output, tuple(launcher))
-        _do(plan.runs, 1 if launcher else processes, device, progress=progress)
+        _finish_runs(plan.runs, 1 if launcher else processes, device, progress=progress)
         results, runs = _tables(plan)
-        found = summarise(results, runs, recipe, plan.preregistration)
+        result = experiment_result(results, runs, recipe, plan.preregistration)
         write_parquet(output / RESULTS, results)
         write_parquet(output / RUNS, runs)
-        write_json(output / VERDICT, found.as_dict())
-    return found
+        write_json(output / VERDICT, result.as_dict())
+    return result
 
 
-def refuse_ranks() -> None:
+def refuse_several_processes() -> None:
     """Raise `BadInputError` if this is one of several processes that were started together."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise BadInputError(
@@ -115,7 +117,7 @@ def _planned(recipe: ExperimentRecipe, suite: Suite, output: Path, launcher: tup
     for model in recipe.models.values():
         find_checkpoints([model_location(model)])
     digest = register(
-        output, plan_of(recipe, suite) | ({"launcher": shlex.join(launcher)} if launcher else {})
+        output, registered_plan(recipe, suite) | ({"launcher": shlex.join(launcher)} if launcher else {})
     )
     keys: list[tuple[str, Any, int | None, Path]] = [
         (model, None, None, Path(model, "before")) for model in recipe.models
@@ -133,49 +135,49 @@ def _planned(recipe: ExperimentRecipe, suite: Suite, output: Path, launcher: tup
     return Plan(tuple(runs), digest)
 
 
-def _do(runs: Sequence[Run], processes: int | None, device: str, *, progress: bool) -> None:
-    left = [run for run in runs if not run.finished]
+def _finish_runs(runs: Sequence[Run], processes: int | None, device: str, *, progress: bool) -> None:
+    left = [run for run in runs if not run.is_finished]
     if not left:
         return
-    started_from = [find_checkpoints([model_location(run.source)])[0][0] for run in left]
-    count = processes_for(started_from, processes, device=device)
+    initial_models = [find_checkpoints([model_location(run.source)])[0][0] for run in left]
+    count = processes_for(initial_models, processes, device=device)
     console = Console(stderr=True, quiet=not progress, soft_wrap=True, highlight=False, markup=False)
-    failed: list[Done] = []
+    failures: list[Outcome[Run]] = []
     with (
         progress_bar(shown=progress and console.is_terminal, console=console) as bar,
-        closing(parallel(do_run, left, processes=count, device=device)) as outcomes,
+        closing(parallel(finish_run, left, processes=count, device=device)) as outcomes,
     ):
         task = bar.add_task("runs", total=len(runs), completed=len(runs) - len(left))
-        for done in outcomes:
+        for outcome in outcomes:
             bar.advance(task)
-            console.print(f"{done.run}: {done.reason or 'finished'}")
-            if done.reason is not None:
-                failed.append(done)
-    if failed:
-        told = "; ".join(f"{each.run}: {each.reason}" for each in failed)
+            console.print(f"{outcome.item}: {outcome.reason or 'finished'}")
+            if outcome.reason is not None:
+                failures.append(outcome)
+    if failures:
+        reasons = "; ".join(f"{failure.item}: {failure.reason}" for failure in failures)
         raise CorrpoError(
-            f"{len(failed)} of {len(runs)} runs failed, and there is no verdict without them; the same "
-            f"command tries them again: {told}"
+            f"{len(failures)} of {len(runs)} runs failed, and there is no verdict without them; the same "
+            f"command tries them again: {reasons}"
         )
 
 
 def _tables(plan: Plan) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The two tables of `results`."""
-    rows: list[dict[str, Any]] = []
-    summaries: list[dict[str, Any]] = []
-    before: dict[str, Any] = {}
+    """The tables of `result_tables`: of runs and problems, and of runs."""
+    problem_rows: list[dict[str, Any]] = []
+    run_rows: list[dict[str, Any]] = []
+    rho_before: dict[str, Correlation] = {}
     for run in plan.runs:
         counted, fingerprint = read_run(run)
         of_run = {"model": run.model, "arm": run.arm_name, "seed": run.seed}
         of_run["preregistration"] = plan.preregistration
-        rows += [of_run | row for row in counted.drop("mean_tokens").iter_rows(named=True)]
+        problem_rows += [of_run | row for row in counted.drop("mean_tokens").iter_rows(named=True)]
         rho = fingerprint.spearman
-        before.setdefault(run.model, rho)  # the runs of models before training come first
-        first = before[run.model]
-        summaries.append(
+        rho_before.setdefault(run.model, rho)  # the runs of models before training come first
+        before = rho_before[run.model]
+        run_rows.append(
             of_run
-            | {"rho_before": first.value, "rho_before_low": first.low, "rho_before_high": first.high}
+            | {"rho_before": before.value, "rho_before_low": before.low, "rho_before_high": before.high}
             | {"rho": rho.value, "rho_low": rho.low, "rho_high": rho.high}
             | {"mean_tokens": counted["mean_tokens"][0]}
         )
-    return table_of(rows, RESULTS_SCHEMA), table_of(summaries, RUNS_SCHEMA)
+    return table_of(problem_rows, RESULTS_SCHEMA), table_of(run_rows, RUNS_SCHEMA)

@@ -30,25 +30,18 @@ and problems and takes percentiles:
          0.05      0.30       95.9      95.0      94.4      94.6      90.5      95.0
          0.20      0.40       94.7      94.8      95.1      94.9      95.0      87.9
 
-`tests/experiments/coverage_study_contrasts.py` repeats these numbers.
+`tests/experiments/coverage_study_arm_difference.py` repeats these numbers.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
 from corrpo.errors import BadInputError
 from corrpo.statistics.coefficients import Array
 from corrpo.statistics.results import Record
-
-MOST_SEEDS = 10_000
-"""Seeds beyond which no number of seeds is given."""
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
-_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
-# Of the noncentral t, as a mean over quantiles of the spread: scipy's nctdtrinc can go on for ever.
 
 
 @dataclass(frozen=True)
@@ -114,11 +107,11 @@ class Contrast(Record):
             doubt = of_seeds**2 / (seeds - 1) + self.by_problem**2 / (self.n_problems - 1)
             df = max((of_seeds + self.by_problem) ** 2 / doubt, min(seeds, self.n_problems) - 1.0)
         of_seeds = self.by_seed / number
-        ways = [(math.sqrt(of_seeds + self.by_problem), df), (math.sqrt(of_seeds), number - 1.0)]
-        return [way for way in ways if way[0] > 0]
+        both = [(math.sqrt(of_seeds + self.by_problem), df), (math.sqrt(of_seeds), number - 1.0)]
+        return [(error, df) for error, df in both if error > 0]
 
 
-def crossed(differences: Array, *, confidence: float = 0.95) -> Contrast:
+def crossed_contrast(differences: Array, *, confidence: float = 0.95) -> Contrast:
     """The mean of a table of differences, with the interval of this module.
 
     Args:
@@ -133,7 +126,7 @@ def crossed(differences: Array, *, confidence: float = 0.95) -> Contrast:
         BadInputError: an empty table, values that are not finite, or a confidence outside (0, 1).
 
     >>> rng = np.random.default_rng(0)
-    >>> print(crossed(0.05 + rng.normal(0, 0.02, (5, 1)) + rng.normal(0, 0.3, (5, 100))))
+    >>> print(crossed_contrast(0.05 + rng.normal(0, 0.02, (5, 1)) + rng.normal(0, 0.3, (5, 100))))
     +4.3 [+1.4, +7.2] points, p=0.014 (5 seeds, 100 problems)
     """
     if differences.ndim != 2 or not differences.size or not np.isfinite(differences).all():
@@ -162,19 +155,19 @@ def crossed(differences: Array, *, confidence: float = 0.95) -> Contrast:
     if added:
         doubt += of_problems**2 / (problems - 1) + of_rest**2 / ((seeds - 1) * (problems - 1))
     df = max((of_seeds + added) ** 2 / doubt, min(seeds, problems) - 1.0)
-    found = Contrast(
+    contrast = Contrast(
         value, None, None, None, seeds, problems, df, of_seeds / problems, added / differences.size
     )
-    half = max(float(stats.t.ppf((1 + confidence) / 2, df)) * error for error, df in found.errors())
-    p = max(2 * float(stats.t.sf(abs(value) / error, df)) for error, df in found.errors())
-    return replace(found, low=value - half, high=value + half, p=p)
+    half = max(float(stats.t.ppf((1 + confidence) / 2, df)) * error for error, df in contrast.errors())
+    p = max(2 * float(stats.t.sf(abs(value) / error, df)) for error, df in contrast.errors())
+    return replace(contrast, low=value - half, high=value + half, p=p)
 
 
 @dataclass(frozen=True)
-class Mean(Record):
+class SeedMean(Record):
     """A mean over seeds with its t interval: of the seeds alone, for the same problems and prompts.
 
-    `low` and `high` are None for one seed; `value` is None where nothing was found.
+    `low` and `high` are None for one seed; `value` is None where no seed has a value.
     """
 
     value: float | None
@@ -183,101 +176,19 @@ class Mean(Record):
     n_seeds: int
 
 
-def mean_over_seeds(values: Array, confidence: float) -> Mean:
+def mean_over_seeds(values: Array, confidence: float) -> SeedMean:
     """The mean of float [seeds], over the seeds that have a value.
 
-    >>> found = mean_over_seeds(np.array([1.0, 2.0, 3.0, np.nan]), 0.95)
-    >>> found.value, round(found.low, 3), found.n_seeds
+    >>> mean = mean_over_seeds(np.array([1.0, 2.0, 3.0, np.nan]), 0.95)
+    >>> mean.value, round(mean.low, 3), mean.n_seeds
     (2.0, -0.484, 3)
     """
-    found = values[np.isfinite(values)]
-    if not len(found):
-        return Mean(None, None, None, 0)
-    value = float(found.mean())
-    if len(found) == 1:
-        return Mean(value, None, None, 1)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1))
-    half = quantile * float(found.std(ddof=1)) / math.sqrt(len(found))
-    return Mean(value, value - half, value + half, len(found))
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected by Holm (1979): each may be held against the level as if it were the only one.
-
-    Args:
-        p_values: of all comparisons; one that has none counts as a comparison and stays None.
-
-    >>> holm([0.01, 0.04, None, 0.03])
-    [0.04, 0.09, None, 0.09]
-    """
-    order = sorted(range(len(p_values)), key=lambda i: _or_one(p_values[i]))
-    corrected: list[float | None] = [None] * len(p_values)
-    largest = 0.0
-    for rank, i in enumerate(order):
-        p = p_values[i]
-        if p is not None:
-            largest = max(largest, min(1.0, (len(p_values) - rank) * p))
-            corrected[i] = largest
-    return corrected
-
-
-def _or_one(p: float | None) -> float:
-    return 1.0 if p is None else p
-
-
-def detectable(contrast: Contrast, *, alpha: float, power: float = 0.8) -> float | None:
-    """The smallest true difference that runs like these find significant with the given power.
-
-    Args:
-        contrast: of these runs; its error and degrees of freedom are taken as the true ones, which
-            with few seeds they may be far from.
-        alpha: two-sided level of the comparison, after correction.
-        power: wanted, in (alpha, 1).
-
-    Returns:
-        A difference above 0; None without an interval.
-
-    >>> round(detectable(Contrast(0.0, -0.05, 0.05, 1.0, 5, 200, 4.0, 0.00162, 0.0), alpha=0.05), 3)
-    0.068
-    """
-    return max((error * _shift(df, alpha, power) for error, df in contrast.errors()), default=None)
-
-
-def seeds_for(
-    contrast: Contrast, difference: float, *, alpha: float, power: float = 0.8, most: int = MOST_SEEDS
-) -> int | None:
-    """How many seeds would find a true difference with the given power, problems being as many as here.
-
-    Args:
-        contrast: of runs like those planned; gives the variances.
-        difference: above 0.
-        alpha: two-sided level of the comparison, after correction.
-        power: wanted.
-        most: seeds beyond which None is returned: then it takes more problems.
-
-    >>> seeds_for(Contrast(0.0, -0.05, 0.05, 1.0, 5, 200, 4.0, 0.00162, 0.0), 0.05, alpha=0.05)
-    8
-    """
-    if contrast.df is None or not _enough(contrast, difference, most, alpha, power):
-        return None
-    low, high = 1, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _enough(contrast, difference, middle, alpha, power) else (middle, high)
-    return high
-
-
-def _enough(contrast: Contrast, difference: float, seeds: int, alpha: float, power: float) -> bool:
-    return all(error * _shift(df, alpha, power) <= difference for error, df in contrast.errors(seeds))
-
-
-def _shift(df: float, alpha: float, power: float) -> float:
-    """The noncentrality, in standard errors, at which a two-sided t-test has the wanted power."""
-    critical = float(stats.t.ppf(1 - alpha / 2, df))
-    scales = np.sqrt(stats.chi2.ppf(_NODES, df) / df)
-    low, high = 0.0, 4 * critical + 10
-    while high - low > 1e-7 * high:
-        middle = (low + high) / 2
-        reached = float(_WEIGHTS @ special.ndtr(middle - critical * scales)) >= power
-        low, high = (low, middle) if reached else (middle, high)
-    return high
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return SeedMean(None, None, None, 0)
+    value = float(finite.mean())
+    if len(finite) == 1:
+        return SeedMean(value, None, None, 1)
+    quantile = float(stats.t.ppf((1 + confidence) / 2, len(finite) - 1))
+    half = quantile * float(finite.std(ddof=1)) / math.sqrt(len(finite))
+    return SeedMean(value, value - half, value + half, len(finite))

@@ -1,4 +1,4 @@
-"""The results of an experiment as two tables: a row per run and problem, and a row per run."""
+"""The two tables of an experiment: results.parquet (of runs and problems) and runs.parquet (of runs)."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ RUNS_SCHEMA: dict[str, Any] = {
 generations that were scored."""
 
 
-def outcomes(
+def pass_at_k_tables(
     results: pl.DataFrame, *, models: Sequence[str], arms: Sequence[str], k: int
 ) -> dict[tuple[str, str], Array]:
     """pass@k of every run and problem, float [seeds, problems] for each model and arm.
@@ -57,7 +57,7 @@ def outcomes(
     """
     wanted = results.filter(pl.col("arm").is_in(list(arms)) & pl.col("model").is_in(list(models)))
     counted = wanted.select("generations", "correct").unique()
-    values = {(n, c): pass_at_k(n, c, k) for n, c in counted.iter_rows()}
+    values = {(n, correct): pass_at_k(n, correct, k) for n, correct in counted.iter_rows()}
     if any(np.isnan(value) for value in values.values()):
         fewest = min(n for n, _ in values)
         raise BadInputError(f"pass@{k}: a problem has {fewest} generations; expected {k} or more for each")
@@ -67,7 +67,7 @@ def outcomes(
     seeds = wanted["seed"].unique().sort().to_list()
     problems = wanted["problem"].unique().sort().to_list()
     expected = [(seed, problem) for seed in seeds for problem in problems]
-    found = {}
+    tables = {}
     for model in models:
         for arm in arms:
             part = wanted.filter((pl.col("model") == model) & (pl.col("arm") == arm))
@@ -76,8 +76,8 @@ def outcomes(
                     f"the results of {arm} on {model} are not those of seeds {seeds} on the same problems as "
                     "the other arms, each once: all runs must be finished"
                 )
-            found[model, arm] = part["value"].to_numpy().reshape(len(seeds), -1)
-    return found
+            tables[model, arm] = part["value"].to_numpy().reshape(len(seeds), -1)
+    return tables
 
 
 def rho_changes(runs: pl.DataFrame, model: str, arm: str) -> Array:

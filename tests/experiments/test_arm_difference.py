@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from corrpo.errors import BadInputError
-from corrpo.experiments.contrasts import crossed, detectable, holm, seeds_for
+from corrpo.experiments.arm_difference import crossed_contrast
+from corrpo.experiments.comparisons import holm
+from corrpo.experiments.power import detectable_difference, seeds_needed
 
 
 def table(seed=0, seeds=5, problems=40, seed_sd=0.05, problem_sd=0.2):
@@ -32,7 +34,7 @@ def test_the_error_is_that_of_a_slow_loop():
     )
     ms_rest = rest / (rows - 1) / (columns - 1)
     assert ms_columns > ms_rest
-    found = crossed(d)
+    found = crossed_contrast(d)
     assert found.value == pytest.approx(mean)
     error = math.sqrt((ms_rows + ms_columns - ms_rest) / d.size)
     assert found.errors() == [
@@ -48,7 +50,7 @@ def test_the_error_is_that_of_a_slow_loop():
 @given(st.integers(0, 2**32), st.integers(2, 6), st.integers(2, 9))
 def test_intervals_stay_within_reach_and_agree_with_p(seed, seeds, problems):
     d = np.random.default_rng(seed).normal(0.1, 0.3, (seeds, problems))
-    found = crossed(d)
+    found = crossed_contrast(d)
     assert found.df >= min(seeds, problems) - 1
     assert found.high - found.low < 100 * d.std()
     assert (found.p <= 0.05) == (found.low > 0 or found.high < 0)
@@ -57,7 +59,7 @@ def test_intervals_stay_within_reach_and_agree_with_p(seed, seeds, problems):
 
 def test_without_problems_that_differ_it_is_a_t_test_over_seeds():
     d = np.repeat(np.array([[0.1], [0.2], [0.4]]), 7, axis=1)
-    found, usual = crossed(d), stats.ttest_1samp([0.1, 0.2, 0.4], 0)
+    found, usual = crossed_contrast(d), stats.ttest_1samp([0.1, 0.2, 0.4], 0)
     assert found.df == pytest.approx(2)
     assert found.p == pytest.approx(usual.pvalue)
 
@@ -65,28 +67,28 @@ def test_without_problems_that_differ_it_is_a_t_test_over_seeds():
 def test_order_and_sign_change_nothing_else():
     d = table()
     rng = np.random.default_rng(1)
-    shuffled = crossed(d[rng.permutation(5)][:, rng.permutation(40)])
-    assert shuffled.p == pytest.approx(crossed(d).p)
-    turned = crossed(-d)
-    assert (turned.low, turned.high) == pytest.approx((-crossed(d).high, -crossed(d).low))
+    shuffled = crossed_contrast(d[rng.permutation(5)][:, rng.permutation(40)])
+    assert shuffled.p == pytest.approx(crossed_contrast(d).p)
+    turned = crossed_contrast(-d)
+    assert (turned.low, turned.high) == pytest.approx((-crossed_contrast(d).high, -crossed_contrast(d).low))
 
 
 def test_where_there_is_nothing_to_go_by_it_says_so():
-    assert "one seed" in (crossed(table(seeds=1)).reason or "")
-    same = crossed(np.zeros((5, 20)))
+    assert "one seed" in (crossed_contrast(table(seeds=1)).reason or "")
+    same = crossed_contrast(np.zeros((5, 20)))
     assert same.p is None
     assert "both gave the same answers" in (same.reason or "")
-    assert "is the same for every seed" in (crossed(np.ones((5, 20))).reason or "")
-    assert detectable(same, alpha=0.05) is None
-    assert seeds_for(same, 0.02, alpha=0.05) is None
+    assert "is the same for every seed" in (crossed_contrast(np.ones((5, 20))).reason or "")
+    assert detectable_difference(same, alpha=0.05) is None
+    assert seeds_needed(same, 0.02, alpha=0.05) is None
     with pytest.raises(BadInputError, match="expected finite numbers"):
-        crossed(np.array([[0.0, math.nan]]))
+        crossed_contrast(np.array([[0.0, math.nan]]))
 
 
 def test_power_is_what_simulations_find():
     spread = 0.05
-    contrast = crossed(np.repeat(np.random.default_rng(0).normal(0, spread, (5, 1)), 40, axis=1))
-    size = detectable(contrast, alpha=0.05)
+    contrast = crossed_contrast(np.repeat(np.random.default_rng(0).normal(0, spread, (5, 1)), 40, axis=1))
+    size = detectable_difference(contrast, alpha=0.05)
     rng = np.random.default_rng(0)
     ((error, df), _) = contrast.errors()
     assert df == pytest.approx(4)
@@ -97,12 +99,12 @@ def test_power_is_what_simulations_find():
 
 
 def test_seeds_are_the_fewest_that_do():
-    contrast = crossed(table(problem_sd=0.0))
-    count = seeds_for(contrast, 0.08, alpha=0.05)
+    contrast = crossed_contrast(table(problem_sd=0.0))
+    count = seeds_needed(contrast, 0.08, alpha=0.05)
     assert count is not None
-    assert seeds_for(contrast, 0.08, alpha=0.05, most=count) == count
-    assert seeds_for(contrast, 0.08, alpha=0.05, most=count - 1) is None
-    assert seeds_for(contrast, 0.04, alpha=0.05) > count
+    assert seeds_needed(contrast, 0.08, alpha=0.05, most=count) == count
+    assert seeds_needed(contrast, 0.08, alpha=0.05, most=count - 1) is None
+    assert seeds_needed(contrast, 0.04, alpha=0.05) > count
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

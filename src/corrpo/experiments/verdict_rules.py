@@ -1,9 +1,12 @@
-"""What is compared with what, and by which rules: the part of a recipe that the verdict goes by."""
+"""What is compared with what, and by which rules: the section `analysis` of a recipe, and its rules."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from corrpo.errors import BadInputError
 
+Kind = Literal["supported", "not supported", "undecided"]
+"""The verdicts."""
 RULES = (
     "The outcome of a run on a problem is pass@k of its generations. Arms are paired by seed and problem; "
     "the models are averaged, as fixed. The mean difference has the wider of two intervals and the larger of "

@@ -21,12 +21,12 @@ from scipy import stats
 from corrpo.statistics.coefficients import Array
 from corrpo.statistics.results import Record
 
-FEWEST = 4
+FEWEST_ARMS = 4
 """Arms below which there is no interval."""
 
 
 @dataclass(frozen=True)
-class Accompaniment(Record):
+class AccuracyAgainstRho(Record):
     """Accuracy against the change in rho over the runs of all arms but treatment and baseline.
 
     Attributes:
@@ -54,14 +54,14 @@ class Accompaniment(Record):
     reason: str | None = None
 
 
-def accompaniment(
+def accuracy_against_rho(
     accuracy: Mapping[str, Array],
     change: Mapping[str, Array],
     *,
     treatment: str,
     baseline: str,
     confidence: float = 0.95,
-) -> Accompaniment:
+) -> AccuracyAgainstRho:
     """The line of this module.
 
     Args:
@@ -72,38 +72,43 @@ def accompaniment(
         baseline: another.
         confidence: of the interval.
     """
-    whole = np.isfinite(np.array(list(change.values()))).all(axis=0)
-    pairs = {arm: (change[arm][whole], accuracy[arm][whole]) for arm in accuracy}
-    gain = moved = None
-    if whole.any():
-        moved, gain = (float((pairs[treatment][i] - pairs[baseline][i]).mean()) for i in (0, 1))
+    has_rho = np.isfinite(np.array(list(change.values()))).all(axis=0)
+    pairs = {arm: (change[arm][has_rho], accuracy[arm][has_rho]) for arm in accuracy}
+    gain = change_of_treatment = None
+    if has_rho.any():
+        change_of_treatment, gain = (float((pairs[treatment][i] - pairs[baseline][i]).mean()) for i in (0, 1))
     others = _distinct([pairs[arm] for arm in accuracy if arm not in (treatment, baseline)])
-    sizes = len(others) * int(whole.sum()), len(others)
+    sizes = len(others) * int(has_rho.sum()), len(others)
     slope = _slope(others)
-    if slope is None or moved is None:
+    if slope is None or change_of_treatment is None:
         reason = "rho does not exist or does not differ between the other arms"
         if len(others) < 2:
-            reason = f"it takes 2 different arms besides {treatment} and {baseline}, for an interval {FEWEST}"
-        return Accompaniment(None, None, None, gain, None, None, None, *sizes, reason)
+            reason = (
+                f"it takes 2 different arms besides {treatment} and {baseline}, for an interval {FEWEST_ARMS}"
+            )
+        return AccuracyAgainstRho(None, None, None, gain, None, None, None, *sizes, reason)
     without = [_slope(others[:i] + others[i + 1 :]) for i in range(len(others))]
-    left = [each for each in without if each is not None]
-    if len(others) < FEWEST or len(left) < len(others):
-        reason = f"{len(others)} other arms: an interval needs {FEWEST}, of which any but one have a slope"
-        return Accompaniment(slope, None, None, gain, slope * moved, None, None, *sizes, reason)
+    slopes = [slope_without_one for slope_without_one in without if slope_without_one is not None]
+    along = slope * change_of_treatment
+    if len(others) < FEWEST_ARMS or len(slopes) < len(others):
+        reason = (
+            f"{len(others)} other arms: an interval needs {FEWEST_ARMS}, of which any but one have a slope"
+        )
+        return AccuracyAgainstRho(slope, None, None, gain, along, None, None, *sizes, reason)
     count = len(others)
-    error = math.sqrt((count - 1) / count * float(((np.array(left) - np.mean(left)) ** 2).sum()))
+    error = math.sqrt((count - 1) / count * float(((np.array(slopes) - np.mean(slopes)) ** 2).sum()))
     half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
-    low, high = sorted(each * moved for each in (slope - half, slope + half))
-    return Accompaniment(slope, slope - half, slope + half, gain, slope * moved, low, high, *sizes)
+    low, high = sorted(end * change_of_treatment for end in (slope - half, slope + half))
+    return AccuracyAgainstRho(slope, slope - half, slope + half, gain, along, low, high, *sizes)
 
 
 def _distinct(pairs: Sequence[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
     """Without those that equal an earlier one."""
-    found: list[tuple[Array, Array]] = []
+    distinct: list[tuple[Array, Array]] = []
     for pair in pairs:
-        if not any(all(np.array_equal(a, b) for a, b in zip(pair, known, strict=True)) for known in found):
-            found.append(pair)
-    return found
+        if not any(all(map(np.array_equal, pair, earlier)) for earlier in distinct):
+            distinct.append(pair)
+    return distinct
 
 
 def _slope(pairs: Sequence[tuple[Array, Array]]) -> float | None:

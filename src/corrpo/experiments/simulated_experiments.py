@@ -7,15 +7,16 @@ as differences in accuracy and turned into log-odds so that the mean over proble
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 import polars as pl
 
-from corrpo.experiments.analysis import Analysis
-from corrpo.experiments.results import RESULTS_SCHEMA, RUNS_SCHEMA, table_of
-from corrpo.experiments.verdict import Kind, reach_verdict
+from corrpo.experiments.result_tables import RESULTS_SCHEMA, RUNS_SCHEMA, table_of
+from corrpo.experiments.verdict import reach_verdict
+from corrpo.experiments.verdict_rules import Analysis, Kind
 
-KINDS: tuple[Kind, ...] = ("supported", "not supported", "undecided")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,6 @@ def verdict_rates(world: World, analysis: Analysis, *, simulations: int, seed: i
     counts = dict.fromkeys(KINDS, 0)
     for number in range(simulations):
         drawn = seed * 1_000_003 + number
-        found = reach_verdict(draw(world, drawn), draw_runs(world, drawn), analysis, models=models)
-        counts[found.kind] += 1
+        verdict = reach_verdict(draw(world, drawn), draw_runs(world, drawn), analysis, models=models)
+        counts[verdict.kind] += 1
     return {kind: count / simulations for kind, count in counts.items()}

@@ -1,6 +1,6 @@
-"""How often the intervals of corrpo.experiments.contrasts hold the truth, against two that were not used.
+"""How often the intervals of experiments.arm_difference hold the truth, against two that were not used.
 
-    python tests/experiments/coverage_study_contrasts.py
+    python tests/experiments/coverage_study_arm_difference.py
 
 prints the table of that module's docstring.
 """
@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from corrpo.experiments.contrasts import crossed
+from corrpo.experiments.arm_difference import crossed_contrast
 
 SEEDS, PROBLEMS, REST, SIMULATIONS, DRAWS = (2, 3, 5, 8), 200, 0.4, 2000, 400
 OTHERS = 5
@@ -51,7 +51,7 @@ def bootstrap(table, rng):
 
 
 def crossed_interval(table):
-    contrast = crossed(table)
+    contrast = crossed_contrast(table)
     return contrast.low, contrast.high
 
 
