@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from common import heading, table
 from corrpo import CorRPOConfig, CorRPOTrainer
-from corrpo.answers.accuracy import is_correct
+from corrpo.answers.verdict import is_correct
 from corrpo.lab import checkpoint
 from corrpo.lab.problems import training_problems, validation_problems
 from corrpo.lab.tokenizer import chat_prompt
@@ -89,7 +89,7 @@ def fresh_rollouts(model: Any, tokenizer: Any, seed: int) -> Fresh:
     answers = [each.ids for each in generate(model, tokenizer, prompts, max_new_tokens=128, seed=seed)]
     signals = RolloutMeter(model, settings("none", 0))(model, prompts, answers)
     texts = tokenizer.batch_decode(answers)
-    solved = [is_correct(text, p.answer) for text, p in zip(texts, problems, strict=True)]
+    solved = [is_correct(text, p.answer, "exact") for text, p in zip(texts, problems, strict=True)]
     exact = []
     for prompt, answer in list(zip(prompts, answers, strict=True))[::ROLLOUTS]:
         ids, where = torch.tensor(prompt + answer), range(len(prompt), len(prompt) + len(answer))

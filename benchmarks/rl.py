@@ -32,7 +32,7 @@ from corrpo.lab import FAMILIES, checkpoint
 from corrpo.lab.problems import validation_problems
 from corrpo.lab.tokenizer import build_tokenizer, chat_prompt
 from corrpo.models.generation import generate
-from corrpo.rewards.tasks import task_reward
+from corrpo.rewards.task_rewards.exact_answer import exact_answer
 from corrpo.samples import Sample, encode_prompt
 from corrpo.strength import logit_gradient_norms
 from corrpo.strength.entropy import token_entropy
@@ -113,7 +113,7 @@ def trainer(case: Case, ours: bool, **inversion: Any) -> GRPOTrainer:
     )
     return (CorRPOTrainer if ours else GRPOTrainer)(
         case.model(),
-        task_reward("exact"),
+        exact_answer,
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=build_tokenizer(),

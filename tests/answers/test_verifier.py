@@ -7,10 +7,11 @@ import threading
 
 import pytest
 
-from corrpo.answers import accuracy, verifier
-from corrpo.answers.accuracy import math_answer
+from corrpo.answers import verifier
+from corrpo.answers.checks import math as math_check
 from corrpo.answers.verifier import MathVerifier, Question
 from corrpo.errors import BadInputError, CorrpoError
+from corrpo.rewards.task_rewards.math_answer import math_answer
 
 TOWER = "9^(9^(9^9))"
 
@@ -44,22 +45,22 @@ def test_limits_that_make_no_sense():
 
 def test_plain_numbers_ask_no_process(monkeypatch):
     lazy = MathVerifier()
-    monkeypatch.setattr(accuracy, "VERIFIER", lazy)
+    monkeypatch.setattr(math_check, "VERIFIER", lazy)
     monkeypatch.setattr(lazy, "_ask", None)
     assert math_answer([tagged("1,000"), r"\boxed{7}"], answer=["1000", "8"]) == [1.0, 0.0]
 
 
 def test_a_process_that_dies_is_an_error_and_is_replaced(monkeypatch, caplog):
-    monkeypatch.setattr(accuracy, "VERIFIER", MathVerifier(time_limit=20.0, workers=1))
+    monkeypatch.setattr(math_check, "VERIFIER", MathVerifier(time_limit=20.0, workers=1))
     assert math("34/2", "17") == 1.0
-    worker = accuracy.VERIFIER._slots.queue[0]
+    worker = math_check.VERIFIER._slots.queue[0]
     assert worker
     killer = threading.Timer(0.5, worker.process.kill)
     killer.start()
     assert math(TOWER, "17") == 0.0
     assert "failed on 1 of 1 answers, the first time by error its process ended with status -9" in caplog.text
     assert math("51/3", "17") == 1.0
-    worker = accuracy.VERIFIER._slots.queue[0]
+    worker = math_check.VERIFIER._slots.queue[0]
     assert worker
     worker.process.kill()
     worker.process.wait()
@@ -67,7 +68,7 @@ def test_a_process_that_dies_is_an_error_and_is_replaced(monkeypatch, caplog):
 
 
 def test_a_verifier_that_cannot_start_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(accuracy, "VERIFIER", MathVerifier())
+    monkeypatch.setattr(math_check, "VERIFIER", MathVerifier())
     broken = tmp_path / "worker.py"
     broken.write_text("raise SystemExit(3)")
     monkeypatch.setattr(verifier, "_WORKER", broken)
@@ -96,9 +97,9 @@ def test_from_threads():
 SCRIPT = """
 import os, threading
 print("main module", flush=True)
-from corrpo.answers import accuracy
-from corrpo.answers.accuracy import math_answer
-accuracy.VERIFIER = accuracy.MathVerifier(workers=1)
+from corrpo.answers.checks import math as check
+from corrpo.rewards.task_rewards.math_answer import math_answer
+check.VERIFIER = check.MathVerifier(workers=1)
 judge = lambda: math_answer(["<answer>2/4</answer>", "<answer>1/3</answer>"], answer=["1/2", "1/2"])
 thread = threading.Thread(target=lambda: print(judge(), flush=True))
 thread.start(); thread.join()
@@ -106,7 +107,7 @@ if os.fork() == 0:
     print(judge(), flush=True)
     raise SystemExit(0)
 os.wait()
-print(judge(), *[w.process.pid for w in accuracy.VERIFIER._slots.queue if w], flush=True)
+print(judge(), *[w.process.pid for w in check.VERIFIER._slots.queue if w], flush=True)
 """
 
 

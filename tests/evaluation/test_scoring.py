@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from trl.rewards.accuracy_rewards import accuracy_reward
 
-from corrpo.answers import accuracy
+from corrpo.answers.checks import math as math_check
 from corrpo.answers.verifier import MathVerifier, Reply
 from corrpo.evaluation import scoring
 from corrpo.evaluation.scoring import counts, estimates, scores
@@ -67,7 +67,9 @@ def test_a_thousand_answers_are_judged_as_by_trl():
 def test_failures_of_the_verifier_are_verdicts_and_counted(monkeypatch):
     suite = suite_of(["1", "2", "3", "4", "never mind"])
     verdicts = ["right", "timeout", "error", "unparsed", "unreadable"]
-    monkeypatch.setattr(scoring, "judge", lambda texts, golds: [Reply(verdict, "") for verdict in verdicts])
+    monkeypatch.setattr(
+        scoring, "judge", lambda texts, golds, check: [Reply(verdict, "") for verdict in verdicts]
+    )
     responses = [r"\boxed{1}", r"\boxed{2}", r"\boxed{3}", "none", r"\boxed{always}"]
     found = scores(suite, suite.problems, responses)
     assert [score.correct for score in found] == [True, False, False, False, False]
@@ -92,7 +94,7 @@ def test_failures_of_the_verifier_are_verdicts_and_counted(monkeypatch):
 
 
 def test_an_answer_that_takes_too_long_is_stopped_and_those_beside_it_are_judged(monkeypatch):
-    monkeypatch.setattr(accuracy, "VERIFIER", MathVerifier(time_limit=2.0, workers=1))
+    monkeypatch.setattr(math_check, "VERIFIER", MathVerifier(time_limit=2.0, workers=1))
     suite = suite_of(["1/2", "9^(9^(9^9))", "1/2", "17"])
     responses = [r"\boxed{0.5}", r"\boxed{17}", r"\boxed{1/3}", r"\boxed{9^{9^{9^{9}}}}"]
     found = scores(suite, suite.problems, responses)

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from corrpo.errors import BadInputError, NonFiniteError
-from corrpo.rewards import rollout_correlation
-from corrpo.rewards.rollout_correlation import STATISTICS, midranks
+from corrpo.rewards.rollout_correlation import STATISTICS, midranks, rollout_correlation
 from corrpo.statistics import UndefinedCorrelationError, partial_spearman, pearson, spearman
 
 JUDGES = {

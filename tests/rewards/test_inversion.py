@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corrpo.errors import BadInputError
-from corrpo.rewards import inversion_reward
 from corrpo.rewards.controls import CONTROLS
 from corrpo.rewards.gates import GATES
+from corrpo.rewards.inversion import inversion_reward
 from corrpo.rewards.shapes import SHAPES
 
 NAN = math.nan

@@ -14,12 +14,13 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from corrpo import CorRPOConfig, CorrpoError, CorRPOTrainer
 from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.rewards.task_rewards.exact_answer import exact_answer as exact
 from corrpo.strength import logit_gradient_norms
 from corrpo.strength.entropy import token_entropy
 from corrpo.training.config import CorRRLOOConfig
 from corrpo.training.rollouts import RolloutMeter
 from corrpo.training.trainer import CorRRLOOTrainer
-from training.tiny import digits, exact, lab, settings, sums
+from training.tiny import digits, lab, settings, sums
 
 
 def trained(trainer_class, config, model, tokenizer, rewards, **options):

@@ -8,9 +8,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from corrpo.lab import checkpoint
 from corrpo.lab.problems import training_problems
 from corrpo.lab.tokenizer import chat_prompt
-from corrpo.rewards.tasks import task_reward
-
-exact = task_reward("exact")
 
 
 def lab(family: str = "qwen2", kind: str = "reasoning") -> tuple[Any, Any]:

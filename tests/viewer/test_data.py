@@ -201,7 +201,7 @@ def test_math_sees_what_text_does_not():
     ],
 )
 def test_where_math_verify_fails_a_response_is_neither(monkeypatch, verdict, correct, reason):
-    monkeypatch.setattr(data, "judge", lambda texts, answers: [Reply(verdict, "")] * len(texts))
+    monkeypatch.setattr(data, "judge", lambda texts, answers, check: [Reply(verdict, "")] * len(texts))
     (found,) = judged([ROW], "math")
     assert (found.correct, found.reason) == (correct, reason)
 

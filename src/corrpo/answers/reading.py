@@ -1,4 +1,4 @@
-"""What a response answers: the text of a completion, the answer in it, and when two plain answers are one.
+"""What a response answers: the text of a completion, and the final answer in it.
 
 The answer of a response is what stands in its last `<answer>...</answer>`, or, where it has none, in its last
 `\\boxed{...}`. Everything here is plain text work in linear time: no expression is evaluated and no number is
@@ -15,7 +15,6 @@ Completion = str | list[dict[str, Any]]
 
 _ANSWER_TAG = re.compile(r"(</?answer>)")
 _BRACE = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
-_NUMBER = re.compile(r"(?=.*[0-9])([+-]?)([0-9]{1,3}(?:,[0-9]{3})+|[0-9]*)(?:\.([0-9]*))?")
 
 
 def message_text(messages: Completion, role: str | None = None) -> str:
@@ -107,14 +106,14 @@ def boxed_answer(text: str) -> str | None:
     """
     opened: list[int | None] = []
     best: tuple[int, int] | None = None
-    for found in _BRACE.finditer(text):
-        token = found.group()
+    for brace in _BRACE.finditer(text):
+        token = brace.group()
         if token.endswith("{") and token[:2] != "\\{":
-            opened.append(found.end() if token != "{" else None)
+            opened.append(brace.end() if token != "{" else None)
         elif token == "}" and opened:
             start = opened.pop()
             if start is not None and (best is None or start > best[0]):
-                best = (start, found.start())
+                best = (start, brace.start())
     return None if best is None else text[best[0] : best[1]]
 
 
@@ -122,37 +121,3 @@ def final_answer(text: str) -> str | None:
     """What a response answers: `tagged_answer`, or without one `boxed_answer`, or None."""
     tagged = tagged_answer(text)
     return boxed_answer(text) if tagged is None else tagged
-
-
-def plain_number(text: str) -> str | None:
-    """A decimal number in one canonical spelling, or None for anything else.
-
-    A sign, groups of three digits set apart by commas, leading zeros, and zeros that end a fraction are all
-    spelling. There is no rounding and no limit on the number of digits.
-
-    >>> [plain_number(text) for text in ("1,000", "+7.0", "-.50", "-0", "1,00", "7e2")]
-    ['1000', '7', '-0.5', '0', None, None]
-    """
-    found = _NUMBER.fullmatch(text.strip().replace("−", "-"))
-    if found is None:
-        return None
-    sign, whole, fraction = found.groups()
-    whole = whole.replace(",", "").lstrip("0") or "0"
-    fraction = (fraction or "").rstrip("0")
-    size = f"{whole}.{fraction}" if fraction else whole
-    return f"-{size}" if sign == "-" and size != "0" else size
-
-
-def same_answer(one: str, other: str) -> bool:
-    """Whether two plain answers are the same text up to whitespace, or the same decimal number.
-
-    Whitespace at the ends goes and every other run of it is one space; case and everything else counts.
-    Numbers are compared by `plain_number`: 1,000 is 1000 and 7.0 is 7, but 1/2 is not 0.5.
-
-    >>> same_answer(" New\\n York", "New York"), same_answer("7.0", "7"), same_answer("Paris", "paris")
-    (True, True, False)
-    """
-    if one.split() == other.split():
-        return True
-    number = plain_number(one)
-    return number is not None and number == plain_number(other)

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from corrpo.answers.accuracy import judge
-from corrpo.answers.reading import final_answer, same_answer
+from corrpo.answers.checks import find_check
+from corrpo.answers.comparing import same_answer
+from corrpo.answers.reading import final_answer
+from corrpo.answers.verdict import judge
 from corrpo.errors import CorrpoError
-from corrpo.evaluation.majority import exact_same, majority_at_n, math_same
+from corrpo.evaluation.majority import majority_at_n
 from corrpo.evaluation.results import COUNTS
 from corrpo.evaluation.suites import Problem, Suite, gym_scorer
 from corrpo.statistics.estimates import Estimate, estimate_average, estimate_mean, estimate_pass_at_k
@@ -48,17 +50,13 @@ def scores(suite: Suite, problems: Sequence[Problem], responses: Sequence[str]) 
     """
     answers = [final_answer(response) for response in responses]
     golds = [problem.answer or "" for problem in problems]
-    if suite.check == "math":
+    if suite.check == "reasoning-gym":
+        verdicts = _gym_verdicts(gym_scorer(suite), problems, answers)
+    else:
         verdicts = [
             "right" if reply.verdict == "unreadable" and _same(answer, gold) else reply.verdict
-            for reply, answer, gold in zip(judge(responses, golds), answers, golds, strict=True)
+            for reply, answer, gold in zip(judge(responses, golds, suite.check), answers, golds, strict=True)
         ]
-    elif suite.check == "exact":
-        verdicts = [
-            _told(answer, right=_same(answer, gold)) for answer, gold in zip(answers, golds, strict=True)
-        ]
-    else:
-        verdicts = _gym_verdicts(gym_scorer(suite), problems, answers)
     return [
         Score(answer, verdict == "right", verdict) for answer, verdict in zip(answers, verdicts, strict=True)
     ]
@@ -68,27 +66,25 @@ def _same(answer: str | None, gold: str) -> bool:
     return answer is not None and same_answer(answer, gold)
 
 
-def _told(answer: str | None, *, right: bool) -> str:
-    if answer is None:
-        return "unparsed"
-    return "right" if right else "wrong"
-
-
 def _gym_verdicts(
     is_right: Callable[[str | None, Any], bool], problems: Sequence[Problem], answers: Sequence[str | None]
 ) -> list[str]:
     verdicts, failures = [], []
     for problem, answer in zip(problems, answers, strict=True):
         try:
-            right = answer is not None and is_right(answer.strip(), problem.entry)
+            is_full_score = answer is not None and is_right(answer.strip(), problem.entry)
         except CorrpoError as error:
             failures.append(error)
             verdicts.append("error")
         else:
-            verdicts.append(_told(answer, right=right))
+            verdicts.append("unparsed" if answer is None else "right" if is_full_score else "wrong")
     if failures:
-        told = len(failures), len(answers), failures[0]
-        _log.warning("the scorer failed on %d of %d answers, the first time so: %s", *told)
+        _log.warning(
+            "the scorer failed on %d of %d answers, the first time so: %s",
+            len(failures),
+            len(answers),
+            failures[0],
+        )
     return verdicts
 
 
@@ -105,27 +101,27 @@ def estimates(
     """
     groups = generations.group_by("problem", maintain_order=True).agg("answer", "correct")
     correct = groups["correct"].to_list()
-    found = {f"pass@{k}": estimate_pass_at_k(correct, k, confidence=confidence) for k in ks}
+    values = {f"pass@{k}": estimate_pass_at_k(correct, k, confidence=confidence) for k in ks}
     n = min(map(len, correct))
     if n > 1:
-        same = math_same if suite.check == "math" else exact_same
+        check = find_check("exact" if suite.check == "reasoning-gym" else suite.check)
         votes = [
-            majority_at_n(answers, right, same)
+            majority_at_n(answers, right, check.equal)
             for answers, right in zip(groups["answer"].to_list(), correct, strict=True)
         ]
-        found[f"average@{n}"] = estimate_average(correct, confidence=confidence)
-        found[f"majority@{n}"] = estimate_mean(votes, generations.height, confidence=confidence)
-    return found
+        values[f"average@{n}"] = estimate_average(correct, confidence=confidence)
+        values[f"majority@{n}"] = estimate_mean(votes, generations.height, confidence=confidence)
+    return values
 
 
 def counts(generations: pl.DataFrame) -> dict[str, Any]:
     """See `Evaluation.counts`."""
     verdicts = generations["verdict"].to_list()
-    found = dict.fromkeys(COUNTS, 0) | {
+    totals = dict.fromkeys(COUNTS, 0) | {
         "generations": generations.height,
         "correct": int(generations["correct"].sum()),
         "unfinished": int((~generations["finished"]).sum()),
     }
     for verdict, name in VERDICT_COUNTS.items():
-        found[name] = verdicts.count(verdict)
-    return found | {"mean_tokens": float(generations["n_tokens"].to_numpy().mean())}
+        totals[name] = verdicts.count(verdict)
+    return totals | {"mean_tokens": float(generations["n_tokens"].to_numpy().mean())}

@@ -1,11 +1,6 @@
-"""Rewards of CorR-PO as functions: the inversion reward with its controls, accuracy, format.
+"""Rewards of CorR-PO, without an engine: what is measured of rollouts, and what reward follows from it.
 
-The inversion reward is `rollout_correlation` (a rho per rollout) followed by `inversion_reward` (a reward
-per rollout); both are pure functions of tensors and need neither a model nor a trainer. The rewards that
-need a verifier are in modules of their own, imported when they are used.
+`rollouts` measures the rollouts of a batch, `inversion` turns their rhos into the inversion reward, and
+`task_rewards` asks whether answers are right. Nothing here imports a training library: trainers of any
+engine call these.
 """
-
-from corrpo.rewards.inversion import inversion_reward
-from corrpo.rewards.rollout_correlation import rollout_correlation
-
-__all__ = ["inversion_reward", "rollout_correlation"]

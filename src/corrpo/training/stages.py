@@ -34,7 +34,7 @@ from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelErro
 from corrpo.jobs.files import read_json, write_json
 from corrpo.measurement.summary import versions
 from corrpo.models.threads import threads_for
-from corrpo.rewards.tasks import task_reward
+from corrpo.rewards.task_rewards import find_task_reward
 from corrpo.training.data import (
     ANSWER_CHECKED_BY,
     evaluation_source,
@@ -139,7 +139,7 @@ def _evaluates(config: Any) -> bool:
 
 
 def _check_rewards(stage: str, recipe: RecipeArguments, config: Any) -> None:
-    names = [task_reward(name).__name__ for name in recipe.rewards]
+    names = [find_task_reward(name).function.__name__ for name in recipe.rewards]
     if len(set(names)) < len(names):
         raise BadInputError(
             f"rewards={recipe.rewards}: each once, and of exact and math, which both score accuracy, only one"
@@ -271,7 +271,11 @@ def _make_trainer(
     data: tuple[Dataset, Dataset | None],
     line: ProgressLine,
 ) -> Any:
-    rewards = {} if stage in OFFLINE else {"reward_funcs": [task_reward(name) for name in recipe.rewards]}
+    rewards = (
+        {}
+        if stage in OFFLINE
+        else {"reward_funcs": [find_task_reward(name).function for name in recipe.rewards]}
+    )
     try:
         trainer = _imported(STAGES[stage][1])(
             model=model,

@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from corrpo.answers.accuracy import is_correct, judge
+from corrpo.answers.verdict import judge
 from corrpo.report.layers import layer_numbers
 from corrpo.report.notes import estimator_label, estimator_note, few_samples, interval_name
 from corrpo.report.text import plain, shortened, token_text, visible, with_interval
@@ -296,9 +296,7 @@ def judged(rows: list[dict[str, Any] | None], check: Check) -> list[Verdict]:
         for place, row in enumerate(rows)
         if row and row.get("response") is not None and str(row.get("answer") or "").strip()
     }
-    if check == "exact":
-        return [Verdict(is_correct(*pairs[i])) if i in pairs else each for i, each in enumerate(found)]
-    replies = judge([text for text, _ in pairs.values()], [answer for _, answer in pairs.values()])
+    replies = judge([text for text, _ in pairs.values()], [answer for _, answer in pairs.values()], check)
     for place, reply in zip(pairs, replies, strict=True):
         found[place] = Verdict(MATH.get(reply.verdict), REASONS.get(reply.verdict))
     return found

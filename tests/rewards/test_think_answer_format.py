@@ -1,12 +1,18 @@
 """The format reward and the names of the task rewards."""
 
+import inspect
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corrpo.errors import BadInputError
-from corrpo.rewards.format import TAGS, has_think_answer_format, think_answer_format
-from corrpo.rewards.tasks import REWARDS, task_reward
+from corrpo.rewards.task_rewards import TASK_REWARDS, find_task_reward
+from corrpo.rewards.task_rewards.think_answer_format import (
+    TAGS,
+    has_think_answer_format,
+    think_answer_format,
+)
 
 WORKED = "<think>ok, 98+93: 8+3=11 and 9+9+1=19, so 191</think><answer>191</answer>"
 
@@ -56,7 +62,7 @@ def test_it_takes_what_trl_gives_and_has_the_name_that_trl_shows():
         prompts=["?"], completions=[WORKED], completion_ids=[[1]], answer=["191"], trainer_state=None
     )
     assert reward == [1.0]
-    assert [REWARDS[name].__name__ for name in ("exact", "math", "format")] == [
+    assert [find_task_reward(name).function.__name__ for name in ("exact", "math", "format")] == [
         "accuracy",
         "accuracy",
         "format",
@@ -86,5 +92,11 @@ def test_bad_input_is_told():
     with pytest.raises(BadInputError, match="1 prompts for 2 completions"):
         think_answer_format([WORKED, WORKED], prompts=["?"])
     with pytest.raises(BadInputError, match="'maths' is unknown; expected one of exact, math, format"):
-        task_reward("maths")
-    assert task_reward("math") is REWARDS["math"]
+        find_task_reward("maths")
+
+
+@pytest.mark.parametrize("name", TASK_REWARDS)
+def test_a_task_reward_says_what_it_means(name):
+    reward = find_task_reward(name)
+    assert reward.meaning
+    assert reward.needs_answer == ("answer" in inspect.signature(reward.function).parameters)

@@ -1,4 +1,4 @@
-"""The format reward: thinking in its tags, then the answer in its tags, and nothing else."""
+"""The task reward "format": thinking in its tags, then the answer in its tags, and nothing else?"""
 
 import re
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 from corrpo.answers.reading import Completion, message_text, response_texts
 from corrpo.errors import BadInputError
+from corrpo.rewards.task_rewards import TaskReward
 
 TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 _TAG = re.compile("(" + "|".join(TAGS) + ")")
@@ -52,10 +53,10 @@ def think_answer_format(
         raise BadInputError(
             f"{len(prompts)} prompts for {len(completions)} completions; expected one for each"
         )
-    opened = [_opens_thinking(prompt) for prompt in prompts or [""] * len(completions)]
+    has_opened = [_opens_thinking(prompt) for prompt in prompts or [""] * len(completions)]
     return [
         float(has_think_answer_format("<think>" + text if open_ else text))
-        for text, open_ in zip(response_texts(completions), opened, strict=True)
+        for text, open_ in zip(response_texts(completions), has_opened, strict=True)
     ]
 
 
@@ -65,3 +66,4 @@ def _opens_thinking(prompt: Completion) -> bool:
 
 # TRL shows a reward function as rewards/<__name__>/mean: the short name is the one to read on a dashboard.
 think_answer_format.__name__ = "format"
+TASK_REWARD = TaskReward("thinking in its tags, then the answer in its tags", think_answer_format, False)

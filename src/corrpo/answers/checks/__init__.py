@@ -1,0 +1,44 @@
+"""The checks: rules by which a response is judged right or wrong. One module of this folder defines each.
+
+`CheckName` is the table: a name in it is the name of a module here that holds `CHECK`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Literal, get_args
+
+from corrpo.answers.verifier import Reply
+from corrpo.errors import BadInputError
+
+CheckName = Literal["exact", "math", "trl"]
+CHECKS: tuple[str, ...] = get_args(CheckName)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule of judging responses.
+
+    Attributes:
+        meaning: one line on when a response is right.
+        judge: the verdicts on responses, given with the right answer of each; see `verdict.judge`.
+        equal: whether the two answers of each pair are one answer, in a vote for instance.
+    """
+
+    meaning: str
+    judge: Callable[[Sequence[str], Sequence[str]], list[Reply]]
+    equal: Callable[[Sequence[tuple[str, str]]], list[bool]]
+
+
+def find_check(name: str) -> Check:
+    """The check of a name.
+
+    Raises:
+        BadInputError: there is none; names those there are.
+
+    >>> find_check("exact").equal([("7.0", "7"), ("1/2", "0.5")])
+    [True, False]
+    """
+    if name not in CHECKS:
+        raise BadInputError(f"check {name!r} is unknown; expected one of {', '.join(CHECKS)}")
+    return import_module(f"{__name__}.{name}").CHECK

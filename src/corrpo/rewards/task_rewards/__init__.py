@@ -1,0 +1,45 @@
+"""The task rewards, by the names that recipes use: functions in TRL's form, for `reward_funcs`.
+
+`_MODULES` is the table: the name of a reward, and the module of this folder that holds its `TASK_REWARD`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from corrpo.errors import BadInputError
+
+RewardFunction = Callable[..., list[float | None]]
+
+_MODULES = {"exact": "exact_answer", "math": "math_answer", "format": "think_answer_format"}
+TASK_REWARDS: tuple[str, ...] = tuple(_MODULES)
+
+
+@dataclass(frozen=True)
+class TaskReward:
+    """One task reward.
+
+    Attributes:
+        meaning: one line on what gets a 1.
+        function: takes `completions` and the dataset's columns, all by name, and returns a number each, None
+            for a completion that cannot be scored. TRL logs it as rewards/<its __name__>/mean.
+        needs_answer: whether it compares with the right answer, the dataset's column "answer".
+    """
+
+    meaning: str
+    function: RewardFunction
+    needs_answer: bool
+
+
+def find_task_reward(name: str) -> TaskReward:
+    """The task reward that a recipe calls `name`: "exact", "math" or "format".
+
+    Raises:
+        BadInputError: an unknown name.
+
+    >>> find_task_reward("format").function(["<think>1+1</think><answer>2</answer>"])
+    [1.0]
+    """
+    if name not in _MODULES:
+        raise BadInputError(f"task reward {name!r} is unknown; expected one of {', '.join(_MODULES)}")
+    return import_module(f"{__name__}.{_MODULES[name]}").TASK_REWARD
