@@ -11,7 +11,6 @@ from corrpo import Fingerprint, logit_gradient_norms, measure
 from corrpo.errors import BadInputError, NonFiniteError, OutputFolderError
 from corrpo.measurement.fingerprint import STATISTICS
 from corrpo.measurement.summary import subsampling_error
-from corrpo.measurement.tokens import stratified_positions
 
 SAMPLES = [
     {"id": "dog", "prompt": "The dog ", "response": "walked to the river. The end"},
@@ -165,23 +164,6 @@ def test_the_standard_error_of_subsampling_is_that_of_a_simulation():
     draws = [rng.choice(400, 80, replace=False) for _ in range(2000)]
     spread = np.std([spearmanr(x[d], y[d]).statistic for d in draws])
     assert subsampling_error(rho, 80, 400)["standard_error"] == pytest.approx(spread, rel=0.15)
-
-
-@pytest.mark.parametrize(("n", "most"), [(7, 3), (100, 99), (5, 5), (4, 9), (1000, 2)])
-def test_stratified_positions_are_distinct_and_spread_out(n, most):
-    positions = stratified_positions(n, most, 3, "sample")
-    assert len(positions) == min(n, most)
-    assert (positions[1:] > positions[:-1]).all()
-    assert max(positions[1:] - positions[:-1]) < 2 * n / len(positions) + 1
-    assert 0 <= positions[0] <= positions[-1] < n
-    assert stratified_positions(n, most, 3, "sample").tolist() == positions.tolist()
-
-
-def test_every_position_is_as_likely_to_be_measured():
-    import numpy as np
-
-    drawn = np.concatenate([stratified_positions(5, 4, 0, str(i)) for i in range(4000)])
-    assert (np.bincount(drawn) / 4000).tolist() == pytest.approx([0.8] * 5, abs=0.04)
 
 
 def test_save_and_load(lab_model, lab_tokenizer, tmp_path):

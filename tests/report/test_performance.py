@@ -11,7 +11,7 @@ from corrpo.evaluation.results import GENERATIONS_SCHEMA, Evaluation
 from corrpo.measurement.trajectory import Trajectory
 from corrpo.report.performance import join_performance, performance_table
 from corrpo.statistics import partial_spearman, spearman
-from corrpo.statistics.estimates import estimate_average, estimate_pass_at_k
+from corrpo.statistics.accuracy_estimate import estimate_average, estimate_pass_at_k
 from report.fingerprints import make_fingerprint
 
 STEPS = (0, 50, 100, 150, 200, 250)

@@ -1,6 +1,6 @@
 """How often the 95 % intervals hold the truth: the study behind `corrpo.statistics.interval`.
 
-    python tests/statistics/coverage_study.py [simulations] [resamples]
+    PYTHONPATH=tests python tests/statistics/coverage_study.py [simulations] [resamples]
 
 One line per setting. The truth is the population value where it has a formula, one simulation of 20,000
 samples for the partial coefficient by position, and by token the mean of 500 independent data sets with
@@ -15,8 +15,8 @@ import numpy as np
 from corrpo.statistics import compare, correlate
 from corrpo.statistics.correlation_estimate import value_of
 from corrpo.statistics.permutation import permutation_p
-from corrpo.statistics.series import TokenSeries, check_series
-from corrpo.statistics.simulation import Population, gaussian_pearson, simulate
+from corrpo.statistics.token_series import TokenSeries, check_series
+from simulated_tokens import Population, gaussian_pearson, simulate
 
 METHODS = ("spearman", "pearson", "partial_spearman")
 NULLS = (("spearman", "position", 0.0), ("spearman", "token", 0.0), ("partial_spearman", "position", 1.0))

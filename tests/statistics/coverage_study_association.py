@@ -1,5 +1,5 @@
 """How often the intervals of rank correlations over checkpoints hold the truth: the study behind
-`corrpo.statistics.association`.
+`corrpo.statistics.checkpoint_association`.
 
     python tests/statistics/coverage_study_association.py [simulations]
 
@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from corrpo.statistics.association import rank_association
+from corrpo.statistics.checkpoint_association import rank_association
 from corrpo.statistics.interval import half_samples
 
 SAMPLES, PROBLEMS, HALVES = 64, 200, 200
@@ -59,7 +59,9 @@ def study(points, signal, *, related=False, given_step=False, simulations=1000, 
         if exact is None or found.low is None:
             continue  # with the step held constant, some true values leave nothing to correlate
         inside.append(found.low - 1e-9 <= exact <= found.high + 1e-9)
-        with patch("corrpo.statistics.association._without_error", lambda value, attenuation: value):
+        with patch(
+            "corrpo.statistics.checkpoint_association._without_error", lambda value, attenuation: value
+        ):
             plain = rank_association(x, y, x_halves, y_halves, steps=steps)
         plainly.append(plain.low - 1e-9 <= exact <= plain.high + 1e-9)
         widths.append(found.high - found.low)

@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of accuracies hold the truth: the study behind `corrpo.statistics.estimates`.
+"""How often the 95 % intervals of accuracies hold the truth: for `statistics/accuracy_estimate.py`.
 
     python tests/statistics/coverage_study_estimates.py [simulations]
 
@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from corrpo.statistics.estimates import estimate_mean, pass_at_k
+from corrpo.statistics.accuracy_estimate import estimate_mean, pass_at_k
 
 CHANCES = {"easy": (8, 2), "hard": (0.3, 6), "split": (0.3, 0.3)}
 MEASURES = ((1, "pass@1"), (4, "pass@1"), (16, "pass@1"), (16, "pass@4"), (16, "pass@16"), (16, "majority"))

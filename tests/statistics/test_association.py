@@ -11,7 +11,7 @@ from scipy import stats
 
 from corrpo.errors import BadInputError
 from corrpo.statistics import partial_spearman
-from corrpo.statistics.association import Association, rank_association
+from corrpo.statistics.checkpoint_association import Association, rank_association
 
 ACCURACY = np.array([0.10, 0.22, 0.20, 0.41, 0.38, 0.52, 0.60, 0.57])
 RHO = np.array([0.05, -0.02, -0.08, -0.05, -0.21, -0.30, -0.28, -0.36])

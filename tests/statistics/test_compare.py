@@ -7,7 +7,7 @@ import pytest
 
 from corrpo.errors import BadInputError
 from corrpo.statistics import Difference, TokenSeries, compare, correlate
-from corrpo.statistics.simulation import Population, simulate
+from simulated_tokens import Population, simulate
 
 
 def two_models(r_a, r_b, *, samples=20, seed=0, icc=0.3):

@@ -8,7 +8,7 @@ from scipy import stats
 
 from corrpo.errors import BadInputError
 from corrpo.statistics import Correlation, correlate, partial_spearman
-from corrpo.statistics.simulation import Population, gaussian_spearman, simulate
+from simulated_tokens import Population, gaussian_spearman, simulate
 
 QUICK = {"resamples": 50, "permutations": 50}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import comb
 
 from corrpo.errors import BadInputError
-from corrpo.statistics.estimates import (
+from corrpo.statistics.accuracy_estimate import (
     Estimate,
     estimate_average,
     estimate_mean,

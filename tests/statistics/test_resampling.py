@@ -8,9 +8,9 @@ from corrpo.statistics import correlate
 from corrpo.statistics.coefficients import partial_spearman, pearson, spearman
 from corrpo.statistics.interval import half_samples
 from corrpo.statistics.permutation import permutation_p
-from corrpo.statistics.series import check_series
-from corrpo.statistics.simulation import Population, gaussian_pearson, simulate
-from corrpo.statistics.weighted import weighted_statistic
+from corrpo.statistics.token_series import check_series
+from corrpo.statistics.weighted_coefficients import weighted_statistic
+from simulated_tokens import Population, gaussian_pearson, simulate
 
 
 @pytest.mark.parametrize("ties", [False, True])

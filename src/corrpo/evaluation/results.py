@@ -9,7 +9,7 @@ import polars as pl
 
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import read_parquet, read_versioned, write_json, write_parquet
-from corrpo.statistics.estimates import Estimate
+from corrpo.statistics.accuracy_estimate import Estimate
 
 SCHEMA_VERSION = 1
 EVALUATION, GENERATIONS = "evaluation.json", "generations.parquet"

@@ -14,7 +14,7 @@ from corrpo.errors import CorrpoError
 from corrpo.evaluation.majority import majority_at_n
 from corrpo.evaluation.results import COUNTS
 from corrpo.evaluation.suites import Problem, Suite, gym_scorer
-from corrpo.statistics.estimates import Estimate, estimate_average, estimate_mean, estimate_pass_at_k
+from corrpo.statistics.accuracy_estimate import Estimate, estimate_average, estimate_mean, estimate_pass_at_k
 
 VERDICT_COUNTS = {
     "unparsed": "unparsed",

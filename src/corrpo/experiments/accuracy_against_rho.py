@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from corrpo.statistics.coefficients import Array
-from corrpo.statistics.results import Record
+from corrpo.statistics.correlation_records import Record
 
 FEWEST_ARMS = 4
 """Arms below which there is no interval."""

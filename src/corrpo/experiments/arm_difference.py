@@ -41,7 +41,7 @@ from scipy import stats
 
 from corrpo.errors import BadInputError
 from corrpo.statistics.coefficients import Array
-from corrpo.statistics.results import Record
+from corrpo.statistics.correlation_records import Record
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from corrpo.errors import BadInputError
+from corrpo.statistics.accuracy_estimate import pass_at_k
 from corrpo.statistics.coefficients import Array
-from corrpo.statistics.estimates import pass_at_k
 
 RESULTS, RUNS = "results.parquet", "runs.parquet"
 BEFORE = "before"

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
 
 from corrpo.errors import CorrpoError, NonFiniteError
 from corrpo.measurement.options import MeasureOptions
 from corrpo.samples import token_texts
+from corrpo.samples.token_sampling import stratified_positions
 from corrpo.strength import logit_gradient_norms
 from corrpo.strength.entropy import token_entropy, token_logprob
 
@@ -93,23 +93,3 @@ def measure_response(
         },
         schema=TOKENS_SCHEMA,
     )
-
-
-def stratified_positions(n: int, most: int | None, seed: int, sample: str) -> np.ndarray:
-    """At most `most` of the positions 0..n-1, ascending: one drawn from each of `most` equal stretches.
-
-    The stretches begin at a random position and go round the end, so that every position is as likely to
-    be drawn as any other.
-
-    Decided by `seed` and the sample's id alone, so that another model is measured at the same places.
-
-    >>> stratified_positions(3, None, 0, "a").tolist()
-    [0, 1, 2]
-    >>> len(stratified_positions(100, 10, 0, "a"))
-    10
-    """
-    if most is None or n <= most:
-        return np.arange(n)
-    rng = np.random.default_rng([seed, *sample.encode()])
-    edges = np.arange(most + 1) * n // most
-    return np.sort((rng.integers(edges[:-1], edges[1:]) + rng.integers(n)) % n)

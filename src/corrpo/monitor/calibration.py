@@ -30,7 +30,7 @@ from scipy import stats
 
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import read_versioned, write_json
-from corrpo.statistics.estimates import estimate_average
+from corrpo.statistics.accuracy_estimate import estimate_average
 
 SCHEMA_VERSION = 1
 Side = Literal["learned", "high", "low"]
@@ -284,7 +284,8 @@ def _detection(generations: Sequence[Labelled], result: Calibration) -> dict[str
     """What was seen of generations of low reasoning; one without rho is not flagged, and counts.
 
     "detected" is the mean over prompts of the share that is flagged, with a 95 % interval over prompts
-    (`corrpo.statistics.estimates`): the threshold is taken as given, and does not depend on these labels.
+    (`corrpo.statistics.accuracy_estimate`): the threshold is taken as given, and does not depend on these
+    labels.
     """
     groups = _by_prompt(each for each in generations if each.low)
     auc = _auc_of(generations)

@@ -7,7 +7,7 @@ from corrpo.errors import BadInputError
 from corrpo.evaluation.results import Evaluation
 from corrpo.report.collection import EvaluatedRun
 from corrpo.report.notes import interval_name
-from corrpo.statistics.estimates import Estimate
+from corrpo.statistics.accuracy_estimate import Estimate
 
 SAME = ("n", "temperature", "top_p", "max_new_tokens", "prompt", "check")
 """Settings that must agree for two accuracies on a suite to stand in one table."""

@@ -21,7 +21,7 @@ from corrpo.report.figures import Drawing, TypeValue, types_figure
 from corrpo.report.notes import estimator_label
 from corrpo.report.text import DASH, count, decimal, percent, visible
 from corrpo.statistics import Correlation, Difference
-from corrpo.statistics.estimates import Estimate
+from corrpo.statistics.accuracy_estimate import Estimate
 
 NAME = "diagnosis"
 """Of the files: diagnosis.parquet, .csv, .md, .json and .svg."""

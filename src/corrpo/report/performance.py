@@ -1,8 +1,8 @@
 """Accuracy and rho over the checkpoints of a run (figure 4), and how the two go together.
 
-Both are measured again on random halves (`corrpo.statistics.association`): rho on halves of the samples and
-accuracy on halves of the problems, each half the same at every checkpoint, as they all answer the same
-prompts. A sample that a checkpoint lacks is simply not in its halves.
+Both are measured again on random halves (`corrpo.statistics.checkpoint_association`): rho on halves of the
+samples and accuracy on halves of the problems, each half the same at every checkpoint, as they all answer the
+same prompts. A sample that a checkpoint lacks is simply not in its halves.
 """
 
 import math
@@ -17,12 +17,12 @@ from corrpo.errors import BadInputError
 from corrpo.evaluation.results import Evaluation
 from corrpo.measurement.trajectory import Point, Trajectory
 from corrpo.statistics import Correlation, TokenSeries
-from corrpo.statistics.association import Association, rank_association
+from corrpo.statistics.accuracy_estimate import Estimate, pass_at_k
+from corrpo.statistics.checkpoint_association import Association, rank_association
 from corrpo.statistics.coefficients import Array
-from corrpo.statistics.estimates import Estimate, pass_at_k
 from corrpo.statistics.interval import half_samples
-from corrpo.statistics.series import check_series
-from corrpo.statistics.weighted import weighted_statistic
+from corrpo.statistics.token_series import check_series
+from corrpo.statistics.weighted_coefficients import weighted_statistic
 
 MEASURE = "pass@1"
 Pair = tuple[Point, Evaluation]

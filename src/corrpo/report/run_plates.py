@@ -16,8 +16,8 @@ from corrpo.report.performance import Performance
 from corrpo.report.published_curves import SOURCE, published_curves
 from corrpo.report.text import with_interval
 from corrpo.statistics import Correlation
-from corrpo.statistics.association import Association
-from corrpo.statistics.estimates import Estimate
+from corrpo.statistics.accuracy_estimate import Estimate
+from corrpo.statistics.checkpoint_association import Association
 
 
 def family_of(label: str) -> str:

@@ -5,7 +5,7 @@ import unicodedata
 from typing import Any
 
 from corrpo.statistics import Correlation, Difference
-from corrpo.statistics.association import Association
+from corrpo.statistics.checkpoint_association import Association
 
 DASH = "—"
 """Stands for a number that does not exist; never 0."""

@@ -2,9 +2,9 @@
 
 from corrpo.statistics.coefficients import UndefinedCorrelationError, partial_spearman, pearson, spearman
 from corrpo.statistics.correlation_estimate import correlate
+from corrpo.statistics.correlation_records import Correlation, Difference
 from corrpo.statistics.difference_estimate import compare
-from corrpo.statistics.results import Correlation, Difference
-from corrpo.statistics.series import TokenSeries
+from corrpo.statistics.token_series import TokenSeries
 
 __all__ = [
     "Correlation",

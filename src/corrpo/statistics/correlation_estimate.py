@@ -4,11 +4,11 @@ import numpy as np
 
 from corrpo.errors import BadInputError
 from corrpo.statistics.coefficients import Vector, undefined_reason
+from corrpo.statistics.correlation_records import Correlation
 from corrpo.statistics.interval import correlation_interval
 from corrpo.statistics.permutation import cannot_permute, permutation_p
-from corrpo.statistics.results import Correlation
-from corrpo.statistics.series import Columns, TokenSeries, check_series
-from corrpo.statistics.weighted import TokenAverages, weighted_statistic
+from corrpo.statistics.token_series import Columns, TokenSeries, check_series
+from corrpo.statistics.weighted_coefficients import TokenAverages, weighted_statistic
 
 DETERMINED = "position orders entropy or strength completely: nothing is left to correlate"
 

@@ -13,10 +13,10 @@ import numpy as np
 from corrpo.errors import BadInputError
 from corrpo.statistics.coefficients import Array
 from corrpo.statistics.correlation_estimate import check_settings, value_of
+from corrpo.statistics.correlation_records import Difference
 from corrpo.statistics.interval import difference_interval
-from corrpo.statistics.results import Difference
-from corrpo.statistics.series import Columns, TokenSeries, check_series, one_of
-from corrpo.statistics.weighted import weighted_statistic
+from corrpo.statistics.token_series import Columns, TokenSeries, check_series, one_of
+from corrpo.statistics.weighted_coefficients import weighted_statistic
 
 NAMED = 5
 """How many sample ids an error message lists."""

@@ -38,7 +38,7 @@ import numpy as np
 from scipy import stats
 
 from corrpo.statistics.coefficients import Array
-from corrpo.statistics.weighted import Statistic
+from corrpo.statistics.weighted_coefficients import Statistic
 
 MAX_UNDEFINED = 0.05
 """Largest part of the resamples that may have no coefficient; above it there is no interval."""

@@ -25,9 +25,9 @@ import numpy as np
 from scipy import sparse
 
 from corrpo.statistics.coefficients import Array, midranks, partial_of
-from corrpo.statistics.rows import row_coefficients, settle, standardised_rows
-from corrpo.statistics.series import Columns
-from corrpo.statistics.weighted import TokenAverages
+from corrpo.statistics.row_coefficients import row_coefficients, settle, standardised_rows
+from corrpo.statistics.token_series import Columns
+from corrpo.statistics.weighted_coefficients import TokenAverages
 
 BLOCK = 1 << 21
 """Numbers in one block of shuffled strengths: 16 MB."""

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from corrpo.errors import NonFiniteError
-from corrpo.measurement.tokens import stratified_positions
 from corrpo.models.eval_mode import eval_mode
 from corrpo.rewards.rollout_correlation import rollout_correlation
+from corrpo.samples.token_sampling import stratified_positions
 from corrpo.strength import logit_gradient_norms
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.estimators.own_batched import batched_own, has_direct_head

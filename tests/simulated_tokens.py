@@ -16,7 +16,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from corrpo.statistics.coefficients import Array
-from corrpo.statistics.series import TokenSeries
+from corrpo.statistics.token_series import TokenSeries
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ import numpy as np
 from scipy import stats
 
 from corrpo.errors import BadInputError
-from corrpo.statistics.results import Record
+from corrpo.statistics.correlation_records import Record
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 from scipy import sparse
 
 from corrpo.statistics.coefficients import ROUNDING, Array, clip, partial_of
-from corrpo.statistics.rows import row_coefficients, settle
-from corrpo.statistics.series import Columns
+from corrpo.statistics.row_coefficients import row_coefficients, settle
+from corrpo.statistics.token_series import Columns
 
 Statistic = Callable[[Array], Array]
 

@@ -57,9 +57,9 @@ import numpy as np
 
 from corrpo.errors import BadInputError
 from corrpo.statistics.coefficients import Array, clip
+from corrpo.statistics.correlation_records import Record
 from corrpo.statistics.interval import MAX_UNDEFINED
-from corrpo.statistics.results import Record
-from corrpo.statistics.rows import row_coefficients, settle
+from corrpo.statistics.row_coefficients import row_coefficients, settle
 
 FEWEST = 4
 """Checkpoints below which no rank correlation is given."""
