@@ -5,7 +5,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from common import heading, table
-from corrpo.strength import logit_gradient_norms
+from corrpo.strength.gradient_norms import logit_gradient_norms
 from problems import PROBLEMS
 
 

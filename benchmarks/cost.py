@@ -13,7 +13,7 @@ from torch import nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from common import heading, least_seconds, table, training_step
-from corrpo.strength import logit_gradient_norms
+from corrpo.strength.gradient_norms import logit_gradient_norms
 from cost_model import ModelShape, Workload, operations
 from cost_model.memory import memory
 from cost_model.operations import training_step as step_operations

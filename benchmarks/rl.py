@@ -34,8 +34,8 @@ from corrpo.lab.tokenizer import build_tokenizer, chat_prompt
 from corrpo.models.generation import generate
 from corrpo.rewards.task_rewards.exact_answer import exact_answer
 from corrpo.samples import Sample, encode_prompt
-from corrpo.strength import logit_gradient_norms
 from corrpo.strength.entropy import token_entropy
+from corrpo.strength.gradient_norms import logit_gradient_norms
 
 STEPS, GROUP = 9, 8
 PROMPTS = 24

@@ -6,9 +6,11 @@ from torch import Tensor
 from common import benchmark_model, heading, least_seconds, sequence, table
 from corrpo.strength.backward.differentiation_plan import plan_for
 from corrpo.strength.backward.query import Query, left_as_found
-from corrpo.strength.norms import certified_nuclear_norm, product_norm, second_factor
+from corrpo.strength.norms.certified import certified_nuclear_norm
+from corrpo.strength.norms.matrix_norms import product_norm, second_factor
 from corrpo.strength.norms.newton_schulz import newton_schulz
-from corrpo.strength.projections import PROJECTIONS, find_layers
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.mixers import find_layers
 
 TOLERANCES = (1e-1, 1e-2, 1e-3)
 OTHERS = (*(f"{tolerance:g}" for tolerance in TOLERANCES), "products")

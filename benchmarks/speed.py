@@ -18,11 +18,12 @@ from common import (
     table,
     training_step,
 )
-from corrpo.strength import logit_gradient_norms
 from corrpo.strength.backward.differentiation_plan import plan_for
 from corrpo.strength.backward.query import Query, left_as_found
 from corrpo.strength.estimators import exact
-from corrpo.strength.projections import PROJECTIONS, find_attention_layers
+from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.mixers import find_attention_layers
 from peak import peak_bytes
 
 GROWTH = (64, 128, 256, 512, 1024, 2048, 4096)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from corrpo.strength.projections import PROJECTIONS, find_attention_layers
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.mixers import find_attention_layers
 from fused_problems import FUSED
 from problem import LENGTH, POSITIONS, VOCABULARY, Problem
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from corrpo.measurement import MeasureOptions, measure
     from corrpo.measurement.fingerprint import Fingerprint
     from corrpo.models.loading import load_model
-    from corrpo.strength import logit_gradient_norms
     from corrpo.strength.entropy import token_entropy
+    from corrpo.strength.gradient_norms import logit_gradient_norms
     from corrpo.training.callback import FingerprintCallback
     from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
     from corrpo.training.trainer import CorRPOTrainer, CorRRLOOTrainer
@@ -49,7 +49,7 @@ _HOMES = {
     "FingerprintCallback": "corrpo.training.callback",
     "MeasureOptions": "corrpo.measurement",
     "load_model": "corrpo.models.loading",
-    "logit_gradient_norms": "corrpo.strength",
+    "logit_gradient_norms": "corrpo.strength.gradient_norms",
     "measure": "corrpo.measurement",
     "token_entropy": "corrpo.strength.entropy",
 }

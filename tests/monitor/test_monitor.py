@@ -9,7 +9,7 @@ from corrpo.errors import BadInputError, NonFiniteError, UnsupportedModelError
 from corrpo.lab import checkpoint
 from corrpo.monitor import Monitor, MonitorOptions
 from corrpo.monitor.signals import Meter
-from corrpo.strength import logit_gradient_norms
+from corrpo.strength.gradient_norms import logit_gradient_norms
 from problems import PROBLEMS
 
 QUESTION = "What is 58 + 67?"

@@ -15,8 +15,8 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from corrpo import CorRPOConfig, CorrpoError, CorRPOTrainer
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.rewards.task_rewards.exact_answer import exact_answer as exact
-from corrpo.strength import logit_gradient_norms
 from corrpo.strength.entropy import token_entropy
+from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.training.config import CorRRLOOConfig
 from corrpo.training.rollouts import RolloutMeter
 from corrpo.training.trainer import CorRRLOOTrainer

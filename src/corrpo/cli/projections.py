@@ -8,8 +8,8 @@ from torch import nn
 
 from corrpo.measurement import MeasureOptions
 from corrpo.strength.estimators.fit import fitting_estimators, misfit
-from corrpo.strength.projections import find_layers, select_layers
 from corrpo.strength.projections.listing import list_projections, ranges
+from corrpo.strength.projections.mixers import find_layers, select_layers
 
 
 def print_projections(model: nn.Module, name: str, options: MeasureOptions, console: Console) -> None:

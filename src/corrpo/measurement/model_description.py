@@ -3,7 +3,7 @@
 from typing import Any
 
 from corrpo.models.description import describe_model
-from corrpo.strength.projections import find_mixers
+from corrpo.strength.projections.mixers import find_mixers
 
 
 def describe_measured_model(

@@ -7,33 +7,17 @@ from corrpo.errors import BadInputError
 from corrpo.models.generation.sampling import check_sampling
 from corrpo.samples import Template
 from corrpo.statistics.correlation_estimate import check_settings
-from corrpo.strength.gradient_norms import Estimator, Target, check_choices
-from corrpo.strength.norms import Norm
+from corrpo.strength.spec import GradientSpec
 
 
 @dataclass(frozen=True)
-class MeasureOptions:
+class MeasureOptions(GradientSpec):
     """Options of `corrpo.measure` and of `corrpo measure`.
 
     Raises:
         BadInputError: a value out of its range.
     """
 
-    estimator: Estimator = "exact"
-    """How gradients are found. exact: all layers, exactly. last: the last attention layer, exactly, for less
-    than a training step. own: all layers, an approximation, cheaper still. reference: the slow judge."""
-    norm: Norm = "nuclear"
-    """Norm of each gradient: nuclear is the paper's; the others are controls."""
-    tolerance: float | None = None
-    """Largest relative error allowed of a nuclear norm, enforced by a bound; rounding alone if not given.
-    With exact and last; it saves time from some 200 tokens on."""
-    target: Target = "logit"
-    """What is differentiated: the raw logit of the written token (the paper's), or its log-probability, for
-    which a positive correlation with entropy is nearly built in."""
-    projections: tuple[str, ...] = ("q", "k", "v", "o")
-    """Attention projections whose gradients are measured."""
-    layers: tuple[int, ...] | None = None
-    """Attention layers measured, negative from the end; all if not given (with last: the last)."""
     max_tokens: int | None = None
     """Measure at most this many tokens of each response, drawn at random from equal stretches of it."""
     temperature: float = 1.0
@@ -59,7 +43,7 @@ class MeasureOptions:
     """Permutations within samples behind each p-value."""
 
     def __post_init__(self) -> None:
-        check_choices(self.estimator, self.norm, self.target, self.projections, self.tolerance)
+        super().__post_init__()
         check_settings(self.confidence, resamples=self.resamples, permutations=self.permutations)
         if self.template not in get_args(Template):
             raise BadInputError(

@@ -40,7 +40,7 @@ from corrpo.samples import (
     encode_response,
     samples_digest,
 )
-from corrpo.strength import logit_gradient_norms
+from corrpo.strength.gradient_norms import logit_gradient_norms
 
 _RESPONSES_SCHEMA = {
     "id": pl.String,

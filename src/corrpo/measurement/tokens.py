@@ -9,8 +9,8 @@ from corrpo.errors import CorrpoError, NonFiniteError
 from corrpo.measurement.options import MeasureOptions
 from corrpo.samples import token_texts
 from corrpo.samples.token_sampling import stratified_positions
-from corrpo.strength import logit_gradient_norms
 from corrpo.strength.entropy import token_entropy, token_logprob
+from corrpo.strength.gradient_norms import logit_gradient_norms
 
 TOKENS_SCHEMA = {
     "sample": pl.String,

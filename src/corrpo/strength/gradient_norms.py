@@ -1,7 +1,6 @@
 """`logit_gradient_norms`: the one function in front of the estimators, and its checks."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -17,18 +16,17 @@ from corrpo.strength.estimators.fit import check_fit
 from corrpo.strength.estimators.last import last
 from corrpo.strength.estimators.own import own
 from corrpo.strength.estimators.reference import reference
-from corrpo.strength.norms import check_norm, check_tolerance
-from corrpo.strength.projections import PROJECTIONS, MixerLayer, find_layers, select_layers
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.layer import MixerLayer
+from corrpo.strength.projections.mixers import find_layers, select_layers
+from corrpo.strength.spec import GradientSpec
 
-Estimator = Literal["reference", "exact", "last", "own"]
-Target = Literal["logit", "logprob"]
-ESTIMATORS: dict[str, Callable[[Query], Tensor]] = {
+_FUNCTIONS: dict[str, Callable[[Query], Tensor]] = {
     "reference": reference,
     "exact": exact,
     "last": last,
     "own": own,
 }
-TARGETS: tuple[str, ...] = get_args(Target)
 
 
 def logit_gradient_norms(
@@ -77,7 +75,7 @@ def logit_gradient_norms(
             weights are offloaded to the CPU or the disk.
         NonFiniteError: a logit or a norm is NaN or infinite.
     """
-    check_choices(estimator, norm, target, projections, tolerance)
+    GradientSpec(estimator, norm, tolerance, target, projections)  # pyright: ignore[reportArgumentType]
     check_present(model)
     chosen = layers_for(model, estimator, layers, projections)
     ids, wanted = _without_padding(input_ids, _whole(positions), attention_mask)
@@ -95,7 +93,7 @@ def logit_gradient_norms(
             target,
             tolerance,
         )
-        result = ESTIMATORS[estimator](query) if len(wanted) else query.empty_result()
+        result = _FUNCTIONS[estimator](query) if len(wanted) else query.empty_result()
         result = result[order.to(device)]
     if not torch.isfinite(result).all():
         bad = int((~torch.isfinite(result)).flatten(1).any(1).nonzero()[0])
@@ -105,26 +103,6 @@ def logit_gradient_norms(
         )
     wide = next(model.parameters()).dtype == torch.float64
     return result if wide else result.float()
-
-
-def check_choices(
-    estimator: str,
-    norm: str,
-    target: str,
-    projections: Sequence[str],
-    tolerance: float | None = None,
-) -> None:
-    """Raise `BadInputError` on a name that `logit_gradient_norms` does not know, or a tolerance."""
-    check_norm(norm)
-    check_tolerance(tolerance, norm)
-    if estimator not in ESTIMATORS:
-        raise BadInputError(f"estimator {estimator!r} is unknown; expected one of {', '.join(ESTIMATORS)}")
-    if target not in TARGETS:
-        raise BadInputError(f"target {target!r} is unknown; expected one of {', '.join(TARGETS)}")
-    if isinstance(projections, str) or not projections or len(set(projections)) < len(projections):
-        raise BadInputError(
-            f"projections={projections!r}: expected distinct names, at least one, as in ('q', 'o')"
-        )
 
 
 def layers_for(

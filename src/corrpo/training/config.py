@@ -15,7 +15,7 @@ from corrpo.rewards.gates import GATES
 from corrpo.rewards.rollout_correlation import STATISTICS
 from corrpo.rewards.schedules import SCHEDULES
 from corrpo.rewards.shapes import SHAPES
-from corrpo.strength.gradient_norms import check_choices
+from corrpo.strength.spec import GradientSpec
 
 _CHOICES = {
     "inversion_schedule": SCHEDULES,
@@ -118,7 +118,7 @@ class InversionConfig:
         weight = self.inversion_weight
         if not isinstance(weight, int | float) or not math.isfinite(weight):
             raise BadInputError(f"inversion_weight={weight!r}: expected a finite number")
-        check_choices(self.inversion_estimator, "nuclear", "logit", self.measured_projections)
+        GradientSpec(estimator=self.inversion_estimator, projections=self.measured_projections)  # pyright: ignore
         if self.inversion_min_tokens < 3:
             raise BadInputError(
                 f"inversion_min_tokens={self.inversion_min_tokens}: expected 3 or more; fewer have no rho"

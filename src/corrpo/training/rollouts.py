@@ -15,11 +15,10 @@ from corrpo.errors import NonFiniteError
 from corrpo.models.eval_mode import eval_mode
 from corrpo.rewards.rollout_correlation import rollout_correlation
 from corrpo.samples.token_sampling import stratified_positions
-from corrpo.strength import logit_gradient_norms
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.estimators.own_batched import batched_own, has_direct_head
-from corrpo.strength.gradient_norms import layers_for
-from corrpo.strength.projections import find_layers
+from corrpo.strength.gradient_norms import layers_for, logit_gradient_norms
+from corrpo.strength.projections.mixers import find_layers
 from corrpo.training.config import InversionConfig
 
 PASS_TOKENS = 2048

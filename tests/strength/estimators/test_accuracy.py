@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from corrpo.errors import UnsupportedModelError
-from corrpo.strength import ESTIMATORS, logit_gradient_norms
 from corrpo.strength.entropy import token_entropy
-from corrpo.strength.projections import PROJECTIONS, find_attention_layers
+from corrpo.strength.estimators import ESTIMATORS
+from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.mixers import find_attention_layers
 from problems import PROBLEMS, Problem, padded_reference
 
 BARS = {torch.float64: 1e-5, torch.float32: 1e-3}

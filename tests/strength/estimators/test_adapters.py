@@ -5,9 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from corrpo.strength import ESTIMATORS, logit_gradient_norms
+from corrpo.strength.estimators import ESTIMATORS
 from corrpo.strength.estimators.own_batched import batched_own
-from corrpo.strength.projections import PROJECTIONS, find_attention_layers
+from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.mixers import find_attention_layers
 from problems import Problem
 
 LLAMA = Problem("llama", "Llama")

@@ -5,12 +5,13 @@ import torch
 from torch import nn
 
 from corrpo.errors import NonFiniteError, UnsupportedModelError
-from corrpo.strength import logit_gradient_norms
 from corrpo.strength.attention import calls as attention
 from corrpo.strength.attention import own_position
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.estimators.own_batched import batched_own, has_direct_head
-from corrpo.strength.projections import PROJECTIONS, find_attention_layers
+from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.mixers import find_attention_layers
 from problems import PROBLEMS, VOCABULARY
 
 UNPADDED = [problem for problem in PROBLEMS if not problem.padding and "own" in problem.fits]

@@ -8,8 +8,9 @@ from torch import nn
 from transformers import XLMConfig, XLMWithLMHeadModel
 
 from corrpo.errors import BadInputError, NonFiniteError, UnsupportedModelError
-from corrpo.strength import ESTIMATORS, logit_gradient_norms
-from corrpo.strength.projections import find_attention_layers
+from corrpo.strength.estimators import ESTIMATORS
+from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.projections.mixers import find_attention_layers
 from fused_problems import OWN_ATTENTION
 from problems import LENGTH, PROBLEMS, Problem
 

@@ -17,7 +17,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from corrpo.strength import logit_gradient_norms
+from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.strength.norms import NORMS
 from corrpo.strength.projections import PROJECTIONS
 

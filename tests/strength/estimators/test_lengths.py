@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from corrpo.errors import UnsupportedModelError
-from corrpo.strength import logit_gradient_norms
+from corrpo.strength.gradient_norms import logit_gradient_norms
 from problems import Problem
 
 IDS, _, POSITIONS = Problem("llama", "Llama").sequence()

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from corrpo.strength import logit_gradient_norms
 from corrpo.strength.backward import differentiation_plan as plans
 from corrpo.strength.backward.differentiation_plan import plan_for
 from corrpo.strength.backward.query import Query
-from corrpo.strength.projections import PROJECTIONS, find_attention_layers
+from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.mixers import find_attention_layers
 from problems import Problem
 from strength.estimators.unbatched import Doubled
 

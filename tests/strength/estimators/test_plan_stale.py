@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from corrpo.strength import logit_gradient_norms
 from corrpo.strength.estimators import exact as exact_module
+from corrpo.strength.gradient_norms import logit_gradient_norms
 from problems import Problem
 from strength.estimators.unbatched import Doubled
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from corrpo.errors import NonFiniteError, UnsupportedModelError
 from corrpo.measurement.model_description import describe_measured_model
 from corrpo.models.description import model_digest
-from corrpo.strength import ESTIMATORS, logit_gradient_norms
+from corrpo.strength.estimators import ESTIMATORS
+from corrpo.strength.gradient_norms import logit_gradient_norms
 from problems import LENGTH, PROBLEMS, Problem
 
 LLAMA = Problem("llama", "Llama")

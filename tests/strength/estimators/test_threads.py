@@ -5,10 +5,11 @@ from threading import Thread
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from corrpo.strength import logit_gradient_norms
 from corrpo.strength.backward.blocks import _forward, blocks_of
 from corrpo.strength.backward.query import Query, left_as_found
-from corrpo.strength.projections import PROJECTIONS, find_attention_layers
+from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.mixers import find_attention_layers
 from problem import SHAPE, Problem
 
 IDS, _, POSITIONS = Problem("llama", "Llama").sequence()

@@ -7,7 +7,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from corrpo.errors import UnsupportedModelError
-from corrpo.strength import logit_gradient_norms
+from corrpo.strength.gradient_norms import logit_gradient_norms
 from problems import Problem
 
 IDS, _, POSITIONS = Problem("llama", "Llama").sequence()

@@ -13,8 +13,10 @@ from corrpo.lab import FAMILIES, KINDS, checkpoint, sample_set
 from corrpo.strength.backward.differentiation_plan import plan_for
 from corrpo.strength.backward.query import Query, left_as_found
 from corrpo.strength.estimators import exact
-from corrpo.strength.norms import certified, certified_nuclear_norm
-from corrpo.strength.projections import PROJECTIONS, find_layers
+from corrpo.strength.norms import certified
+from corrpo.strength.norms.certified import certified_nuclear_norm
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.mixers import find_layers
 from strength.norms.gradients import SCALES, SPECTRA, factors
 
 sizes = st.integers(1, 9) | st.integers(160, 220)

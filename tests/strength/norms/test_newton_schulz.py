@@ -6,8 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corrpo.strength.norms import matrix_norms as norms
-from corrpo.strength.norms import nuclear_by_products, product_norm
-from corrpo.strength.norms.newton_schulz import ACCURACY, SMALLEST_VALUE, newton_schulz, polynomials
+from corrpo.strength.norms.matrix_norms import product_norm
+from corrpo.strength.norms.newton_schulz import (
+    ACCURACY,
+    SMALLEST_VALUE,
+    newton_schulz,
+    nuclear_by_products,
+    polynomials,
+)
 from strength.norms.gradients import SCALES, SPECTRA, factors
 
 sizes = st.integers(1, 9) | st.integers(40, 90)

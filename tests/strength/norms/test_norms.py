@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corrpo.errors import BadInputError
-from corrpo.strength.norms import NORMS, matrix_norm, prefix_norms, product_norm, rank_one_norm, row_factor
+from corrpo.strength.norms import NORMS
+from corrpo.strength.norms.matrix_norms import (
+    matrix_norm,
+    prefix_norms,
+    product_norm,
+    rank_one_norm,
+    row_factor,
+)
 
 sizes = st.integers(1, 9)
 

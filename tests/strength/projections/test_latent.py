@@ -7,8 +7,8 @@ import torch
 import transformers
 
 from corrpo.errors import BadInputError
-from corrpo.strength import logit_gradient_norms
-from corrpo.strength.projections import find_layers, find_mixers
+from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.projections.mixers import find_layers, find_mixers
 from corrpo.strength.projections.mla import CLASSES, mla_projections
 from fused_problems import LATENT_SHAPE, SPARSE
 from problem import SHAPE, Problem

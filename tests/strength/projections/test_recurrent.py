@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from corrpo.errors import BadInputError, UnsupportedModelError
-from corrpo.strength import logit_gradient_norms
-from corrpo.strength.projections import find_layers, find_mixers
+from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.projections.mixers import find_layers, find_mixers
 from recurrent_problems import (
     IN_OUT,
     MAMBA,

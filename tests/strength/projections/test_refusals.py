@@ -7,9 +7,9 @@ from torch import nn
 from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextAttention
 
 from corrpo.errors import UnsupportedModelError
-from corrpo.strength import logit_gradient_norms
-from corrpo.strength.projections import find_attention_layers, find_mixers
+from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.strength.projections.fused import split
+from corrpo.strength.projections.mixers import find_attention_layers, find_mixers
 from problems import PROBLEMS, Problem
 
 LLAMA = Problem("llama", "Llama")

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-from corrpo.strength.projections import PROJECTIONS, Projection, find_attention_layers
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.mixers import find_attention_layers
 from fused_problems import FUSED, OWN_ATTENTION
 from problems import LENGTH, PROBLEMS, Problem
 

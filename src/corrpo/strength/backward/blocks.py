@@ -25,7 +25,8 @@ from corrpo.strength.backward.query import (
     parts_at,
     target_scores,
 )
-from corrpo.strength.projections import MixerLayer, find_mixers
+from corrpo.strength.projections.layer import MixerLayer
+from corrpo.strength.projections.mixers import find_mixers
 
 
 class NotAChainError(Exception):

@@ -32,7 +32,7 @@ from corrpo.strength.backward.query import (
     target_scores,
 )
 from corrpo.strength.estimators.fit import takes_attention_function
-from corrpo.strength.projections import find_layers
+from corrpo.strength.projections.mixers import find_layers
 
 _TRIED_TOKENS = 4
 _TOLERANCES = {torch.float64: 1e-3, torch.float32: 1e-2}

@@ -13,7 +13,7 @@ from corrpo.errors import NonFiniteError, UnsupportedModelError
 from corrpo.models.eval_mode import eval_mode
 from corrpo.strength.backward.bare_weights import run_as_modules
 from corrpo.strength.estimators.fit import takes_attention_function
-from corrpo.strength.projections import MixerLayer, Projection
+from corrpo.strength.projections.layer import MixerLayer, Projection
 
 _ONE_AT_A_TIME = RLock()
 

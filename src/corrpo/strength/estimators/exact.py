@@ -15,7 +15,7 @@ from corrpo.strength.backward.blocks import Deltas
 from corrpo.strength.backward.differentiation_plan import Plan, plan_for
 from corrpo.strength.backward.query import Query
 from corrpo.strength.estimators.passes import Pass, passes_by_target
-from corrpo.strength.norms import prefix_norms, second_factor
+from corrpo.strength.norms.matrix_norms import prefix_norms, second_factor
 
 MEMORY_BUDGET = 2 << 30
 """Bytes that a pass may take on the CPU, beside the weights and the inputs of the blocks."""

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from torch import nn
 
 from corrpo.errors import UnsupportedModelError
-from corrpo.strength.projections import PROJECTIONS, MixerLayer, find_mixers
+from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.layer import MixerLayer
+from corrpo.strength.projections.mixers import find_mixers
 
 _SOFTMAX_ATTENTION = ("eager", "sdpa", "flash_attention", "flex_attention", "paged|", "corrpo_")
 

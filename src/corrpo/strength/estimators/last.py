@@ -27,7 +27,7 @@ from corrpo.strength.backward.query import (
     observed,
     target_scores,
 )
-from corrpo.strength.norms import prefix_norms, product_norm, rank_one_norm, second_factor
+from corrpo.strength.norms.matrix_norms import prefix_norms, product_norm, rank_one_norm, second_factor
 from corrpo.strength.projections import PROJECTIONS
 
 _GROUP_ELEMENTS = 1 << 25

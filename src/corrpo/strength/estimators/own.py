@@ -23,7 +23,7 @@ from corrpo.strength.backward.query import (
     target_scores,
 )
 from corrpo.strength.estimators.passes import has_room_for_graph
-from corrpo.strength.norms import rank_one_norm
+from corrpo.strength.norms.matrix_norms import rank_one_norm
 
 
 def own(query: Query) -> Tensor:

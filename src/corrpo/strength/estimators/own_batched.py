@@ -26,7 +26,7 @@ from corrpo.strength.backward.query import (
     picked_logits,
 )
 from corrpo.strength.entropy import CHUNK_ELEMENTS, token_entropy
-from corrpo.strength.projections import MixerLayer
+from corrpo.strength.projections.layer import MixerLayer
 
 
 def batched_own(

@@ -18,8 +18,8 @@ from transformers.pytorch_utils import Conv1D
 
 from corrpo.errors import UnsupportedModelError
 from corrpo.strength.backward.query import Query
-from corrpo.strength.norms import matrix_norm
-from corrpo.strength.projections import Projection
+from corrpo.strength.norms.matrix_norms import matrix_norm
+from corrpo.strength.projections.layer import Projection
 
 
 def reference(query: Query) -> Tensor:

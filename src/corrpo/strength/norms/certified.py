@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corrpo.errors import BadInputError
+from corrpo.strength.norms import check_relative_error
 from corrpo.strength.norms.rounding import (
     frobenius_squared,
     gamma,
@@ -46,14 +46,6 @@ SMALLEST_SIDE = 160
 _SEED = 20
 _NARROW_TOLERANCE = 1e-4
 _LIMIT = {torch.float32: 126, torch.float64: 1000}
-
-
-def check_relative_error(tolerance: float) -> None:
-    """Raise `BadInputError` unless 0 < tolerance < 1."""
-    if not 0 < tolerance < 1:
-        raise BadInputError(
-            f"tolerance={tolerance!r}: expected a relative error between 0 and 1, for example 0.01"
-        )
 
 
 def certified_nuclear_norm(

@@ -13,39 +13,19 @@ norms come from matrix products alone (`newton_schulz`), and with a tolerance fr
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corrpo.errors import BadInputError
-from corrpo.strength.norms.certified import certified_nuclear_norm, check_relative_error
+from corrpo.strength.norms import check_norm, check_tolerance
+from corrpo.strength.norms.certified import certified_nuclear_norm
 from corrpo.strength.norms.newton_schulz import nuclear_by_products
 from corrpo.strength.norms.rounding import eigenvalues_of, largest_entry, lower_gram
-
-Norm = Literal["nuclear", "frobenius", "spectral", "l1"]
-NORMS: tuple[str, ...] = get_args(Norm)
 
 _L1_BLOCK_ELEMENTS = 1 << 22
 _PREFIX_BLOCK = 8
 _PRODUCTS_SIDE = 128
-
-
-def check_norm(norm: str) -> None:
-    """Raise `BadInputError` unless `norm` is one of `NORMS`."""
-    if norm not in NORMS:
-        raise BadInputError(f"norm {norm!r} is unknown; expected one of {', '.join(NORMS)}")
-
-
-def check_tolerance(tolerance: float | None, norm: str = "nuclear") -> None:
-    """Raise `BadInputError` unless `tolerance` is None, or within (0, 1) and of a nuclear norm."""
-    if tolerance is not None and norm != "nuclear":
-        raise BadInputError(
-            f"tolerance={tolerance!r} with norm {norm!r}: only a nuclear norm takes a tolerance"
-        )
-    if tolerance is not None:
-        check_relative_error(tolerance)
 
 
 def row_factor(inputs: Float[Tensor, "*batch t d_in"]) -> Float[Tensor, "*batch t r"]:
@@ -82,6 +62,7 @@ def product_norm(
         BadInputError: an unknown norm, or a tolerance out of (0, 1) or with another norm than the nuclear.
         NonFiniteError: a factor holds NaN or infinite values.
 
+    >>> from corrpo.strength.norms import NORMS
     >>> delta, inputs = torch.eye(3)[None], torch.diag(torch.tensor([3.0, 4.0, 0.0]))
     >>> [product_norm(delta, inputs, norm).item() for norm in NORMS]
     [7.0, 5.0, 4.0, 7.0]

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-PROJECTIONS = ("q", "k", "v", "o")
-"""The projections of attention, in the order of the results."""
-
 
 @dataclass(frozen=True)
 class Projection:

@@ -1,0 +1,59 @@
+"""`GradientSpec`: which gradient is measured, and how. Everything that measures holds one.
+
+No torch is needed. The fields stand in the order in which JSON files hold them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from corrpo.errors import BadInputError
+from corrpo.strength.estimators import ESTIMATORS, EstimatorName
+from corrpo.strength.norms import NormName, check_norm, check_tolerance
+from corrpo.strength.projections import PROJECTIONS
+
+TargetName = Literal["logit", "logprob"]
+TARGETS: tuple[str, ...] = get_args(TargetName)
+
+
+@dataclass(frozen=True)
+class GradientSpec:
+    """The norm of d z_t / d W_X,l for layers l and projections X, and the way it is found (METHOD 1).
+
+    Raises:
+        BadInputError: an unknown name, a tolerance out of (0, 1) or with another norm than the nuclear, or
+            projections that are not distinct names. Layers are checked against the model, once it is there.
+
+    >>> GradientSpec(projections=("q", "o")).norm
+    'nuclear'
+    """
+
+    estimator: EstimatorName = "exact"
+    """How gradients are found. exact: all layers, exactly. last: the last attention layer, exactly, for less
+    than a training step. own: all layers, an approximation, cheaper still. reference: the slow judge."""
+    norm: NormName = "nuclear"
+    """Norm of each gradient: nuclear is the paper's; the others are controls."""
+    tolerance: float | None = None
+    """Largest relative error allowed of a nuclear norm, enforced by a bound; rounding alone if not given.
+    With exact and last; it saves time from some 200 tokens on."""
+    target: TargetName = "logit"
+    """What is differentiated: the raw logit of the written token (the paper's), or its log-probability, for
+    which a positive correlation with entropy is nearly built in."""
+    projections: tuple[str, ...] = PROJECTIONS
+    """Attention projections whose gradients are measured."""
+    layers: tuple[int, ...] | None = None
+    """Attention layers measured, negative from the end; all if not given (with last: the last)."""
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
+        check_tolerance(self.tolerance, self.norm)
+        if self.estimator not in ESTIMATORS:
+            raise BadInputError(
+                f"estimator {self.estimator!r} is unknown; expected one of {', '.join(ESTIMATORS)}"
+            )
+        if self.target not in TARGETS:
+            raise BadInputError(f"target {self.target!r} is unknown; expected one of {', '.join(TARGETS)}")
+        names = self.projections
+        if isinstance(names, str) or not names or len(set(names)) < len(names):
+            raise BadInputError(
+                f"projections={names!r}: expected distinct names, at least one, as in ('q', 'o')"
+            )
