@@ -10,7 +10,7 @@ from commands import ROOT
 from corrpo.experiments.experiment_result import experiment_result
 from corrpo.experiments.preregistration import sha256_of
 from corrpo.experiments.recipe_reader import read_experiment
-from corrpo.report.experiment_text import markdown
+from corrpo.report.pages.experiment_markdown import markdown
 
 STUDY = ROOT / "docs" / "study"
 RECIPES = {

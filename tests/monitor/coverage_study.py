@@ -11,7 +11,7 @@ import sys
 import numpy as np
 from scipy.signal import lfilter
 
-from corrpo.monitor.running import series_interval
+from corrpo.monitor.running_rho import series_interval
 from corrpo.statistics.coefficients import midranks, spearman
 
 

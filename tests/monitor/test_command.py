@@ -6,7 +6,7 @@ import pytest
 
 from corrpo.cli.main import main
 from corrpo.monitor import Calibration
-from corrpo.monitor.generations import judge_file
+from corrpo.monitor.generation_file import judge_file
 from corrpo.monitor.monitor import Monitor
 
 MODEL = "lab:qwen2/base"

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from corrpo.errors import BadInputError, NonFiniteError, UnsupportedModelError
 from corrpo.lab import checkpoint
 from corrpo.monitor import Monitor, MonitorOptions
-from corrpo.monitor.signals import Meter
+from corrpo.monitor.token_meter import Meter
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from problems import PROBLEMS
 
@@ -140,7 +140,7 @@ def test_nan_weights_are_told(tokenizer):
 
 
 def test_characters_of_several_tokens_come_whole():
-    from corrpo.monitor.text import TextSteps
+    from corrpo.monitor.incremental_text import TextSteps
 
     class Bytes:
         def decode(self, ids, skip_special_tokens):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from corrpo.errors import BadInputError, NonFiniteError
-from corrpo.monitor.running import RunningRho
+from corrpo.monitor.running_rho import RunningRho
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,7 +11,7 @@ import uvicorn
 
 from corrpo.monitor.service.app import STATUS
 from corrpo.monitor.service.limits import Limits
-from corrpo.monitor.service.requests import GENERATE, REFUSALS, SCORE, openapi
+from corrpo.monitor.service.request_schemas import GENERATE, REFUSALS, SCORE, openapi
 from corrpo.monitor.service.server import bounded
 from corrpo.monitor.service.worker import OvertimeError, QueueFullError, StoppingError, Worker
 

@@ -10,9 +10,9 @@ import pytest
 from corrpo.errors import BadInputError
 from corrpo.measurement.comparison import Labelled, compare_fingerprints
 from corrpo.report import write_comparison_report, write_measure_report
-from corrpo.report.excerpts import AFTER, BEFORE, LISTED, high_entropy_low_gradient, highest_entropy
-from corrpo.report.html import comparison_page, measure_page
-from corrpo.report.layers import layer_table, norms_array
+from corrpo.report.layer_correlations import layer_table, norms_array
+from corrpo.report.notable_tokens import AFTER, BEFORE, LISTED, high_entropy_low_gradient, highest_entropy
+from corrpo.report.pages.comparison import comparison_page, measure_page
 from corrpo.statistics import spearman
 from report.fingerprints import make_fingerprint, statistics_of
 

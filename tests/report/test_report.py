@@ -10,7 +10,7 @@ from corrpo.cli.main import main
 from corrpo.errors import BadInputError
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.report.collection import collect
-from corrpo.report.page import write_report
+from corrpo.report.pages.results import write_report
 from report.fingerprints import make_fingerprint
 from report.runs import write_evaluations, write_track
 

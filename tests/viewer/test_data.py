@@ -14,8 +14,8 @@ from corrpo.errors import BadInputError
 from corrpo.lab import model_location, sample_location
 from corrpo.samples import load_samples
 from corrpo.statistics import spearman
-from corrpo.viewer import data
-from corrpo.viewer.data import ViewedFingerprint, judged, viewed
+from corrpo.viewer import fingerprint_view
+from corrpo.viewer.fingerprint_view import ViewedFingerprint, judged, viewed
 from viewer.results import HOSTILE, made
 
 
@@ -109,7 +109,7 @@ def test_jumps_go_to_every_token_of_high_entropy_and_low_strength(folder, monkey
         if high is not None and high >= 0.9 and low <= 0.5
     }
     assert [(i, token) for i, tokens in enumerate(run.index["jumps"]) for token in tokens] == sorted(found)
-    monkeypatch.setattr(data, "JUMPS", 2)
+    monkeypatch.setattr(fingerprint_view, "JUMPS", 2)
     few = ViewedFingerprint(folder, "run").index["jumps"]
     kept = sorted(found, key=lambda key: found[key][1] - found[key][0])[:2]
     assert [(i, token) for i, tokens in enumerate(few) for token in tokens] == sorted(kept)
@@ -201,7 +201,9 @@ def test_math_sees_what_text_does_not():
     ],
 )
 def test_where_math_verify_fails_a_response_is_neither(monkeypatch, verdict, correct, reason):
-    monkeypatch.setattr(data, "judge", lambda texts, answers, check: [Reply(verdict, "")] * len(texts))
+    monkeypatch.setattr(
+        fingerprint_view, "judge", lambda texts, answers, check: [Reply(verdict, "")] * len(texts)
+    )
     (found,) = judged([ROW], "math")
     assert (found.correct, found.reason) == (correct, reason)
 

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from corrpo.errors import BadInputError
-from corrpo.viewer.data import viewed
+from corrpo.viewer.fingerprint_view import viewed
 from corrpo.viewer.server import application, listening
 from viewer.results import HOSTILE, made
 

@@ -49,7 +49,7 @@ def run(config: Compare) -> None:
     from rich.progress import track
 
     from corrpo.measurement.comparison import compare_fingerprints, load_labelled
-    from corrpo.report.tables import print_comparison
+    from corrpo.report.terminal_tables import print_comparison
 
     console = Console()
     if not console.is_terminal:

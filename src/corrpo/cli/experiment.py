@@ -52,7 +52,7 @@ def run(options: Experiment) -> None:
     from corrpo.experiments.recipe_reader import read_experiment
     from corrpo.experiments.result_tables import RESULTS, RUNS
     from corrpo.experiments.run_experiment import VERDICT, refuse_several_processes, run_experiment
-    from corrpo.report.experiment import write_experiment_report
+    from corrpo.report.pages.experiment import write_experiment_report
 
     refuse_several_processes()
     result = run_experiment(

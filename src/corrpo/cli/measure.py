@@ -16,7 +16,7 @@ from corrpo.measurement import MeasureOptions, measure
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.models.loading import load_model, load_skeleton, quiet_loading
 from corrpo.report import write_measure_report
-from corrpo.report.notes import few_samples
+from corrpo.report.explanations import few_samples
 from corrpo.samples import load_samples
 
 

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from corrpo.errors import BadInputError
 from corrpo.lab import model_location
 from corrpo.monitor.monitor import MonitorOptions
-from corrpo.monitor.writing import WritingOptions
+from corrpo.monitor.response_writers import WritingOptions
 
 if TYPE_CHECKING:
     from corrpo.monitor.calibration import Calibration
@@ -135,7 +135,7 @@ def _monitor(options: MonitorCommand) -> "Monitor":
 
 def _calibrate(options: MonitorCommand) -> None:
     from corrpo.monitor.calibration import calibrate
-    from corrpo.monitor.generations import labelled_generations
+    from corrpo.monitor.generation_file import labelled_generations
 
     assert options.calibrate is not None
     assert options.output is not None
@@ -176,8 +176,8 @@ def _summary(found: "Calibration") -> str:
 
 
 def _judge(options: MonitorCommand) -> None:
-    from corrpo.monitor.generations import judge_file
-    from corrpo.monitor.writing import reading, watching
+    from corrpo.monitor.generation_file import judge_file
+    from corrpo.monitor.response_writers import reading, watching
 
     assert options.generations is not None
     assert options.output is not None
@@ -206,8 +206,8 @@ def _written_by_engine(options: MonitorCommand, how: WritingOptions) -> dict[int
     from corrpo.measurement.checkpoint_jobs import Loading, source_stamp
     from corrpo.models.checkpoints import Checkpoint
     from corrpo.models.generation.backends import open_backend
-    from corrpo.monitor.generations import source_facts
-    from corrpo.monitor.writing import write_all
+    from corrpo.monitor.generation_file import source_facts
+    from corrpo.monitor.response_writers import write_all
 
     assert options.generations is not None
     assert options.output is not None

@@ -48,7 +48,7 @@ def run(options: Report) -> None:
     from rich.progress import track
 
     from corrpo.report.collection import collect
-    from corrpo.report.page import write_report
+    from corrpo.report.pages.results import write_report
 
     messages = Console(stderr=True)
     collection = collect(options.words)

@@ -65,7 +65,7 @@ def run(options: Track) -> None:
     from corrpo.measurement.trajectory import TRACK
     from corrpo.report import write_report
     from corrpo.report.collection import Collection
-    from corrpo.report.notes import few_samples
+    from corrpo.report.explanations import few_samples
 
     team = current_team()
     tracked = track(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
-    from corrpo.viewer.data import ViewedFingerprint
+    from corrpo.viewer.fingerprint_view import ViewedFingerprint
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def run(options: View) -> None:
 def _view(options: View) -> None:
     import webbrowser
 
-    from corrpo.viewer.data import viewed
+    from corrpo.viewer.fingerprint_view import viewed
     from corrpo.viewer.server import HOST, listening, serve
 
     fingerprints = viewed(options.folder, options.check)

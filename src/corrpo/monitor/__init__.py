@@ -2,7 +2,7 @@
 
 from corrpo.monitor.calibration import Calibration, calibrate
 from corrpo.monitor.monitor import Monitor, MonitorOptions, Scored, Watched, Written
-from corrpo.monitor.running import RunningRho
+from corrpo.monitor.running_rho import RunningRho
 
 __all__ = [
     "Calibration",

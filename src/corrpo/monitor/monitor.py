@@ -10,9 +10,9 @@ from corrpo.errors import BadInputError
 from corrpo.measurement.model_description import describe_measured_model
 from corrpo.models.generation.sampling import check_sampling, end_tokens
 from corrpo.monitor.calibration import Calibration, Labelled
-from corrpo.monitor.running import FEWEST, Rho, RunningRho, check_window, series_interval
-from corrpo.monitor.signals import Meter, Step, whole_rho
-from corrpo.monitor.text import TextSteps
+from corrpo.monitor.incremental_text import TextSteps
+from corrpo.monitor.running_rho import FEWEST, Rho, RunningRho, check_window, series_interval
+from corrpo.monitor.token_meter import Meter, Step, whole_rho
 from corrpo.samples import Template, as_samples, encode_prompt
 from corrpo.statistics.coefficients import Array, midranks
 

@@ -17,9 +17,9 @@ from corrpo.errors import BadInputError
 from corrpo.evaluation.results import Evaluation
 from corrpo.jobs.files import write_json, write_parquet, write_text
 from corrpo.measurement.comparison import Comparison, Labelled, Row, compare_fingerprints
+from corrpo.report.explanations import estimator_label
 from corrpo.report.figures import Drawing, TypeValue, types_figure
-from corrpo.report.notes import estimator_label
-from corrpo.report.text import DASH, count, decimal, percent, visible
+from corrpo.report.formatting import DASH, count, decimal, percent, visible
 from corrpo.statistics import Correlation, Difference
 from corrpo.statistics.accuracy_estimate import Estimate
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from corrpo.measurement.comparison import Comparison, measured_tokens
 from corrpo.measurement.fingerprint import Fingerprint
-from corrpo.report import notes
+from corrpo.report import explanations
 from corrpo.report.figures import Drawing, Panel, TypeValue, scatter_figure, types_figure
-from corrpo.report.figures.style import OTHER, TYPE_COLOURS, type_colours
+from corrpo.report.plotting.figure_style import OTHER, TYPE_COLOURS, type_colours
 from corrpo.statistics import Correlation
 
 TYPES_FIGURE = "types"
@@ -21,7 +21,7 @@ def measure_figure(fingerprint: Fingerprint) -> Drawing:
     panels = [_panel("trained" if fingerprint.untrained else "", fingerprint, TYPE_COLOURS["base"])]
     if fingerprint.untrained is not None and fingerprint.untrained_tokens is not None:
         panels.append(_panel("untrained", fingerprint, OTHER, untrained=True))
-    label = notes.strength_label(fingerprint.settings)
+    label = explanations.strength_label(fingerprint.settings)
     return scatter_figure(SCATTER_FIGURE, [panels], strength_label=label, shared=False)
 
 
@@ -35,7 +35,7 @@ def comparison_figures(comparison: Comparison, fingerprints: Sequence[Fingerprin
     Returns:
         Figure 2, and (family, figure 1) for each family.
     """
-    estimator = notes.estimator_label(comparison.measurement)
+    estimator = explanations.estimator_label(comparison.measurement)
     label = f"Spearman ρ of token entropy and\ngradient strength ({estimator})"
     values = [
         TypeValue(r.family, r.type, r.sample_set, r.spearman, (r.untrained or {}).get("spearman"), r.folder)
@@ -73,7 +73,7 @@ def _family_scatter(
         if row.family == family
     }
     grid = [[panels.get((sample_set, kind)) for kind in types] for sample_set in sets]
-    label = notes.strength_label(comparison.measurement)
+    label = explanations.strength_label(comparison.measurement)
     return scatter_figure(name, grid, strength_label=label, row_titles=[f"samples: {each}" for each in sets])
 
 

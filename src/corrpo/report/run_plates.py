@@ -6,15 +6,15 @@ from pathlib import Path
 from corrpo.evaluation.evaluate import folder_name
 from corrpo.evaluation.results import Evaluation
 from corrpo.measurement.trajectory import Point, Trajectory
+from corrpo.report.accuracy_and_rho import Performance
 from corrpo.report.collection import EvaluatedRun
-from corrpo.report.figures.drawing import Drawing
-from corrpo.report.figures.dynamics import RunsPanel, dynamics_figure
-from corrpo.report.figures.lines import Axis, Line, Part, Value
-from corrpo.report.figures.performance import PerformancePanel, performance_figure
-from corrpo.report.figures.runs import RunsColumn, runs_figure
-from corrpo.report.performance import Performance
+from corrpo.report.figures.accuracy_against_rho import PerformancePanel, performance_figure
+from corrpo.report.figures.rho_over_training import RunsPanel, dynamics_figure
+from corrpo.report.figures.runs_side_by_side import RunsColumn, runs_figure
+from corrpo.report.formatting import with_interval
+from corrpo.report.plotting.drawing import Drawing
+from corrpo.report.plotting.run_lines import Axis, Line, Part, Value
 from corrpo.report.published_curves import SOURCE, published_curves
-from corrpo.report.text import with_interval
 from corrpo.statistics import Correlation
 from corrpo.statistics.accuracy_estimate import Estimate
 from corrpo.statistics.checkpoint_association import Association

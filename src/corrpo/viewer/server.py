@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from corrpo.errors import BadInputError, CorrpoError
-from corrpo.viewer.data import ViewedFingerprint
+from corrpo.viewer.fingerprint_view import ViewedFingerprint
 
 HOST = "127.0.0.1"
 HEADERS = {

@@ -21,7 +21,7 @@ from corrpo.lab.problems import held_out_problems
 from corrpo.measurement import measure
 from corrpo.models.loading import load_model
 from corrpo.report import write_measure_report
-from corrpo.report.text import with_interval
+from corrpo.report.formatting import with_interval
 from corrpo.statistics import Correlation
 from corrpo.training.progress_line import ProgressLine
 from corrpo.training.quiet import quiet_libraries

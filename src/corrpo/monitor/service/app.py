@@ -28,7 +28,7 @@ from corrpo.monitor.service.limits import (
     throw_away,
 )
 from corrpo.monitor.service.metrics import Metrics
-from corrpo.monitor.service.requests import GENERATE, SCORE, MalformedError, openapi, parsed
+from corrpo.monitor.service.request_schemas import GENERATE, SCORE, MalformedError, openapi, parsed
 from corrpo.monitor.service.worker import Job, OvertimeError, QueueFullError, StoppingError, Worker
 
 STATUS: dict[type[Exception], int] = {

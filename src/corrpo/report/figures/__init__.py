@@ -4,8 +4,8 @@
 4 accuracy against rho (performance), 5 runs side by side (runs).
 """
 
-from corrpo.report.figures.drawing import FORMATS, Drawing
-from corrpo.report.figures.scatter import MAX_POINTS, Panel, scatter_figure
-from corrpo.report.figures.types import TypeValue, types_figure
+from corrpo.report.figures.rho_by_model_type import TypeValue, types_figure
+from corrpo.report.figures.token_scatter import MAX_POINTS, Panel, scatter_figure
+from corrpo.report.plotting.drawing import FORMATS, Drawing
 
 __all__ = ["FORMATS", "MAX_POINTS", "Drawing", "Panel", "TypeValue", "scatter_figure", "types_figure"]

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from corrpo.report.text import shortened, visible
+from corrpo.report.formatting import shortened, visible
 
 TYPE_COLOURS = {"base": "#004488", "safety": "#DDAA33", "reasoning": "#BB5566"}
 """Blue, yellow, red of Tol's high-contrast scheme: told apart by the colour-blind, and in grey print."""

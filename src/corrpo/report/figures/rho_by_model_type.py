@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from corrpo.report.figures.drawing import Drawing, numbers_table
-from corrpo.report.figures.style import (
+from corrpo.report.plotting.drawing import Drawing, numbers_table
+from corrpo.report.plotting.figure_style import (
     INK,
     MUTED,
     RULE,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import Evaluation
 from corrpo.report.collection import EvaluatedRun
-from corrpo.report.notes import interval_name
+from corrpo.report.explanations import interval_name
 from corrpo.statistics.accuracy_estimate import Estimate
 
 SAME = ("n", "temperature", "top_p", "max_new_tokens", "prompt", "check")

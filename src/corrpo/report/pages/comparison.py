@@ -10,13 +10,13 @@ from corrpo.errors import BadInputError
 from corrpo.jobs.files import write_text
 from corrpo.measurement.comparison import Comparison
 from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
-from corrpo.report import notes
-from corrpo.report.excerpts import LISTED, high_entropy_low_gradient, highest_entropy
+from corrpo.report import explanations
 from corrpo.report.figures import MAX_POINTS
-from corrpo.report.figures.style import inline
-from corrpo.report.layers import layer_table
+from corrpo.report.layer_correlations import layer_table
+from corrpo.report.notable_tokens import LISTED, high_entropy_low_gradient, highest_entropy
+from corrpo.report.pages.render import render
 from corrpo.report.plates import Figures, comparison_figures, measure_figure
-from corrpo.report.render import render
+from corrpo.report.plotting.figure_style import inline
 
 STATISTIC_NAMES = {
     "spearman": "Spearman ρ, by position",
@@ -63,14 +63,14 @@ def measure_page(fingerprint: Fingerprint) -> str:
         "measure.html",
         fingerprint=fingerprint,
         headline=fingerprint.spearman,
-        sign=notes.sign(fingerprint.spearman),
+        sign=explanations.sign(fingerprint.spearman),
         statistics=[(STATISTIC_NAMES[name], name, fingerprint.statistics[name]) for name in STATISTICS],
-        few_samples=notes.few_samples(fingerprint.spearman),
-        subsampling=notes.subsampling_note(fingerprint),
-        estimator=notes.estimator_label(fingerprint.settings),
+        few_samples=explanations.few_samples(fingerprint.spearman),
+        subsampling=explanations.subsampling_note(fingerprint),
+        estimator=explanations.estimator_label(fingerprint.settings),
         figure=Markup(inline(measure_figure(fingerprint).svg())),
         layers=layer_table(fingerprint),
-        interval_name=notes.interval_name(fingerprint.settings),
+        interval_name=explanations.interval_name(fingerprint.settings),
         lists=[
             ("Highest entropy", "the highest first", highest_entropy(fingerprint)),
             (
@@ -79,7 +79,7 @@ def measure_page(fingerprint: Fingerprint) -> str:
                 high_entropy_low_gradient(fingerprint),
             ),
         ],
-        support=notes.support_notes(fingerprint.settings, untrained=fingerprint.untrained is not None),
+        support=explanations.support_notes(fingerprint.settings, untrained=fingerprint.untrained is not None),
         max_points=MAX_POINTS,
         listed=LISTED,
         title=f"Entropy and gradient strength: {fingerprint.model.get('name')}",
@@ -116,7 +116,7 @@ def comparison_context(
         "comparison": comparison,
         "pairs": list(zip(comparison.rows, fingerprints, strict=True)),
         "families": list(dict.fromkeys(row.family for row in comparison.rows)),
-        "interval_name": notes.interval_name(common["same"]),
+        "interval_name": explanations.interval_name(common["same"]),
         "common": common,
         "skipped": [
             (row, skip)
@@ -124,10 +124,10 @@ def comparison_context(
             for skip in fingerprint.samples.get("skipped") or []
         ],
         "untrained": untrained,
-        "estimator": notes.estimator_label(settings),
+        "estimator": explanations.estimator_label(settings),
         "types": (types.name, Markup(inline(types.svg()))),
         "scatters": [(family, each.name, Markup(inline(each.svg()))) for family, each in scatters],
-        "support": notes.support_notes(settings, untrained=untrained),
+        "support": explanations.support_notes(settings, untrained=untrained),
         "subsampling": _subsampled(comparison, fingerprints),
         "undefined": _undefined(comparison),
         "max_points": MAX_POINTS,
@@ -150,7 +150,7 @@ def _subsampled(comparison: Comparison, fingerprints: Sequence[Fingerprint]) -> 
     """For each fingerprint of which not all tokens were measured: how many were, and what that costs."""
     found = []
     for row, fingerprint in zip(comparison.rows, fingerprints, strict=True):
-        if notes.subsampling_note(fingerprint):
+        if explanations.subsampling_note(fingerprint):
             samples = fingerprint.samples
             error = (samples.get("subsampling") or {}).get("standard_error")
             cost = "" if error is None else f" (standard error {error:.3f})"

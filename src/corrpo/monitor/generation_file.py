@@ -2,7 +2,7 @@
 
 A line is {"prompt": ..., "response": ..., "id": ...}, with "low": true or false where it is for a calibration
 (true for a generation of low reasoning). Without a response one is written, if there is a writer
-(`corrpo.monitor.writing`). Lines go one at a time, so the file may be of any length.
+(`corrpo.monitor.response_writers`). Lines go one at a time, so the file may be of any length.
 """
 
 import json

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from corrpo.report.figures.style import MUTED, RULE, label
+from corrpo.report.plotting.figure_style import MUTED, RULE, label
 
 STAGE_SIZE, TITLE_SIZE = 6.5, 8.0
 CHARACTER = 0.62

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from corrpo.report.figures.drawing import Drawing, numbers_table
-from corrpo.report.figures.dynamics import (
+from corrpo.report.figures.rho_over_training import (
     WIDE,
     RunsPanel,
     add_legend,
@@ -14,8 +13,9 @@ from corrpo.report.figures.dynamics import (
     line_looks,
     signed_axis,
 )
-from corrpo.report.figures.lines import Axis, Line, StepAxis
-from corrpo.report.figures.style import figure_style, label
+from corrpo.report.plotting.drawing import Drawing, numbers_table
+from corrpo.report.plotting.figure_style import figure_style, label
+from corrpo.report.plotting.run_lines import Axis, Line, StepAxis
 
 
 @dataclass(frozen=True)

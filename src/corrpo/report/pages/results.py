@@ -12,16 +12,17 @@ from corrpo.jobs.files import write_json, write_text
 from corrpo.measurement.comparison import compare_fingerprints, in_order
 from corrpo.measurement.stage_changes import stage_changes
 from corrpo.measurement.trajectory import Trajectory, check_same_measurement
-from corrpo.report import notes
-from corrpo.report.benchmarks import benchmark_table
+from corrpo.report import explanations
+from corrpo.report.accuracy_and_rho import Performance, join_performance
+from corrpo.report.accuracy_table import benchmark_table
 from corrpo.report.collection import Collection
 from corrpo.report.figures import FORMATS, Drawing
-from corrpo.report.figures.lines import Axis
-from corrpo.report.figures.style import inline
-from corrpo.report.html import comparison_context
-from corrpo.report.performance import Performance, join_performance
+from corrpo.report.formatting import count, with_interval
+from corrpo.report.pages.comparison import comparison_context
+from corrpo.report.pages.render import render
 from corrpo.report.plates import comparison_figures
-from corrpo.report.render import render
+from corrpo.report.plotting.figure_style import inline
+from corrpo.report.plotting.run_lines import Axis
 from corrpo.report.run_plates import (
     continuations,
     dynamics_plate,
@@ -30,7 +31,6 @@ from corrpo.report.run_plates import (
     runs_from_one_start,
     runs_plate,
 )
-from corrpo.report.text import count, with_interval
 
 PAGE, COMPARISON, FIGURES = "report.html", "comparison.json", "figures"
 DOTTED = "A dotted level leads from the end of a stage to the next one where another run's stage is longer."
@@ -127,13 +127,13 @@ class _Page:
         return parts | {
             "title": "Entropy and gradient strength",
             "counts": self._counts(),
-            "estimator": notes.estimator_label(settings) if settings else "",
+            "estimator": explanations.estimator_label(settings) if settings else "",
             "lede": self.lede,
             "support": list(dict.fromkeys(self.support)),
             "notes": parts["comparison"].notes if parts["comparison"] else [],
             "unfinished": [str(path) for path in found.unfinished],
             "made_by": self._made_by(),
-            "interval_name": notes.interval_name(settings) if settings else "interval",
+            "interval_name": explanations.interval_name(settings) if settings else "interval",
         }
 
     def _counts(self) -> str:
@@ -171,9 +171,9 @@ class _Page:
         if not trajectories:
             return {"trajectories": []}
         settings = trajectories[0].settings
-        self.support += [*notes.DYNAMICS_NOTES, *notes.support_notes(settings, untrained=False)]
+        self.support += [*explanations.DYNAMICS_NOTES, *explanations.support_notes(settings, untrained=False)]
         if self.published:
-            self.support.append(notes.PUBLISHED_NOTE)
+            self.support.append(explanations.PUBLISHED_NOTE)
         changes = [(each.label, stage_changes(each, resamples=self.resamples)) for each in trajectories]
         for label, of_run in changes:
             self.lede += [
@@ -200,13 +200,15 @@ class _Page:
         }
 
     def _rho_label(self, trajectories: Sequence[Trajectory]) -> str:
-        return f"Spearman ρ of entropy and\nstrength ({notes.estimator_label(trajectories[0].settings)})"
+        return (
+            f"Spearman ρ of entropy and\nstrength ({explanations.estimator_label(trajectories[0].settings)})"
+        )
 
     def _benchmarks(self) -> dict[str, Any]:
         """The table of accuracies."""
         if not self.collection.evaluated:
             return {"benchmarks": None}
-        self.support += notes.BENCHMARK_NOTES
+        self.support += explanations.BENCHMARK_NOTES
         return {"benchmarks": benchmark_table(self.collection.evaluated)}
 
     def _joined(self) -> list[Performance]:
@@ -226,7 +228,7 @@ class _Page:
         performances = self._joined()
         if not performances:
             return {"performances": []}
-        self.support += notes.PERFORMANCE_NOTES
+        self.support += explanations.PERFORMANCE_NOTES
         drawn = performance_plates(performances, self.runs, rho_label="Spearman ρ of entropy and strength")
         caption = (
             "Accuracy against ρ at the checkpoints of a run, joined in the order of training; darker is "
@@ -242,7 +244,7 @@ class _Page:
         groups = runs_from_one_start([each for each in self.collection.trajectories if each.stages])
         if not groups:
             return {"runs": []}
-        self.support += notes.RUNS_NOTES
+        self.support += explanations.RUNS_NOTES
         suites = [each.suite["name"] for run in self.runs.values() for each in run.evaluations]
         plates = []
         for number, group in enumerate(groups):

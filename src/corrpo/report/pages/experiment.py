@@ -9,11 +9,11 @@ from corrpo.experiments.experiment_result import ExperimentResult
 from corrpo.experiments.preregistration import PREREGISTRATION
 from corrpo.experiments.result_tables import BEFORE
 from corrpo.jobs.files import read_json, write_text
-from corrpo.report.experiment_text import association_told, markdown
 from corrpo.report.figures import Drawing
-from corrpo.report.figures.experiment import Bar, Place, arms_figure, differences_figure
-from corrpo.report.figures.style import inline
-from corrpo.report.render import render
+from corrpo.report.figures.experiment_arms import Bar, Place, arms_figure, differences_figure
+from corrpo.report.pages.experiment_markdown import association_told, markdown
+from corrpo.report.pages.render import render
+from corrpo.report.plotting.figure_style import inline
 
 PAGE, MARKDOWN = "report.html", "report.md"
 SUPPORT = (

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
-from corrpo.report.figures.drawing import Drawing, numbers_table
-from corrpo.report.figures.lines import Value
-from corrpo.report.figures.style import INK, MUTED, RULE, figure_style, label, signed_number
-from corrpo.report.text import visible
+from corrpo.report.formatting import visible
+from corrpo.report.plotting.drawing import Drawing, numbers_table
+from corrpo.report.plotting.figure_style import INK, MUTED, RULE, figure_style, label, signed_number
+from corrpo.report.plotting.run_lines import Value
 
 SIDES = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 """Right or left and above or below a point, for the step beside it."""

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import whole_file, write_parquet, write_text
-from corrpo.report.figures.style import figure_style, svg_of
-from corrpo.report.text import visible
+from corrpo.report.formatting import visible
+from corrpo.report.plotting.figure_style import figure_style, svg_of
 
 FORMATS = ("svg", "pdf", "png")
 PNG_DPI = 300

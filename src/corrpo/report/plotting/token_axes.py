@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from corrpo.report.figures.style import power_of_ten
+from corrpo.report.plotting.figure_style import power_of_ten
 
 DECADES_FOR_LOG = 1.0
 """Strength is logarithmic if all but 1 % of the tokens span this many powers of ten, and all are above 0."""

@@ -8,9 +8,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from corrpo.report.figures.drawing import Drawing, numbers_table
-from corrpo.report.figures.lines import Axis, Line, StepAxis, draw_line, draw_names, draw_steps
-from corrpo.report.figures.style import INK, OTHER_COLOURS, OTHER_MARKERS, figure_style, label, signed_number
+from corrpo.report.plotting.drawing import Drawing, numbers_table
+from corrpo.report.plotting.figure_style import (
+    INK,
+    OTHER_COLOURS,
+    OTHER_MARKERS,
+    figure_style,
+    label,
+    signed_number,
+)
+from corrpo.report.plotting.run_lines import Axis, Line, StepAxis, draw_line, draw_names, draw_steps
 
 COLOURS = ("#004488", "#BB5566", "#DDAA33", *OTHER_COLOURS)
 MARKERS = ("o", "^", "s", *OTHER_MARKERS)

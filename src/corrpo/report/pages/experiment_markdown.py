@@ -7,7 +7,7 @@ from corrpo.experiments.accuracy_against_rho import AccuracyAgainstRho
 from corrpo.experiments.arm_difference import SeedMean
 from corrpo.experiments.comparisons import Comparison
 from corrpo.experiments.experiment_result import ExperimentResult
-from corrpo.report.text import DASH, count, decimal, p_value, percent
+from corrpo.report.formatting import DASH, count, decimal, p_value, percent
 
 
 def markdown(found: ExperimentResult, registered: dict[str, Any]) -> str:

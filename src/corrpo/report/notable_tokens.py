@@ -6,7 +6,7 @@ import polars as pl
 
 from corrpo.measurement.comparison import measured_tokens
 from corrpo.measurement.fingerprint import Fingerprint
-from corrpo.report.text import token_text
+from corrpo.report.formatting import token_text
 
 LISTED = 15
 BEFORE, AFTER = 36, 18

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from corrpo.errors import BadInputError
 from corrpo.evaluation.options import BATCH, BackendName
 from corrpo.models.generation.sampling import check_sampling
-from corrpo.monitor.generations import Line, Writer, read_lines
+from corrpo.monitor.generation_file import Line, Writer, read_lines
 from corrpo.monitor.journal import journal_beside
 from corrpo.monitor.monitor import Monitor, Written
 from corrpo.samples import encode_prompt

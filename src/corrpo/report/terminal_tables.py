@@ -6,8 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from corrpo.measurement.comparison import Comparison
-from corrpo.report.notes import estimator_label
-from corrpo.report.text import count, decimal, p_value, visible, with_interval
+from corrpo.report.explanations import estimator_label
+from corrpo.report.formatting import count, decimal, p_value, visible, with_interval
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from corrpo.report import text
+from corrpo.report import formatting
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -16,7 +16,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 def render(template: str, **context: Any) -> str:
     """A page from a template of this package.
 
-    Whatever a template prints that is not markup of this package passes `text.visible` and is escaped.
+    Whatever a template prints that is not markup of this package passes `formatting.visible` and is escaped.
     """
     return _environment().get_template(template).render(**context)
 
@@ -31,21 +31,21 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     formats = {
-        "decimal": text.decimal,
-        "percent": text.percent,
-        "significant": text.significant,
-        "p_value": text.p_value,
-        "count": text.count,
+        "decimal": formatting.decimal,
+        "percent": formatting.percent,
+        "significant": formatting.significant,
+        "p_value": formatting.p_value,
+        "count": formatting.count,
     }
     environment.filters |= {name: _data(function) for name, function in formats.items()}
-    environment.filters |= {"plain": text.plain}
+    environment.filters |= {"plain": formatting.plain}
     return environment
 
 
 def _finalize(value: Any) -> Any:
     if hasattr(value, "__html__"):
         return value
-    return text.visible(value if isinstance(value, str) else str(value))
+    return formatting.visible(value if isinstance(value, str) else str(value))
 
 
 def _data(show: Callable[..., str]) -> Callable[..., Markup]:
@@ -53,7 +53,7 @@ def _data(show: Callable[..., str]) -> Callable[..., Markup]:
 
     def shown(value: float | int | None, *args: int) -> Markup:
         if value is None:
-            return Markup(text.DASH)
+            return Markup(formatting.DASH)
         return Markup('<data value="{}">{}</data>').format(json.dumps(value), show(value, *args))
 
     return shown

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from corrpo.report.figures.drawing import Drawing
-from corrpo.report.figures.scales import scale_entropy, scale_strength
-from corrpo.report.figures.style import INK, MUTED, figure_style, hide, label
-from corrpo.report.text import count, visible, with_interval
+from corrpo.report.formatting import count, visible, with_interval
+from corrpo.report.plotting.drawing import Drawing
+from corrpo.report.plotting.figure_style import INK, MUTED, figure_style, hide, label
+from corrpo.report.plotting.token_axes import scale_entropy, scale_strength
 from corrpo.statistics import Correlation
 
 MAX_POINTS = 2000

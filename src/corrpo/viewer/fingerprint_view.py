@@ -22,12 +22,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from corrpo.answers.verdict import judge
-from corrpo.report.layers import layer_numbers
-from corrpo.report.notes import estimator_label, estimator_note, few_samples, interval_name
-from corrpo.report.text import plain, shortened, token_text, visible, with_interval
+from corrpo.report.explanations import estimator_label, estimator_note, few_samples, interval_name
+from corrpo.report.formatting import plain, shortened, token_text, visible, with_interval
+from corrpo.report.layer_correlations import layer_numbers
 from corrpo.statistics import Correlation, UndefinedCorrelationError, spearman
 from corrpo.statistics.coefficients import midranks
-from corrpo.viewer.tables import (
+from corrpo.viewer.fingerprint_files import (
     fingerprint_folders,
     read_responses,
     read_summary,

@@ -5,8 +5,16 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from corrpo.report.figures.drawing import Drawing, numbers_table
-from corrpo.report.figures.style import INK, MUTED, RULE, figure_style, label, signed_number, type_colours
+from corrpo.report.plotting.drawing import Drawing, numbers_table
+from corrpo.report.plotting.figure_style import (
+    INK,
+    MUTED,
+    RULE,
+    figure_style,
+    label,
+    signed_number,
+    type_colours,
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What figures share: their files, look, axes and lines."""
