@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help venv demo test lint bench docs gallery diagnosis clean
+.PHONY: help venv demo test lint bench house docs gallery diagnosis clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ lint: $(STAMP)  ## ruff and pyright
 
 bench: $(STAMP)  ## the benchmarks; every speed is a ratio of two times of one run
 	PYTHONPATH=tests OMP_NUM_THREADS=$$(nproc) $(BIN)/python benchmarks/run.py
+
+house:  ## draw docs/architecture/house.svg from the imports
+	$(PYTHON) docs/hooks/house.py
 
 docs: $(STAMP)  ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
