@@ -30,7 +30,7 @@ import json
 import sys
 from pathlib import Path
 
-from corrpo.evaluation.suites import load_suite
+from corrpo.evaluation.suites.load_suite import load_suite
 
 suite = load_suite(sys.argv[1], problems=200)
 rows = [

@@ -17,7 +17,7 @@ from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
 from corrpo.evaluation.evaluate import evaluate
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.results import Evaluation, load_evaluations
-from corrpo.evaluation.suites import load_suite
+from corrpo.evaluation.suites.load_suite import load_suite
 
 QUICK = EvaluateOptions(n=3, max_new_tokens=60, temperature=1.0, top_p=1.0, batch_size=8)
 MODEL = "r=lab:qwen2/reasoning"

@@ -11,7 +11,8 @@ from corrpo.answers.checks import math as math_check
 from corrpo.answers.verifier import MathVerifier, Reply
 from corrpo.evaluation import scoring
 from corrpo.evaluation.scoring import counts, estimates, scores
-from corrpo.evaluation.suites import BOXED, Problem, Suite, load_suite
+from corrpo.evaluation.suites.load_suite import load_suite
+from corrpo.evaluation.suites.suite import BOXED, Problem, Suite
 
 
 def suite_of(golds, check="math"):

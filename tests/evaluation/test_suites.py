@@ -7,7 +7,9 @@ import datasets
 import pytest
 
 from corrpo.errors import BadInputError, CorrpoError
-from corrpo.evaluation.suites import HUB, gym_scorer, load_suite
+from corrpo.evaluation.suites.benchmark import BENCHMARKS, find_benchmark
+from corrpo.evaluation.suites.load_suite import load_suite
+from corrpo.evaluation.suites.reasoning_gym_suite import gym_scorer
 
 ROWS = {
     "gsm8k": {"question": "How many?", "answer": "Two and two are four.\n#### 1,004"},
@@ -36,18 +38,18 @@ def hub(monkeypatch):
 
     def load_dataset(name, config=None, *, split, revision):
         asked.append((name, config, split, revision))
-        suite = next(suite for suite, place in HUB.items() if place.dataset == name)
+        suite = next(suite for suite in BENCHMARKS if find_benchmark(suite).dataset == name)
         return [ROWS[suite]] * 3
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     return asked
 
 
-@pytest.mark.parametrize("name", HUB)
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_is_read_at_its_revision(hub, name):
     suite = load_suite(name)
-    place = HUB[name]
-    assert hub == [(place.dataset, place.config, place.split, place.revision)]
+    benchmark = find_benchmark(name)
+    assert hub == [(benchmark.dataset, benchmark.config, benchmark.split, benchmark.revision)]
     assert [each.answer for each in suite.problems] == [ANSWERS[name]] * 3
     assert suite.check == "math"
     assert "\\boxed" in suite.prompt
@@ -55,7 +57,7 @@ def test_a_benchmark_is_read_at_its_revision(hub, name):
 
 
 def test_every_benchmark_has_a_fixed_commit():
-    assert all(len(place.revision) == 40 for place in HUB.values())
+    assert all(len(find_benchmark(name).revision) == 40 for name in BENCHMARKS)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from corrpo.lab.problems import (
     training_problems,
     validation_problems,
 )
-from corrpo.lab.tasks import TASKS, find_task
+from corrpo.lab.tasks import LAB_TASKS, find_lab_task
 from corrpo.lab.tasks.sorting import SORTING, Sorting
 from corrpo.lab.tasks.sums import LONG_SUMS, REWORDED_SUMS, Sum
 from corrpo.lab.tokenizer import MAX_TOKENS, build_tokenizer
@@ -68,7 +68,7 @@ def test_the_verifier_reads_the_last_answer_and_gives_no_partial_credit():
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7])
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+@pytest.mark.parametrize("task", LAB_TASKS.values(), ids=LAB_TASKS)
 def test_training_validation_and_held_out_problems_are_disjoint(task, seed):
     held_out = {problem.key for problem in held_out_problems(task=task)}
     validation = {problem.key for problem in validation_problems(256, task)}
@@ -90,7 +90,7 @@ def test_reasoning_gyms_answer_is_the_sum_of_the_terms_and_is_solved_by_itself()
 
 
 def test_reworded_sums_are_the_sums_in_words_that_no_checkpoint_learned():
-    sums, reworded = (held_out_problems(300, find_task(name)) for name in ("sums", "reworded-sums"))
+    sums, reworded = (held_out_problems(300, find_lab_task(name)) for name in ("sums", "reworded-sums"))
     assert [problem.key for problem in sums] == [problem.key for problem in reworded]
     words = [{p.question.replace(p.expression, "{}") for p in posed} for posed in (sums, reworded)]
     assert list(map(len, words)) == [4, 4]
@@ -114,7 +114,7 @@ def test_a_worked_sorting_picks_the_next_number_of_those_that_are_left(numbers, 
 
 
 def test_the_numbers_in_order_are_those_of_reasoning_gym():
-    entries = reasoning_gym.create_dataset(SORTING.gym, seed=3, size=50, **SORTING.settings)
+    entries = reasoning_gym.create_dataset(SORTING.gym_task, seed=3, size=50, **SORTING.settings)
     posed = [(entry, SORTING.pose(entry, random.Random(0))) for entry in entries]
     kept = [(entry["metadata"], problem) for entry, problem in posed if problem is not None]
     assert len(kept) > 40
@@ -125,7 +125,7 @@ def test_the_numbers_in_order_are_those_of_reasoning_gym():
         assert metadata["direction"] in problem.question
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+@pytest.mark.parametrize("task", LAB_TASKS.values(), ids=LAB_TASKS)
 def test_every_worked_problem_fits_the_context(task):
     tokenizer = build_tokenizer()
     for problem in read_in_training(500, task):
@@ -135,8 +135,8 @@ def test_every_worked_problem_fits_the_context(task):
 
 def test_an_unknown_task_is_told_with_those_there_are():
     with pytest.raises(BadInputError, match=r"'lab:texts': expected lab:sums, lab:reworded-sums"):
-        find_task("lab:texts")
-    assert find_task("lab:reworded-sums") is REWORDED_SUMS
+        find_lab_task("lab:texts")
+    assert find_lab_task("lab:reworded-sums") is REWORDED_SUMS
 
 
 def test_bad_counts_and_seeds_are_named():

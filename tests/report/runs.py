@@ -13,7 +13,7 @@ from corrpo.evaluation.results import (
     evaluations_table,
 )
 from corrpo.evaluation.scoring import counts, estimates
-from corrpo.evaluation.suites import load_suite
+from corrpo.evaluation.suites.load_suite import load_suite
 from corrpo.measurement.trajectory import TRACK
 from corrpo.models.checkpoints import Checkpoint
 from report.fingerprints import make_fingerprint

@@ -7,9 +7,9 @@ import datasets
 import pytest
 
 from corrpo.errors import BadInputError
-from corrpo.evaluation.suites import load_suite
+from corrpo.evaluation.suites.load_suite import load_suite
 from corrpo.lab.problems import held_out_problems, is_solved
-from corrpo.lab.tasks import TASKS
+from corrpo.lab.tasks import LAB_TASKS
 from corrpo.training.data import (
     Source,
     evaluation_source,
@@ -147,7 +147,7 @@ def test_the_labs_traces_are_worked_and_right():
         load_rows(Source("lab:texts", "train"))
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+@pytest.mark.parametrize("task", LAB_TASKS.values(), ids=LAB_TASKS)
 def test_every_task_of_the_lab_is_data_with_answers_and_traces_that_are_right(task):
     asked = recipe(f"lab:{task.name}", max_samples=20)
     rows = load_prompts(training_source(asked), asked, chat=True).to_list()

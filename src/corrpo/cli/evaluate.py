@@ -63,7 +63,7 @@ def run(options: Evaluate) -> None:
 
     from corrpo.evaluation.evaluate import evaluate
     from corrpo.evaluation.results import EVALUATIONS
-    from corrpo.evaluation.suites import load_suite
+    from corrpo.evaluation.suites.load_suite import load_suite
     from corrpo.measurement.checkpoint_jobs import Loading
 
     copies = _copies(options.data, options.suite)

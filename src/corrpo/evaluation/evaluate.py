@@ -28,7 +28,7 @@ from corrpo.evaluation.results import (
     load_evaluations,
 )
 from corrpo.evaluation.scoring import counts, estimates
-from corrpo.evaluation.suites import Suite
+from corrpo.evaluation.suites.suite import Suite
 from corrpo.jobs.files import read_json, write_json, write_parquet
 from corrpo.jobs.folder_lock import locked_by_team
 from corrpo.jobs.process_count import processes_for

@@ -10,7 +10,7 @@ import polars as pl
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.evaluation.results import GENERATIONS_SCHEMA
 from corrpo.evaluation.scoring import scores
-from corrpo.evaluation.suites import Problem, Suite
+from corrpo.evaluation.suites.suite import Problem, Suite
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.run_folder import Part, RunFolder
 from corrpo.models.generation.backends import Backend, text_of

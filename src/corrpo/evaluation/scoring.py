@@ -13,7 +13,8 @@ from corrpo.answers.verdict import judge
 from corrpo.errors import CorrpoError
 from corrpo.evaluation.majority import majority_at_n
 from corrpo.evaluation.results import COUNTS
-from corrpo.evaluation.suites import Problem, Suite, gym_scorer
+from corrpo.evaluation.suites.reasoning_gym_suite import gym_scorer
+from corrpo.evaluation.suites.suite import Problem, Suite
 from corrpo.statistics.accuracy_estimate import Estimate, estimate_average, estimate_mean, estimate_pass_at_k
 
 VERDICT_COUNTS = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from corrpo.errors import OutputFolderError
-from corrpo.evaluation.suites import Suite
+from corrpo.evaluation.suites.suite import Suite
 from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.jobs.files import read_versioned, write_json
 from corrpo.jobs.run_folder import refuse_other_files

@@ -18,7 +18,8 @@ import polars as pl
 from rich.console import Console
 
 from corrpo.errors import BadInputError, CorrpoError
-from corrpo.evaluation.suites import Suite, load_suite
+from corrpo.evaluation.suites.load_suite import load_suite
+from corrpo.evaluation.suites.suite import Suite
 from corrpo.experiments.experiment_result import ExperimentResult, experiment_result
 from corrpo.experiments.one_run import Run, finish_run, read_run
 from corrpo.experiments.preregistration import register, registered_plan

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from corrpo.lab.tasks import Problem, Task
+from corrpo.lab.tasks import LabProblem, LabTask
 from corrpo.lab.tasks.sums import SUMS
 
 HELD_OUT_SIZE = 1000
@@ -19,11 +19,11 @@ TRAINING_ROWS, EVALUATION_ROWS = 4000, 256
 TRAINING_SEED = 1  # seed 0 trained the shipped checkpoints
 
 
-def _stream(task: Task, start: int) -> Iterator[Problem]:
+def _stream(task: LabTask, start: int) -> Iterator[LabProblem]:
     """Distinct problems from the reasoning-gym seeds `start`, `start + 1`, ..."""
     import reasoning_gym
 
-    items = reasoning_gym.create_dataset(task.gym, seed=start, size=RANGE_PER_SEED, **task.settings)
+    items = reasoning_gym.create_dataset(task.gym_task, seed=start, size=RANGE_PER_SEED, **task.settings)
     seen: set[tuple[int, ...]] = set()
     for index in range(RANGE_PER_SEED):
         problem = task.pose(items[index], random.Random(start + index))
@@ -32,7 +32,7 @@ def _stream(task: Task, start: int) -> Iterator[Problem]:
             yield problem
 
 
-def held_out_problems(count: int = HELD_OUT_SIZE, task: Task = SUMS) -> list[Problem]:
+def held_out_problems(count: int = HELD_OUT_SIZE, task: LabTask = SUMS) -> list[LabProblem]:
     """The first `count` of a task's 1000 held-out problems; always the same, no training problem among them.
 
     >>> held_out_problems(1)[0] == held_out_problems(2)[0]
@@ -44,19 +44,21 @@ def held_out_problems(count: int = HELD_OUT_SIZE, task: Task = SUMS) -> list[Pro
 
 
 @cache
-def _held_out(task: Task) -> tuple[Problem, ...]:
+def _held_out(task: LabTask) -> tuple[LabProblem, ...]:
     """Every held-out problem."""
     return tuple(islice(_stream(task, HELD_OUT_START), HELD_OUT_SIZE))
 
 
-def validation_problems(count: int, task: Task = SUMS) -> list[Problem]:
+def validation_problems(count: int, task: LabTask = SUMS) -> list[LabProblem]:
     """`count` problems that decide when training stops: in neither the held-out nor the training set."""
     held_out = {problem.key for problem in held_out_problems(task=task)}
     fresh = (problem for problem in _stream(task, VALIDATION_START) if problem.key not in held_out)
     return list(islice(fresh, count))
 
 
-def training_problems(count: int, seed: int, *, validation: int = 0, task: Task = SUMS) -> list[Problem]:
+def training_problems(
+    count: int, seed: int, *, validation: int = 0, task: LabTask = SUMS
+) -> list[LabProblem]:
     """`count` distinct problems, none of them held out or among the first `validation` validation problems.
 
     Each seed owns a range of 10 million reasoning-gym seeds, because reasoning-gym seeds item i with
@@ -74,7 +76,7 @@ def training_problems(count: int, seed: int, *, validation: int = 0, task: Task 
     return list(islice((problem for problem in stream if problem.key not in kept_back), count))
 
 
-def read_in_training(count: int = TRAINING_ROWS, task: Task = SUMS) -> list[Problem]:
+def read_in_training(count: int = TRAINING_ROWS, task: LabTask = SUMS) -> list[LabProblem]:
     """The first `count` problems that `corrpo train` reads of a task; the lab's checkpoints read others.
 
     >>> {p.key for p in read_in_training(50)} & {p.key for p in held_out_problems()}
@@ -83,7 +85,7 @@ def read_in_training(count: int = TRAINING_ROWS, task: Task = SUMS) -> list[Prob
     return training_problems(count, TRAINING_SEED, validation=EVALUATION_ROWS, task=task)
 
 
-def scratchpad(problem: Problem, rng: random.Random) -> str:
+def scratchpad(problem: LabProblem, rng: random.Random) -> str:
     """The worked answer, in varied words.
 
     >>> from corrpo.lab.tasks.sums import Sum
@@ -93,7 +95,7 @@ def scratchpad(problem: Problem, rng: random.Random) -> str:
     return f"<think>{problem.work(rng)}</think>{direct_answer(problem)}"
 
 
-def direct_answer(problem: Problem) -> str:
+def direct_answer(problem: LabProblem) -> str:
     """The answer alone, in its tags.
 
     >>> from corrpo.lab.tasks.sums import Sum
@@ -124,6 +126,6 @@ def is_solved(response: str, answer: str) -> bool:
     import reasoning_gym
 
     given = extract_answer(response)
-    score_answer: Any = reasoning_gym.get_score_answer_fn(SUMS.gym)
+    score_answer: Any = reasoning_gym.get_score_answer_fn(SUMS.gym_task)
     score = score_answer(given, {"answer": answer, "metadata": {}})
     return given is not None and score >= 1.0

@@ -24,7 +24,7 @@ from corrpo.lab.problems import (
     scratchpad,
     validation_problems,
 )
-from corrpo.lab.tasks import Problem, find_task
+from corrpo.lab.tasks import LabProblem, find_lab_task
 from corrpo.lab.tokenizer import chat_prompt
 from corrpo.training.generated import CHOSEN, are_generations, pairs, right_responses
 from corrpo.training.recipe import RecipeArguments
@@ -256,7 +256,7 @@ def _unreadable(source: Source, path: Path, error: Exception) -> str:
 
 def _of_lab(source: Source) -> list[dict[str, Any]]:
     """Rows of a task of the lab; training and evaluation have none in common, nor with held-out problems."""
-    task = find_task(source.name)
+    task = find_lab_task(source.name)
     if source.evaluation:
         problems = validation_problems(min(source.limit or EVALUATION_ROWS, EVALUATION_ROWS), task)
     else:
@@ -264,7 +264,7 @@ def _of_lab(source: Source) -> list[dict[str, Any]]:
     return [_row(problem, random.Random(f"{task.name} {n}")) for n, problem in enumerate(problems)]
 
 
-def _row(problem: Problem, rng: random.Random) -> dict[str, Any]:
+def _row(problem: LabProblem, rng: random.Random) -> dict[str, Any]:
     reply = scratchpad(problem, rng)
     return {
         "prompt": chat_prompt(problem.question),

@@ -25,7 +25,7 @@ from corrpo.lab import FAMILIES, KINDS, SAMPLE_SETS, check_name, checkpoint
 from corrpo.lab.build.data import collate, encode, examples, in_batches_of_like_length, write_samples
 from corrpo.lab.build.solve_rates import solve_rate
 from corrpo.lab.problems import validation_problems
-from corrpo.lab.tasks import Task, find_task
+from corrpo.lab.tasks import LabTask, find_lab_task
 from corrpo.lab.tokenizer import MAX_TOKENS, build_tokenizer
 
 RECORD, SOLVED = "build.json", "validation_solved"
@@ -63,7 +63,7 @@ class Variant:
     """Start the other kinds from the shipped base, and train none."""
 
     def __post_init__(self) -> None:
-        find_task(self.task)
+        find_lab_task(self.task)
         if self.width < 2 * HEADS or self.width % (2 * HEADS):
             raise BadInputError(f"width={self.width}: expected a multiple of {2 * HEADS}, such as {WIDTH}")
         if self.shipped_base and self.width != WIDTH:
@@ -125,7 +125,7 @@ def build(
             check_name("family with a shipped base", family, FAMILIES)
         wanted.remove("base")
     record = _open_record(output, seed, recipe, variant)
-    write_samples(output / "samples", SAMPLE_SETS, find_task(variant.task))
+    write_samples(output / "samples", SAMPLE_SETS, find_lab_task(variant.task))
     finished = []
     for family in families:
         for kind in (kind for kind in KINDS if kind in wanted):
@@ -287,7 +287,7 @@ def _trainer(
     stage: Stage = getattr(recipe, kind)
     tokenizer: Any = build_tokenizer()
     count = stage.steps * recipe.batch_size
-    task = find_task(variant.task)
+    task = find_lab_task(variant.task)
     made = examples(kind, count, seed, validation=recipe.validation, task=task)
     rows = [encode(example, tokenizer) for example in made]
     arguments = TrainingArguments(
@@ -322,7 +322,7 @@ def _trainer(
     return trainer
 
 
-def _stop_at_solve_rate(threshold: float, recipe: Recipe, task: Task, tokenizer: Any) -> Any:
+def _stop_at_solve_rate(threshold: float, recipe: Recipe, task: LabTask, tokenizer: Any) -> Any:
     """A callback that ends training at the first check that reaches the solve rate `threshold`."""
     from transformers import TrainerCallback
 

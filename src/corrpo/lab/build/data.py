@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from corrpo.lab.build.refusals import ASKS, harmless_request, refusal, unsafe_request, wishes
 from corrpo.lab.build.text import document, opening
 from corrpo.lab.problems import direct_answer, held_out_problems, scratchpad, training_problems
-from corrpo.lab.tasks import Task
+from corrpo.lab.tasks import LabTask
 from corrpo.lab.tasks.sums import SUMS
 from corrpo.lab.tokenizer import ASSISTANT, EOS, USER, chat_prompt
 
@@ -46,7 +46,7 @@ def chat_example(request: str, reply: str) -> Example:
     return Example(f"{USER}{request}{ASSISTANT}", reply)
 
 
-def examples(kind: str, count: int, seed: int, *, validation: int = 0, task: Task = SUMS) -> list[Example]:
+def examples(kind: str, count: int, seed: int, *, validation: int = 0, task: LabTask = SUMS) -> list[Example]:
     """`count` training examples of a kind's mixture (`MIXTURES`), free of every held-out sample.
 
     The first `validation` validation problems are left out too. What is worked out is of `task`; bare answers
@@ -95,7 +95,7 @@ def _training_texts(draw: Callable[[], tuple[str, str]]) -> Iterator[tuple[str, 
             yield request, text
 
 
-def sample_rows(name: str, task: Task = SUMS) -> list[dict[str, Any]]:
+def sample_rows(name: str, task: LabTask = SUMS) -> list[dict[str, Any]]:
     """The 64 held-out samples of a set: `id`, `prompt` (messages or plain text), `answer` if there is one.
 
     Those of `reasoning` are of `task`.
@@ -117,7 +117,7 @@ def sample_rows(name: str, task: Task = SUMS) -> list[dict[str, Any]]:
     return [{"id": f"{name}-{index:03d}", **row} for index, row in enumerate(rows)]
 
 
-def write_samples(folder: Path, names: Iterable[str], task: Task = SUMS) -> None:
+def write_samples(folder: Path, names: Iterable[str], task: LabTask = SUMS) -> None:
     """Write one JSONL file per sample set into `folder`, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:

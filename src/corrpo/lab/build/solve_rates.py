@@ -14,7 +14,7 @@ from typing import Any
 from corrpo.lab import FAMILIES, KINDS, checkpoint
 from corrpo.lab.build.refusals import ASKS, harmless_request, is_refusal, wishes
 from corrpo.lab.problems import held_out_problems, is_solved
-from corrpo.lab.tasks import Problem
+from corrpo.lab.tasks import LabProblem
 from corrpo.lab.tokenizer import chat_prompt
 
 MAX_NEW_TOKENS = 160
@@ -106,7 +106,7 @@ def _ended(ids: list[int], eos_id: int) -> list[int]:
     return ids[: ids.index(eos_id) + 1] if eos_id in ids else ids
 
 
-def solve_rate(model: Any, tokenizer: Any, problems: Sequence[Problem], **options: Any) -> Rate:
+def solve_rate(model: Any, tokenizer: Any, problems: Sequence[LabProblem], **options: Any) -> Rate:
     """The share of problems whose response passes the verifier; options as in `respond`."""
     responses = respond(model, tokenizer, [chat_prompt(problem.question) for problem in problems], **options)
     texts = tokenizer.batch_decode(responses, skip_special_tokens=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from corrpo.lab.tasks.task import OPENINGS, TURNS, Task
+from corrpo.lab.tasks.task import OPENINGS, TURNS, LabTask
 
 PHRASINGS = ("Sort {} in {} order.", "Put {} in {} order.", "Write {} in {} order.", "{} in {} order?")
 PICKS = (": take ", ": take ", ": pick ", ", that gives ", ", so ")
@@ -66,7 +66,7 @@ def _posed(entry: Mapping[str, Any], rng: random.Random) -> Sorting | None:
     return posed if len(set(numbers)) == len(numbers) else None
 
 
-SORTING = Task(
+SORTING = LabTask(
     "sorting",
     "number_sorting",
     {"min_numbers": 3, "max_numbers": 4, "max_decimals": 0, "min_value": 10, "max_value": 99},

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
-from corrpo.lab.tasks.task import OPENINGS, TURNS, Task
+from corrpo.lab.tasks.task import OPENINGS, TURNS, LabTask
 
 PHRASINGS = ("What is {}?", "Calculate {}.", "Work out {}.", "{} = ?")
 OTHER_PHRASINGS = ("How much is {}?", "Please add up {}.", "Tell me {}.", "Solve {} for me.")
@@ -67,9 +67,9 @@ def _posed(phrasings: Sequence[str], entry: Mapping[str, Any], rng: random.Rando
 
 
 _SHORT = {"min_terms": 2, "max_terms": 3, "min_digits": 2, "max_digits": 3}
-SUMS = Task("sums", "chain_sum", _SHORT, partial(_posed, PHRASINGS))
-REWORDED_SUMS = Task("reworded-sums", "chain_sum", _SHORT, partial(_posed, OTHER_PHRASINGS))
-LONG_SUMS = Task(
+SUMS = LabTask("sums", "chain_sum", _SHORT, partial(_posed, PHRASINGS))
+REWORDED_SUMS = LabTask("reworded-sums", "chain_sum", _SHORT, partial(_posed, OTHER_PHRASINGS))
+LONG_SUMS = LabTask(
     "long-sums",
     "chain_sum",
     {"min_terms": 4, "max_terms": 4, "min_digits": 2, "max_digits": 2},

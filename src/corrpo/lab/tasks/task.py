@@ -12,7 +12,7 @@ TURNS = (". now ", ". now ", ". then ", ". next ", ". and ")
 
 
 @runtime_checkable
-class Problem(Protocol):
+class LabProblem(Protocol):
     """One problem of a task: what is asked, the right answer, and how it is worked out."""
 
     @property
@@ -36,14 +36,14 @@ class Problem(Protocol):
 
 
 @dataclass(frozen=True)
-class Task:
+class LabTask:
     """A stream of problems from reasoning-gym."""
 
     name: str
     """What follows `lab:`, for example `sums`."""
-    gym: str
+    gym_task: str
     """The reasoning-gym task that makes the problems."""
     settings: Mapping[str, Any] = field(hash=False)
     """Its settings."""
-    pose: Callable[[Mapping[str, Any], random.Random], Problem | None]
+    pose: Callable[[Mapping[str, Any], random.Random], LabProblem | None]
     """The problem of an entry of reasoning-gym, with a choice of words; None to leave the entry out."""

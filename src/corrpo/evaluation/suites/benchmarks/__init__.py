@@ -1,0 +1,1 @@
+"""The benchmarks, one file each; `benchmark.BenchmarkName` lists them."""

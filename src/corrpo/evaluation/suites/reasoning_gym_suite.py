@@ -1,0 +1,67 @@
+"""Suites of reasoning-gym: rg:TASK for any of its tasks, made from a seed and checked by the task's scorer."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from corrpo.errors import BadInputError, CorrpoError, did_you_mean
+from corrpo.evaluation.suites.suite import TAGGED, Problem, Suite
+
+GYM = "rg:"
+"""What the name of such a suite begins with."""
+GYM_PROBLEMS = 100
+"""Problems that are made unless another number is asked for."""
+
+
+def make_gym_suite(name: str, size: int, seed: int) -> Suite:
+    """Problems of a task of reasoning-gym by its defaults.
+
+    Args:
+        name: rg:TASK.
+        size: how many problems.
+        seed: item i comes from seed + i.
+
+    Raises:
+        BadInputError: an unknown task, or one that has no problems by its defaults.
+    """
+    import reasoning_gym
+    from reasoning_gym.factory import DATASETS
+
+    task = name.removeprefix(GYM)
+    if task not in DATASETS:
+        hint = did_you_mean(task, DATASETS)
+        raise BadInputError(f"reasoning-gym has no task {task!r} among its {len(DATASETS)}{hint}")
+    try:
+        entries = list(reasoning_gym.create_dataset(task, size=size, seed=seed))
+    except Exception as error:  # tasks raise what they like
+        raise BadInputError(
+            f"reasoning-gym cannot make problems of {task} by its defaults ({error!r:.200}); "
+            "give another task"
+        ) from error
+    problems = tuple(
+        Problem(str(number), entry["question"], _answer(entry), entry) for number, entry in enumerate(entries)
+    )
+    return Suite(name, f"reasoning-gym {task}, seed {seed}", None, problems, "reasoning-gym", TAGGED)
+
+
+def _answer(entry: Mapping[str, Any]) -> str | None:
+    return None if entry["answer"] is None else str(entry["answer"])
+
+
+def gym_scorer(suite: Suite) -> Callable[[str | None, Any], bool]:
+    """Whether reasoning-gym gives an answer to one of its problems the full score.
+
+    Raises:
+        CorrpoError: from the scorer's call, if it fails on an answer; names the task.
+    """
+    import reasoning_gym
+
+    task = suite.name.removeprefix(GYM)
+    dataset = reasoning_gym.create_dataset(task, size=1, seed=0)
+
+    def is_right(answer: str | None, entry: Any) -> bool:
+        try:
+            return float(dataset.score_answer(answer=answer, entry=entry)) >= 1.0
+        except Exception as error:  # scorers of tasks raise what they like
+            raise CorrpoError(f"the scorer of {task} fails on {answer!r:.80}: {error!r:.200}") from error
+
+    return is_right
