@@ -6,7 +6,6 @@ read from: a finished evaluation whose model is as it was is not loaded again.
 """
 
 import gc
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +23,7 @@ from corrpo.evaluation.results import (
     EVALUATION,
     EVALUATIONS,
     Evaluation,
+    evaluation_folder,
     evaluations_table,
     load_evaluations,
 )
@@ -63,7 +63,7 @@ class _Job:
     """One checkpoint and all that a process needs to evaluate it."""
 
     checkpoint: Checkpoint
-    folder: Path
+    output: Path
     suites: tuple[Suite, ...]
     loading: Loading
     options: EvaluateOptions
@@ -121,14 +121,14 @@ def evaluate(
     failed: list[Skipped] = []
     with locked_by_team(output, team) as together:
         finished = together.from_first(
-            lambda: {each.key: _is_finished(each, output / each.key, suites, loading) for each in checkpoints}
+            lambda: {each.key: _is_finished(each, output, suites, loading) for each in checkpoints}
         )
         left = [each for each in checkpoints if not finished[each.key]]
         alone = bool(left) and together.size == 1
         count = processes_for(left, processes, device=loading.device, dtype=loading.dtype) if alone else 1
         shown = progress and count == 1 and together.first
         jobs = [
-            _Job(each, output / each.key, tuple(suites), loading, options, shown, finished[each.key])
+            _Job(each, output, tuple(suites), loading, options, shown, finished[each.key])
             for each in checkpoints
         ]
         for outcome in _outcomes(jobs, together, count, loading.device):
@@ -136,10 +136,10 @@ def evaluate(
                 failed.append(Skipped(outcome.checkpoint.name, outcome.reason))
             console.print(f"{outcome.checkpoint}: {outcome.reason or 'evaluated'}")
         found = [
-            Evaluation.load(output / each.key / folder_name(suite.name))
+            Evaluation.load(output / evaluation_folder(each.key, suite.name))
             for each in checkpoints
             for suite in suites
-            if (output / each.key / folder_name(suite.name) / EVALUATION).exists()
+            if (output / evaluation_folder(each.key, suite.name) / EVALUATION).exists()
         ]
         if not found:
             raise CorrpoError(f"no checkpoint could be evaluated; the first failed so: {failed[0]}")
@@ -166,22 +166,13 @@ def _check_backend(team: Team, options: EvaluateOptions) -> None:
         )
 
 
-def folder_name(suite: str) -> str:
-    """A suite's name as that of a folder.
-
-    >>> folder_name("rg:chain_sum")
-    'rg-chain_sum'
-    """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", suite).strip("-.") or "suite"
-
-
 def _name_of(job: _Job) -> str:
     return str(job.checkpoint)
 
 
 def _check_suites(suites: Sequence[Suite], options: EvaluateOptions) -> None:
-    names = [folder_name(suite.name) for suite in suites]
-    if not suites or len(set(names)) < len(names):
+    folders = [evaluation_folder("", suite.name) for suite in suites]
+    if not suites or len(set(folders)) < len(folders):
         raise BadInputError(f"suites {[suite.name for suite in suites]}: expected one or more, each once")
     if any(suite.check == "math" for suite in suites) and find_spec("math_verify") is None:
         raise CorrpoError(
@@ -196,11 +187,14 @@ def _check_suites(suites: Sequence[Suite], options: EvaluateOptions) -> None:
             )
 
 
-def _is_finished(checkpoint: Checkpoint, folder: Path, suites: Sequence[Suite], loading: Loading) -> bool:
+def _is_finished(checkpoint: Checkpoint, output: Path, suites: Sequence[Suite], loading: Loading) -> bool:
     """Whether all suites are there and the model's files are as they were when it was evaluated."""
-    if not all((folder / folder_name(suite.name) / EVALUATION).exists() for suite in suites):
+    if not all(
+        (output / evaluation_folder(checkpoint.key, suite.name) / EVALUATION).exists() for suite in suites
+    ):
         return False
-    known = read_json(folder / SOURCE) if (folder / SOURCE).exists() else None
+    source = output / checkpoint.key / SOURCE
+    known = read_json(source) if source.exists() else None
     return known is not None and known == source_stamp(checkpoint, loading)
 
 
@@ -227,7 +221,7 @@ def _evaluate_suites(job: _Job, device: str, team: Team) -> None:
     stamp = team.from_first(lambda: source_stamp(job.checkpoint, job.loading))
     if job.finished:
         for suite in job.suites:
-            folder = job.folder / folder_name(suite.name)
+            folder = job.output / evaluation_folder(job.checkpoint.key, suite.name)
             _evaluate_suite(job, team, read_json(folder / EVALUATION)["model"], stamp, suite, None)
         return
     with quiet_loading():
@@ -236,7 +230,7 @@ def _evaluate_suites(job: _Job, device: str, team: Team) -> None:
     for suite in job.suites:
         _evaluate_suite(job, team, model, stamp, suite, backend)
     if stamp is not None and team.first:
-        write_json(job.folder / SOURCE, stamp)
+        write_json(job.output / job.checkpoint.key / SOURCE, stamp)
 
 
 def _evaluate_suite(
@@ -265,7 +259,9 @@ def _evaluate_suite(
         "settings": settings,
         "versions": _versions(suite, job.options),
     }
-    with RunFolder(job.folder / folder_name(suite.name), claim, team).claimed() as run:
+    with RunFolder(
+        job.output / evaluation_folder(job.checkpoint.key, suite.name), claim, team
+    ).claimed() as run:
         if run.team.from_first((run.path / EVALUATION).exists):
             if run.team.first:
                 run.drop_parts()

@@ -1,5 +1,6 @@
 """What an evaluation of one model on one suite holds, and its files: every generation, and what follows."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +82,7 @@ class Evaluation:
                 "model": self.model,
                 "checkpoint": self.checkpoint,
                 "suite": self.suite,
-                "estimates": {name: each.as_dict() for name, each in self.estimates.items()},
+                "estimates": {name: estimate.as_dict() for name, estimate in self.estimates.items()},
                 "counts": self.counts,
                 "settings": self.settings,
                 "versions": self.versions,
@@ -102,10 +103,23 @@ class Evaluation:
             suite=summary["suite"],
             settings=summary["settings"],
             versions=summary["versions"],
-            estimates={name: Estimate.from_dict(each) for name, each in summary["estimates"].items()},
+            estimates={name: Estimate.from_dict(record) for name, record in summary["estimates"].items()},
             counts=summary["counts"],
             generations=read_parquet(Path(folder) / GENERATIONS),
         )
+
+
+def evaluation_folder(key: str, suite: str) -> str:
+    """Where an evaluation is below the output folder: KEY/SUITE.
+
+    Args:
+        key: of the checkpoint; see `corrpo.models.checkpoints.Checkpoint.key`.
+        suite: its name.
+
+    >>> evaluation_folder("grpo/step-000200", "rg:chain_sum")
+    'grpo/step-000200/rg-chain_sum'
+    """
+    return f"{key}/{re.sub(r'[^A-Za-z0-9._-]+', '-', suite).strip('-.') or 'suite'}"
 
 
 def load_evaluations(folder: Path | str) -> list[Evaluation]:
@@ -114,10 +128,10 @@ def load_evaluations(folder: Path | str) -> list[Evaluation]:
     Raises:
         BadInputError: there is none.
     """
-    found = [Evaluation.load(path.parent) for path in sorted(Path(folder).glob(f"**/{EVALUATION}"))]
-    if not found:
+    evaluations = [Evaluation.load(path.parent) for path in sorted(Path(folder).glob(f"**/{EVALUATION}"))]
+    if not evaluations:
         raise BadInputError(f"{folder} holds no {EVALUATION}; give the output folder of corrpo evaluate")
-    return sorted(found, key=lambda each: (each.checkpoint["at"] or 0, each.checkpoint["key"]))
+    return sorted(evaluations, key=lambda one: (one.checkpoint["at"] or 0, one.checkpoint["key"]))
 
 
 def evaluations_table(evaluations: Sequence[Evaluation]) -> pl.DataFrame:
@@ -128,15 +142,15 @@ def evaluations_table(evaluations: Sequence[Evaluation]) -> pl.DataFrame:
     """
     rows = [
         {
-            **{name: each.checkpoint[name] for name in ("key", "stage", "step", "at")},
-            "model": each.model["name"],
-            "revision": each.model["revision"],
-            "suite": each.suite["name"],
+            **{name: evaluation.checkpoint[name] for name in ("key", "stage", "step", "at")},
+            "model": evaluation.model["name"],
+            "revision": evaluation.model["revision"],
+            "suite": evaluation.suite["name"],
             "measure": measure,
             **estimate.as_dict(),
         }
-        for each in evaluations
-        for measure, estimate in each.estimates.items()
+        for evaluation in evaluations
+        for measure, estimate in evaluation.estimates.items()
     ]
     schema: dict[str, Any] = {
         **dict.fromkeys(("key", "stage"), pl.String),

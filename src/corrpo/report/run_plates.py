@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from corrpo.evaluation.evaluate import folder_name
-from corrpo.evaluation.results import Evaluation
+from corrpo.evaluation.results import Evaluation, evaluation_folder
 from corrpo.measurement.trajectory import Point, Trajectory
 from corrpo.report.accuracy_and_rho import Performance
 from corrpo.report.collection import EvaluatedRun
@@ -98,7 +97,7 @@ def accuracy_parts(evaluations: Sequence[Evaluation], measure: str, source: str)
             each.checkpoint["step"],
             _percent(
                 each.estimates[measure],
-                f"{source}/{each.checkpoint['key']}/{folder_name(each.suite['name'])}",
+                f"{source}/{evaluation_folder(each.checkpoint['key'], each.suite['name'])}",
             ),
         )
         for each in evaluations
@@ -158,7 +157,7 @@ def _performance_panel(performance: Performance, evaluated: Path) -> Performance
         steps=tuple(point.at for point in points),
         rho=tuple(_rho(point.rho, str(point.fingerprint)) for point in points),
         accuracy=tuple(
-            _percent(point.accuracy, f"{evaluated}/{point.key}/{folder_name(performance.suite)}")
+            _percent(point.accuracy, f"{evaluated}/{evaluation_folder(point.key, performance.suite)}")
             for point in points
         ),
         note=f"rank correlation {_told(performance.association)}\n"

@@ -1,4 +1,4 @@
-"""Suites of reasoning-gym: rg:TASK for any of its tasks, made from a seed and checked by the task's scorer."""
+"""Suites of reasoning-gym, rg:TASK: problems of any of its tasks, made from a seed, and the task's scorer."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,7 +41,8 @@ class Suite:
         source: dataset, task or file.
         revision: commit of a dataset on the hub; None for problems from elsewhere.
         problems: in their order.
-        check: how an answer is compared with the right one: math (math-verify), exact (the same text or number) or reasoning-gym (its scorer, full score).
+        check: how an answer is compared with the right one: math (math-verify), exact (the same text or
+            number) or reasoning-gym (its scorer, full score).
         prompt: with a place for {problem}.
         n: generations for each problem, unless others are asked for.
     """
@@ -60,15 +60,6 @@ class Suite:
         """SHA-256 of ids, problems and answers, in order."""
         content = [[problem.id, problem.problem, problem.answer] for problem in self.problems]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def folder_name(self) -> str:
-        """The name as that of a folder.
-
-        >>> Suite("rg:chain_sum", "", None, (), "reasoning-gym", TAGGED).folder_name
-        'rg-chain_sum'
-        """
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.") or "suite"
 
 
 def checked_problem(place: str, name: str, text: Any, answer: str | None) -> Problem:
