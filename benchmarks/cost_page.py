@@ -11,8 +11,9 @@ from matplotlib.ticker import FuncFormatter
 from transformers import DeepseekV3Config, LlamaConfig, Qwen2Config
 
 from common import table
+from corrpo.measurement.entropy_strength_figure import power_of_ten
 from corrpo.report.plotting.drawing import Drawing, numbers_table
-from corrpo.report.plotting.figure_style import OTHER_COLOURS, figure_style, power_of_ten
+from corrpo.report.plotting.figure_style import OTHER_COLOURS, figure_style
 from cost_model import ModelShape, Workload
 from cost_model.cluster import Cost, Setting, cost, gpus_needed, total_seconds
 

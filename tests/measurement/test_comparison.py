@@ -7,13 +7,8 @@ import polars as pl
 import pytest
 
 from corrpo.errors import BadInputError
-from corrpo.measurement.comparison import (
-    Labelled,
-    compare_fingerprints,
-    load_labelled,
-    measurement,
-    parse_label,
-)
+from corrpo.measurement.comparison import compare_fingerprints, measurement
+from corrpo.measurement.labelled_fingerprints import Labelled, load_labelled, parse_label
 from corrpo.statistics import TokenSeries, compare
 from report.fingerprints import make_fingerprint, statistics_of
 

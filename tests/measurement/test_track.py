@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from corrpo import Fingerprint
 from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
 from corrpo.jobs.folder_lock import locked_folder
-from corrpo.measurement.checkpoint_jobs import measure_checkpoint
+from corrpo.measurement.checkpoint_measurement import measure_checkpoint
 from corrpo.measurement.fingerprint import STATISTICS
 from corrpo.measurement.track import track
 from corrpo.measurement.trajectory import Trajectory, check_same_measurement, is_trajectory

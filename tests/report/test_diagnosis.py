@@ -11,7 +11,7 @@ from commands import ROOT
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import load_evaluations
-from corrpo.measurement.comparison import Labelled
+from corrpo.measurement.labelled_fingerprints import Labelled
 from corrpo.report.diagnosis import BEGIN, END, diagnose, markdown, renew_page
 from report.fingerprints import make_fingerprint
 from report.runs import without_digest, write_evaluations

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from corrpo.errors import BadInputError
-from corrpo.report.figures import MAX_POINTS, Panel, TypeValue, scatter_figure, types_figure
-from corrpo.report.figures.token_scatter import running_quartiles
-from corrpo.report.plotting.figure_style import TYPE_COLOURS, power_of_ten, type_colours
+from corrpo.measurement.entropy_strength_figure import MAX_POINTS, power_of_ten, running_quartiles
+from corrpo.report.figures import Panel, TypeValue, scatter_figure, types_figure
+from corrpo.report.plotting.figure_style import TYPE_COLOURS, type_colours
 from corrpo.statistics import Correlation
 
 HOSTILE = "$x^{$<script>\x00\u202e&\ud800 _"

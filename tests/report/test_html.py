@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from corrpo.errors import BadInputError
-from corrpo.measurement.comparison import Labelled, compare_fingerprints
+from corrpo.measurement.comparison import compare_fingerprints
+from corrpo.measurement.labelled_fingerprints import Labelled
 from corrpo.report import write_comparison_report, write_measure_report
 from corrpo.report.layer_correlations import layer_table, norms_array
 from corrpo.report.notable_tokens import AFTER, BEFORE, LISTED, high_entropy_low_gradient, highest_entropy

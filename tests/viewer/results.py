@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
-from corrpo.measurement.tokens import TOKENS_SCHEMA
+from corrpo.measurement.fingerprint_format import TOKEN_COLUMNS, schema
 from corrpo.statistics import Correlation
 
 HOSTILE = [
@@ -46,7 +46,7 @@ def made(samples: int, tokens: int, *, texts: list[str] | None = None, norms: bo
                     "strength": [float(v.mean()) if m else None for v, m in pairs],
                     "norms": [v.tolist() if m else None for v, m in pairs],
                 },
-                schema=TOKENS_SCHEMA,
+                schema=schema(TOKEN_COLUMNS),
             )
         )
         responses.append(

@@ -11,7 +11,8 @@ from tyro.conf import Positional, arg
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from corrpo.measurement.comparison import Comparison, Labelled
+    from corrpo.measurement.comparison import Comparison
+    from corrpo.measurement.labelled_fingerprints import Labelled
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def run(config: Compare) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from corrpo.measurement.comparison import compare_fingerprints, load_labelled
+    from corrpo.measurement.comparison import compare_fingerprints
+    from corrpo.measurement.labelled_fingerprints import load_labelled
     from corrpo.report.terminal_tables import print_comparison
 
     console = Console()

@@ -45,7 +45,7 @@ def run(options: Diagnose) -> None:
         OutputFolderError: the output folder cannot be written to.
     """
     from corrpo.evaluation.results import load_evaluations
-    from corrpo.measurement.comparison import load_labelled
+    from corrpo.measurement.labelled_fingerprints import load_labelled
     from corrpo.report.diagnosis import diagnose, markdown, renew_page, write_diagnosis
 
     diagnosis = diagnose(

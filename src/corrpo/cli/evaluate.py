@@ -64,7 +64,7 @@ def run(options: Evaluate) -> None:
     from corrpo.evaluation.evaluate import evaluate
     from corrpo.evaluation.results import EVALUATIONS
     from corrpo.evaluation.suites.load_suite import load_suite
-    from corrpo.measurement.checkpoint_jobs import Loading
+    from corrpo.models.loading import Loading
 
     copies = _copies(options.data, options.suite)
     suites = [

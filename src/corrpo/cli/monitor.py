@@ -116,8 +116,7 @@ def run(options: MonitorCommand) -> None:
 
 
 def _monitor(options: MonitorCommand) -> "Monitor":
-    from corrpo.measurement.checkpoint_jobs import quiet_loading
-    from corrpo.models.loading import load_model
+    from corrpo.models.loading import load_model, quiet_loading
     from corrpo.monitor.calibration import Calibration
     from corrpo.monitor.monitor import Monitor
 
@@ -203,9 +202,10 @@ def _written_by_engine(options: MonitorCommand, how: WritingOptions) -> dict[int
     """The responses that the file lacks, by vLLM, which is gone again at the end."""
     import gc
 
-    from corrpo.measurement.checkpoint_jobs import Loading, source_stamp
     from corrpo.models.checkpoints import Checkpoint
     from corrpo.models.generation.backends import open_backend
+    from corrpo.models.loading import Loading
+    from corrpo.models.source_stamp import source_stamp
     from corrpo.monitor.generation_file import source_facts
     from corrpo.monitor.response_writers import write_all
 

@@ -36,11 +36,12 @@ from corrpo.jobs.process_pool import parallel
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.run_folder import RunFolder
 from corrpo.jobs.torchrun import check_processes, device_of_process
-from corrpo.measurement.checkpoint_jobs import SOURCE, Outcome, source_stamp
-from corrpo.measurement.summary import versions
+from corrpo.jobs.versions import library_versions
+from corrpo.measurement.checkpoint_measurement import Outcome
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
 from corrpo.models.generation.backends import Backend, open_backend
 from corrpo.models.loading import Loading, quiet_loading
+from corrpo.models.source_stamp import SOURCE, source_stamp
 
 
 @dataclass(frozen=True)
@@ -303,7 +304,7 @@ def _settings(suite: Suite, options: EvaluateOptions) -> dict[str, Any]:
 
 
 def _versions(suite: Suite, options: EvaluateOptions) -> dict[str, str]:
-    found = versions()
+    found = library_versions()
     scorer = ["reasoning-gym"] if suite.check == "reasoning-gym" else []
     for name in ("math-verify", *scorer, *(["vllm"] if options.backend == "vllm" else [])):
         try:

@@ -8,7 +8,6 @@ sorted keys and no spaces) and `written` (when). The hash goes into every table 
 import hashlib
 import json
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.jobs.files import read_versioned, write_json
 from corrpo.jobs.run_folder import refuse_other_files
 from corrpo.jobs.settings_differences import differences_between
-from corrpo.measurement.summary import versions
+from corrpo.jobs.versions import TRAINING_LIBRARIES, library_versions
 
 PREREGISTRATION = "preregistration.json"
 SCHEMA_VERSION = 1
@@ -34,7 +33,7 @@ def registered_plan(recipe: ExperimentRecipe, suite: Suite) -> dict[str, Any]:
             "number": len(suite.problems),
             "sha256": suite.digest,
         },
-        "versions": versions() | {name: version(name) for name in ("trl", "accelerate", "datasets", "peft")},
+        "versions": library_versions(*TRAINING_LIBRARIES),
     }
 
 

@@ -1,20 +1,17 @@
-"""Fingerprints side by side: what may be compared, and by how much model types differ.
-
-A label names a model type, or `FAMILY/TYPE`; types are compared within a family and on the same samples only.
-"""
+"""Fingerprints side by side: what may be compared, and by how much model types differ."""
 
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from corrpo.errors import BadInputError
 from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
+from corrpo.measurement.labelled_fingerprints import FORM, Labelled, refuse_twice
 from corrpo.statistics import Correlation, Difference, TokenSeries, compare
 from corrpo.statistics.interval import FEW_SAMPLES
 
@@ -23,41 +20,6 @@ COMPARED = ("estimator", "norm", "target", "projections", "layers")
 """Settings that must agree: with other values, other quantities are measured."""
 OWN_TO_EACH = ("model", "revision", "samples", "output", "untrained")
 """Settings that name what is compared, and so differ."""
-TYPE_ORDER = ("base", "safety", "reasoning")
-FORM = "give LABEL=DIR, such as base=runs/base or qwen2/base=runs/qwen2-base"
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """A fingerprint under the label it is compared by.
-
-    Attributes:
-        label: as given: TYPE or FAMILY/TYPE.
-        folder: the fingerprint folder.
-        fingerprint: what it holds.
-    """
-
-    label: str
-    folder: Path
-    fingerprint: Fingerprint
-
-    @property
-    def family(self) -> str:
-        """What stands before the last slash of the label; empty without one."""
-        return self.label.rpartition("/")[0]
-
-    @property
-    def type(self) -> str:
-        """What stands after the last slash of the label, such as base, safety or reasoning."""
-        return self.label.rpartition("/")[2]
-
-    @property
-    def sample_set(self) -> str:
-        """Name of the sample set."""
-        return str(self.fingerprint.samples["name"])
-
-    def __str__(self) -> str:
-        return f"{self.label} on {self.sample_set} ({self.folder})"
 
 
 @dataclass(frozen=True)
@@ -146,91 +108,6 @@ class Comparison:
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}
 
 
-def parse_label(argument: str) -> tuple[str, Path]:
-    """Split `LABEL=DIR` at the first equals sign.
-
-    Raises:
-        BadInputError: no equals sign, or an empty label, family, type or folder.
-
-    >>> parse_label("qwen2/base=runs/base")[0]
-    'qwen2/base'
-    """
-    label, equals, folder = argument.partition("=")
-    label = label.strip()
-    if not (equals and folder and label and all(part.strip() for part in label.split("/"))):
-        raise BadInputError(f"{argument!r} is not LABEL=DIR: {FORM}")
-    return label, Path(folder)
-
-
-def load_labelled(arguments: Sequence[str]) -> list[Labelled]:
-    """Load every fingerprint that `LABEL=DIR` arguments name, in order of families, sample sets and types.
-
-    DIR is a fingerprint folder, or a folder with one fingerprint folder per sample set in it. A label may be
-    given several times, for several sample sets. Families and sample sets come in the order of their first
-    appearance; types as base, safety, reasoning, then others likewise.
-
-    Raises:
-        BadInputError: no arguments; a malformed one; a folder that is missing, unfinished or without
-            fingerprints; the same label and sample set twice.
-    """
-    if not arguments:
-        raise BadInputError(f"nothing to compare: {FORM}")
-    found = [
-        Labelled(label, folder, Fingerprint.load(folder))
-        for label, parent in map(parse_label, arguments)
-        for folder in fingerprint_folders(parent)
-    ]
-    return in_order(found)
-
-
-def in_order(labelled: Sequence[Labelled]) -> list[Labelled]:
-    """By families, sample sets and types, in the order of first appearance but base, safety, reasoning first.
-
-    Raises:
-        BadInputError: the same label and sample set twice.
-    """
-    _refuse_twice(labelled)
-    types = list(dict.fromkeys([*TYPE_ORDER, *(each.type for each in labelled)]))
-    families = list(dict.fromkeys(each.family for each in labelled))
-    sets = list(dict.fromkeys(each.sample_set for each in labelled))
-    key = lambda e: (families.index(e.family), sets.index(e.sample_set), types.index(e.type))  # noqa: E731
-    return sorted(labelled, key=key)
-
-
-def fingerprint_folders(folder: Path) -> list[Path]:
-    """`folder` itself if it is a fingerprint folder, finished or not, else those directly inside, by name.
-
-    Raises:
-        BadInputError: the folder does not exist, or neither it nor its sub-folders hold a fingerprint.
-    """
-    if not folder.is_dir():
-        raise BadInputError(f"{folder} is not a folder; give one that corrpo measure wrote with --output")
-    if _is_run(folder):
-        return [folder]
-    inside = sorted(child for child in folder.iterdir() if child.is_dir() and _is_run(child))
-    if not inside:
-        raise BadInputError(
-            f"{folder} holds no fingerprint.json, and none of its sub-folders does; give a folder that "
-            "corrpo measure wrote with --output, or one with such folders in it"
-        )
-    return inside
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / "fingerprint.json").exists() or (folder / "settings.json").exists()
-
-
-def _refuse_twice(found: Sequence[Labelled]) -> None:
-    seen: dict[tuple[str, str], Labelled] = {}
-    for each in found:
-        first = seen.setdefault((each.label, each.sample_set), each)
-        if first is not each:
-            raise BadInputError(
-                f"label {each.label!r} has the sample set {each.sample_set!r} twice: in {first.folder} and "
-                f"in {each.folder}. Give them different labels, or leave one out"
-            )
-
-
 def compare_fingerprints(
     labelled: Sequence[Labelled],
     *,
@@ -256,7 +133,7 @@ def compare_fingerprints(
     """
     if not labelled:
         raise BadInputError(f"nothing to compare: {FORM}")
-    _refuse_twice(labelled)
+    refuse_twice(labelled)
     _check_comparable(labelled)
     paired = {
         "method": method,
@@ -274,11 +151,6 @@ def compare_fingerprints(
         versions={name: version(name) for name in ("corrpo", "numpy")}
         | {"python": platform.python_version()},
     )
-
-
-def measured_tokens(fingerprint: Fingerprint) -> pl.DataFrame:
-    """The rows of `fingerprint.tokens` whose strength was measured."""
-    return fingerprint.tokens.filter(pl.col("strength").is_not_null())
 
 
 def measurement(fingerprint: Fingerprint) -> dict[str, Any]:
@@ -358,7 +230,7 @@ def _some(names: Sequence[str], limit: int = 3) -> str:
 
 def _row(each: Labelled) -> Row:
     fingerprint = each.fingerprint
-    tokens = measured_tokens(fingerprint)
+    tokens = fingerprint.measured_tokens
     samples = fingerprint.tokens["sample"].n_unique()
     return Row(
         label=each.label,
@@ -408,7 +280,7 @@ def fingerprint_difference(
     Returns:
         A `Difference`; its value is None, with a reason, where they were not measured on the same samples.
     """
-    first, second = measured_tokens(a), measured_tokens(b)
+    first, second = a.measured_tokens, b.measured_tokens
     shared = set(first["sample"]) & set(second["sample"])
     if a.samples.get("digest") != b.samples.get("digest"):
         reason = "not measured on the same samples: their digests differ"

@@ -1,25 +1,47 @@
 """The fingerprint of one model on one set of samples: statistics, tokens, and all that made them."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import read_parquet, read_versioned, write_json, write_parquet, write_text
+from corrpo.jobs.run_folder import SETTINGS
+from corrpo.measurement.fingerprint_format import (
+    FINGERPRINT,
+    RESPONSE_COLUMNS,
+    RESPONSES,
+    TOKENS,
+    UNTRAINED,
+    schema,
+)
+from corrpo.measurement.fingerprint_text import in_html, in_lines, in_short
 from corrpo.statistics import Correlation
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SCHEMA_VERSION = 1
-FINGERPRINT = "fingerprint.json"
-"""The file that makes a folder a finished fingerprint."""
-STATISTICS = ("spearman", "pearson", "spearman_by_token", "pearson_by_token", "position_partial")
+STATISTICS = {
+    "spearman": ("spearman", "position"),
+    "pearson": ("pearson", "position"),
+    "spearman_by_token": ("spearman", "token"),
+    "pearson_by_token": ("pearson", "token"),
+    "position_partial": ("partial_spearman", "position"),
+}
+"""The correlations of a fingerprint: the method and the unit of each, as `corrpo.statistics.correlate` takes
+them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fingerprint:
     """The Entropy-Gradient Inversion of one model on one set of samples.
+
+    `print(fingerprint)` shows it in a few lines, and a notebook as a small table. Two are equal if all that
+    they hold is, tables included.
 
     Attributes:
         model: name, revision, architecture, parameters, attention_layers, dtype, digest.
@@ -28,12 +50,9 @@ class Fingerprint:
         settings: every option of the measurement.
         versions: of corrpo, torch, transformers and Python.
         statistics: `STATISTICS` to `Correlation`.
-        tokens: one row per response token: sample (str), position (int, index in the response from 0),
-            token_id, token (str), entropy_bits, logprob (natural), target_logit, rank (1 for the likeliest
-            token; not in fingerprints of corrpo before 0.2), strength (mean of the norms; null for a token
-            left out by subsampling), norms (list per layer of list per projection).
-        responses: one row per sample: id, prompt (JSON of a string or of chat messages), response, answer,
-            prompt_tokens, response_tokens, finished.
+        tokens: one row per response token, with the columns of
+            `corrpo.measurement.fingerprint_format.TOKEN_COLUMNS`.
+        responses: one row per sample, with the columns of `RESPONSE_COLUMNS` there.
         untrained: the same statistics for random weights of the same architecture, if asked for.
         untrained_tokens: the tokens behind them.
     """
@@ -43,10 +62,10 @@ class Fingerprint:
     settings: dict[str, Any]
     versions: dict[str, str]
     statistics: dict[str, Correlation]
-    tokens: pl.DataFrame = field(repr=False)
-    responses: pl.DataFrame = field(repr=False)
+    tokens: pl.DataFrame
+    responses: pl.DataFrame
     untrained: dict[str, Correlation] | None = None
-    untrained_tokens: pl.DataFrame | None = field(default=None, repr=False)
+    untrained_tokens: pl.DataFrame | None = None
 
     @property
     def spearman(self) -> Correlation:
@@ -73,6 +92,40 @@ class Fingerprint:
         """Spearman's rho over positions with the position in the response held constant."""
         return self.statistics["position_partial"]
 
+    @property
+    def measured_tokens(self) -> pl.DataFrame:
+        """The rows of `tokens` whose strength was measured."""
+        return self.tokens.filter(pl.col("strength").is_not_null())
+
+    def __eq__(self, other: object) -> bool:
+        """True if every field is equal; a table, if its columns, their types and all values are."""
+        if not isinstance(other, Fingerprint):
+            return NotImplemented
+        names = [field.name for field in fields(self)]
+        return all(_is_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    def __repr__(self) -> str:
+        return in_short(self)
+
+    def __str__(self) -> str:
+        return in_lines(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return in_html(self)
+
+    def plot(self) -> "Figure":
+        """Figure 1 of the paper: entropy against gradient strength, a point per measured token.
+
+        Returns:
+            A matplotlib figure, to be shown or kept by `savefig`; it is not registered with pyplot.
+        """
+        from corrpo.measurement.entropy_strength_figure import entropy_strength_figure
+
+        return entropy_strength_figure(self)
+
     def save(self, folder: Path | str) -> None:
         """Write tokens.parquet, responses.jsonl, fingerprint.json (last) and any untrained.parquet.
 
@@ -82,11 +135,11 @@ class Fingerprint:
             OutputFolderError: the disk is full or the folder cannot be written to.
         """
         folder = Path(folder)
-        write_parquet(folder / "tokens.parquet", self.tokens)
+        write_parquet(folder / TOKENS, self.tokens)
         if self.untrained_tokens is not None:
-            write_parquet(folder / "untrained.parquet", self.untrained_tokens)
+            write_parquet(folder / UNTRAINED, self.untrained_tokens)
         rows = [row | {"prompt": json.loads(row["prompt"])} for row in self.responses.iter_rows(named=True)]
-        write_text(folder / "responses.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(folder / RESPONSES, "".join(json.dumps(row) + "\n" for row in rows))
         write_json(folder / FINGERPRINT, self._summary())
 
     def _summary(self) -> dict[str, Any]:
@@ -112,10 +165,10 @@ class Fingerprint:
         """
         folder = Path(folder)
         if not (folder / FINGERPRINT).exists():
-            state = "is unfinished" if (folder / "settings.json").exists() else "holds no fingerprint.json"
+            state = "is unfinished" if (folder / SETTINGS).exists() else f"holds no {FINGERPRINT}"
             raise BadInputError(f"{folder} {state}; run corrpo measure with --output {folder} to the end")
         summary = read_versioned(folder / FINGERPRINT, SCHEMA_VERSION)
-        lines = (folder / "responses.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (folder / RESPONSES).read_text(encoding="utf-8").splitlines()
         responses = [row | {"prompt": json.dumps(row["prompt"])} for row in map(json.loads, lines)]
         untrained = summary["untrained"]
         return cls(
@@ -124,11 +177,17 @@ class Fingerprint:
             settings=summary["settings"],
             versions=summary["versions"],
             statistics=_correlations(summary["statistics"]),
-            tokens=read_parquet(folder / "tokens.parquet"),
-            responses=pl.DataFrame(responses, infer_schema_length=None),
+            tokens=read_parquet(folder / TOKENS),
+            responses=pl.DataFrame(responses, schema=schema(RESPONSE_COLUMNS)),
             untrained=None if untrained is None else _correlations(untrained),
-            untrained_tokens=None if untrained is None else read_parquet(folder / "untrained.parquet"),
+            untrained_tokens=None if untrained is None else read_parquet(folder / UNTRAINED),
         )
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    if isinstance(first, pl.DataFrame) and isinstance(second, pl.DataFrame):
+        return first.schema == second.schema and first.equals(second)
+    return not isinstance(first, pl.DataFrame) and not isinstance(second, pl.DataFrame) and first == second
 
 
 def _correlations(plain: dict[str, Any]) -> dict[str, Correlation]:

@@ -22,11 +22,13 @@ from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.run_folder import Part, RunFolder, make_parts
-from corrpo.measurement.fingerprint import FINGERPRINT, Fingerprint
-from corrpo.measurement.model_description import describe_measured_model
+from corrpo.jobs.versions import library_versions
+from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.measurement.fingerprint_format import FINGERPRINT, RESPONSE_COLUMNS, TOKEN_COLUMNS, schema
+from corrpo.measurement.measured_model import describe_measured_model
 from corrpo.measurement.options import MeasureOptions
-from corrpo.measurement.summary import summarise, versions
-from corrpo.measurement.tokens import TOKENS_SCHEMA, measure_response
+from corrpo.measurement.summary import summarise
+from corrpo.measurement.token_rows import measure_response
 from corrpo.models.eval_mode import eval_mode
 from corrpo.models.generation import generate
 from corrpo.models.loading import untrained_model
@@ -42,16 +44,7 @@ from corrpo.samples import (
 )
 from corrpo.strength.gradient_norms import logit_gradient_norms
 
-_RESPONSES_SCHEMA = {
-    "id": pl.String,
-    "prompt": pl.String,
-    "response": pl.String,
-    "answer": pl.String,
-    "prompt_tokens": pl.Int64,
-    "response_tokens": pl.Int64,
-    "finished": pl.Boolean,
-    "response_ids": pl.List(pl.Int64),
-}
+_RESPONSE_PART = {**schema(RESPONSE_COLUMNS), "response_ids": pl.List(pl.Int64)}
 
 
 @dataclass(frozen=True)
@@ -133,7 +126,7 @@ def _measure(
     with ExitStack() as stack:
         run = None
         if output is not None:
-            claim = identity | {"versions": versions(), "prompts_digest": _digest(work)}
+            claim = identity | {"versions": library_versions(), "prompts_digest": _digest(work)}
             run = stack.enter_context(RunFolder(Path(output), claim, team).claimed())
             if run.team.from_first((run.path / FINGERPRINT).exists):
                 return _finished(run)
@@ -178,7 +171,7 @@ def _tables(
 
 
 def _tokens(tables: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat([pl.DataFrame(schema=TOKENS_SCHEMA), *tables])
+    return pl.concat([pl.DataFrame(schema=schema(TOKEN_COLUMNS)), *tables])
 
 
 def try_estimator(model: Any, settings: MeasureOptions) -> None:
@@ -306,7 +299,7 @@ def _respond_batch(
                 "response_ids": ids,
             }
         )
-    return pl.DataFrame(rows, schema=_RESPONSES_SCHEMA)
+    return pl.DataFrame(rows, schema=_RESPONSE_PART)
 
 
 def _room(model: Any, item: _Work, settings: MeasureOptions) -> int:

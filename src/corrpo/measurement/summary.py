@@ -1,22 +1,13 @@
 """From token rows to a fingerprint: the five correlations and the account of what was measured."""
 
-import platform
-from importlib.metadata import version
 from typing import Any
 
 import polars as pl
 
-from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.jobs.versions import library_versions
+from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
 from corrpo.measurement.options import MeasureOptions
 from corrpo.statistics import Correlation, correlate
-
-_HOW = {
-    "spearman": ("spearman", "position"),
-    "pearson": ("pearson", "position"),
-    "spearman_by_token": ("spearman", "token"),
-    "pearson_by_token": ("pearson", "token"),
-    "position_partial": ("partial_spearman", "position"),
-}
 
 
 def summarise(
@@ -52,7 +43,7 @@ def summarise(
         model=identity["model"],
         samples=samples,
         settings=identity["settings"],
-        versions=versions(),
+        versions=library_versions(),
         statistics=statistics,
         tokens=tokens,
         responses=responses.drop("response_ids"),
@@ -61,18 +52,12 @@ def summarise(
     )
 
 
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    libraries = {name: version(name) for name in ("corrpo", "torch", "transformers")}
-    return libraries | {"python": platform.python_version()}
-
-
 def correlations(tokens: pl.DataFrame, settings: MeasureOptions) -> dict[str, Correlation]:
     """The correlations that `fingerprint.STATISTICS` names, over the measured rows of `tokens`."""
     rows = tokens.filter(pl.col("strength").is_not_null())
     if not rows.height:
         nothing = Correlation(None, None, None, None, 0, 0, "no response of two tokens or more")
-        return dict.fromkeys(_HOW, nothing)
+        return dict.fromkeys(STATISTICS, nothing)
     return {
         name: correlate(
             rows["entropy_bits"].to_numpy(),
@@ -87,7 +72,7 @@ def correlations(tokens: pl.DataFrame, settings: MeasureOptions) -> dict[str, Co
             permutations=settings.permutations,
             seed=settings.seed,
         )
-        for name, (method, by) in _HOW.items()
+        for name, (method, by) in STATISTICS.items()
     }
 
 

@@ -23,12 +23,14 @@ from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.run_folder import refuse_other_files
 from corrpo.jobs.settings_differences import differences_between
 from corrpo.jobs.torchrun import check_processes, device_of_process
-from corrpo.measurement.checkpoint_jobs import SOURCE, Job, Outcome, measure_checkpoint, source_stamp
+from corrpo.jobs.versions import library_versions
+from corrpo.measurement.checkpoint_measurement import Job, Outcome, measure_checkpoint
+from corrpo.measurement.fingerprint_format import FINGERPRINT
 from corrpo.measurement.pipeline import checked_options
-from corrpo.measurement.summary import versions
 from corrpo.measurement.trajectory import TRACK, TRACK_VERSION, Point, Trajectory, read_point
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints, in_order
 from corrpo.models.loading import Loading
+from corrpo.models.source_stamp import SOURCE, source_stamp
 from corrpo.samples import load_samples, samples_digest
 from corrpo.statistics import Correlation
 
@@ -95,7 +97,7 @@ def track(
         "settings": settings.as_dict(),
         "dtype": loading.dtype,
         "quantization": None if loading.quantization == "none" else loading.quantization,
-        "versions": versions(),
+        "versions": library_versions(),
     }
     checkpoints, skipped = team.from_first(lambda: find_checkpoints(words, start=start))
     if processes is not None:
@@ -203,7 +205,7 @@ class _Run:
         self.checkpoints = checkpoints
         for each in checkpoints:
             folder = self.output / each.key
-            if (folder / "fingerprint.json").exists() and self._is_unchanged(each, loading):
+            if (folder / FINGERPRINT).exists() and self._is_unchanged(each, loading):
                 self.points[each.key] = read_point(each, folder)
             else:
                 self.left.append(each)

@@ -12,6 +12,7 @@ from corrpo.jobs.files import read_versioned
 from corrpo.jobs.settings_differences import differences_between
 from corrpo.measurement.comparison import COMPARED
 from corrpo.measurement.fingerprint import SCHEMA_VERSION, STATISTICS
+from corrpo.measurement.fingerprint_format import FINGERPRINT, TOKENS
 from corrpo.models.checkpoints import Checkpoint, Skipped
 from corrpo.statistics import Correlation
 
@@ -225,7 +226,7 @@ def _identity(summary: dict[str, Any]) -> dict[str, Any]:
 
 def _step_folders(folder: Path) -> dict[int, Path]:
     """The fingerprints step-N in a folder, by N."""
-    found = (path.parent for path in folder.glob(f"{_STEP}*/fingerprint.json"))
+    found = (path.parent for path in folder.glob(f"{_STEP}*/{FINGERPRINT}"))
     numbered = ((path.name.removeprefix(_STEP), path) for path in found)
     return dict(sorted((int(name), path) for name, path in numbered if name.isdecimal()))
 
@@ -241,7 +242,7 @@ def read_point(checkpoint: Checkpoint, folder: Path) -> Point:
 
 def _point(checkpoint: Checkpoint, folder: Path, summary: dict[str, Any]) -> Point:
     try:
-        tokens = pl.read_parquet(folder / "tokens.parquet", columns=["entropy_bits", "strength"])
+        tokens = pl.read_parquet(folder / TOKENS, columns=["entropy_bits", "strength"])
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BadInputError(f"cannot read {folder / 'tokens.parquet'}: {error}; measure again") from error
     measured = tokens.drop_nulls("strength")
@@ -260,7 +261,7 @@ def _point(checkpoint: Checkpoint, folder: Path, summary: dict[str, Any]) -> Poi
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    return read_versioned(folder / "fingerprint.json", SCHEMA_VERSION)
+    return read_versioned(folder / FINGERPRINT, SCHEMA_VERSION)
 
 
 def _mean(column: pl.Series) -> float | None:

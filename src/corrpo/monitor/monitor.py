@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from corrpo.errors import BadInputError
-from corrpo.measurement.model_description import describe_measured_model
+from corrpo.measurement.measured_model import describe_measured_model
 from corrpo.models.generation.sampling import check_sampling, end_tokens
 from corrpo.monitor.calibration import Calibration, Labelled
 from corrpo.monitor.incremental_text import TextSteps

@@ -15,6 +15,7 @@ import polars as pl
 
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import Evaluation
+from corrpo.measurement.fingerprint_format import TOKENS
 from corrpo.measurement.trajectory import Point, Trajectory
 from corrpo.statistics import Correlation, TokenSeries
 from corrpo.statistics.accuracy_estimate import Estimate, pass_at_k
@@ -234,8 +235,7 @@ def _rhos(points: Sequence[Point], resamples: int, rng: np.random.Generator) -> 
     """rho at each point, float [T], and over halves of the samples, float [B, T]."""
     columns = ["sample", "entropy_bits", "strength"]
     tokens = [
-        pl.read_parquet(point.folder / "tokens.parquet", columns=columns).drop_nulls("strength")
-        for point in points
+        pl.read_parquet(point.folder / TOKENS, columns=columns).drop_nulls("strength") for point in points
     ]
     place = {
         sample: i for i, sample in enumerate(sorted({name for each in tokens for name in each["sample"]}))

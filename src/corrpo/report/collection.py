@@ -10,8 +10,10 @@ from pathlib import Path
 
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import EVALUATIONS, Evaluation, load_evaluations
-from corrpo.measurement.comparison import Labelled
+from corrpo.jobs.run_folder import SETTINGS
 from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.measurement.fingerprint_format import FINGERPRINT
+from corrpo.measurement.labelled_fingerprints import Labelled
 from corrpo.measurement.trajectory import Trajectory, is_trajectory
 
 FORM = (
@@ -118,9 +120,9 @@ def _results(folder: Path) -> Iterator[tuple[str, Path]]:
         yield "evaluations", folder
     elif is_trajectory(folder):
         yield "trajectory", folder
-    elif (folder / "fingerprint.json").exists():
+    elif (folder / FINGERPRINT).exists():
         yield "fingerprint", folder
-    elif (folder / "settings.json").exists():
+    elif (folder / SETTINGS).exists():
         yield "unfinished", folder
     else:
         for child in sorted(path for path in folder.iterdir() if path.is_dir()):

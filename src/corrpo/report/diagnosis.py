@@ -16,7 +16,8 @@ import polars as pl
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import Evaluation
 from corrpo.jobs.files import write_json, write_parquet, write_text
-from corrpo.measurement.comparison import Comparison, Labelled, Row, compare_fingerprints
+from corrpo.measurement.comparison import Comparison, Row, compare_fingerprints
+from corrpo.measurement.labelled_fingerprints import Labelled
 from corrpo.report.explanations import estimator_label
 from corrpo.report.figures import Drawing, TypeValue, types_figure
 from corrpo.report.formatting import DASH, count, decimal, percent, visible

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from corrpo.measurement.comparison import measured_tokens
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.statistics import spearman
 from corrpo.statistics.coefficients import undefined_reason
@@ -59,7 +58,7 @@ class LayerTable:
 
 def layer_table(fingerprint: Fingerprint) -> LayerTable | None:
     """Rank correlation of entropy with each norm, over the measured tokens; None if there are no tokens."""
-    tokens = measured_tokens(fingerprint)
+    tokens = fingerprint.measured_tokens
     if not tokens.height:
         return None
     norms = norms_array(tokens["norms"])

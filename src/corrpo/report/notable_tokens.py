@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from corrpo.measurement.comparison import measured_tokens
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.report.formatting import token_text
 
@@ -40,12 +39,12 @@ class Excerpt:
 
 def highest_entropy(fingerprint: Fingerprint) -> list[Excerpt]:
     """The `LISTED` measured tokens of highest entropy, the highest first."""
-    return _listed(fingerprint.tokens, measured_tokens(fingerprint), pl.col("entropy_bits"))
+    return _listed(fingerprint.tokens, fingerprint.measured_tokens, pl.col("entropy_bits"))
 
 
 def high_entropy_low_gradient(fingerprint: Fingerprint) -> list[Excerpt]:
     """The `LISTED` tokens of lowest strength among those whose entropy is above the `HIGH` quantile."""
-    tokens = measured_tokens(fingerprint)
+    tokens = fingerprint.measured_tokens
     high = tokens.filter(pl.col("entropy_bits") >= pl.col("entropy_bits").quantile(HIGH))
     return _listed(fingerprint.tokens, high, -pl.col("strength"))
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from corrpo.measurement.comparison import Comparison, measured_tokens
+from corrpo.measurement.comparison import Comparison
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.report import explanations
 from corrpo.report.figures import Drawing, Panel, TypeValue, scatter_figure, types_figure
@@ -80,7 +80,7 @@ def _family_scatter(
 def _panel(
     title: str, fingerprint: Fingerprint, colour: str, *, untrained: bool = False, source: str = ""
 ) -> Panel:
-    tokens, correlation = measured_tokens(fingerprint), fingerprint.spearman
+    tokens, correlation = fingerprint.measured_tokens, fingerprint.spearman
     if untrained and fingerprint.untrained is not None and fingerprint.untrained_tokens is not None:
         tokens = fingerprint.untrained_tokens.filter(fingerprint.untrained_tokens["strength"].is_not_null())
         correlation: Correlation = fingerprint.untrained["spearman"]

@@ -32,6 +32,7 @@ from corrpo.errors import BadInputError, NonFiniteError, OutputFolderError
 from corrpo.jobs.files import read_json
 from corrpo.measurement import measure
 from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.measurement.fingerprint_format import FINGERPRINT
 from corrpo.measurement.pipeline import checked_options, encode_sample, try_estimator
 from corrpo.models.description import model_digest
 from corrpo.models.sharding import awaits_engine, full_parameters
@@ -167,7 +168,7 @@ class FingerprintCallback(TrainerCallback):
     def _fingerprint(self, model: nn.Module, step: int) -> Fingerprint:
         """That of an earlier run of this step with the same weights, or a new one, saved if wanted."""
         if self.output is not None and step in (earlier := _measured_steps(self.output)):
-            if read_json(earlier[step] / "fingerprint.json")["model"]["digest"] == model_digest(model):
+            if read_json(earlier[step] / FINGERPRINT)["model"]["digest"] == model_digest(model):
                 return Fingerprint.load(earlier[step])
             _set_aside(self.output, step)
         with own_precision(model):
@@ -257,7 +258,7 @@ def _check_output(output: Path, settings: dict[str, Any], digest: str) -> None:
     except OSError as error:
         raise OutputFolderError(f"cannot make the folder {output}: {error.strerror or error}") from error
     for folder in _measured_steps(output).values():
-        summary = read_json(folder / "fingerprint.json")
+        summary = read_json(folder / FINGERPRINT)
         before = summary["settings"]
         names = [name for name in settings | before if settings.get(name) != before.get(name)]
         differences = [f"{name} was {before.get(name)!r}, now {settings.get(name)!r}" for name in names]
@@ -276,7 +277,7 @@ def _step_folder(output: Path, step: int) -> Path:
 
 def _measured_steps(output: Path) -> dict[int, Path]:
     """The finished steps in a folder, by their number."""
-    folders = (path.parent for path in sorted(output.glob("step-*/fingerprint.json")))
+    folders = (path.parent for path in sorted(output.glob(f"step-*/{FINGERPRINT}")))
     numbered = ((folder.name.removeprefix("step-"), folder) for folder in folders)
     return {int(name): folder for name, folder in numbered if name.isdigit()}
 

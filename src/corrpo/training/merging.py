@@ -14,8 +14,8 @@ import torch
 
 from corrpo.errors import BadInputError, OutputFolderError
 from corrpo.jobs.files import write_json
+from corrpo.jobs.versions import library_versions
 from corrpo.lab import model_location
-from corrpo.measurement.summary import versions
 from corrpo.models.description import describe_model
 from corrpo.models.loading import load_model
 
@@ -58,7 +58,7 @@ def merge(models: Sequence[str], output: Path | str, *, weights: Sequence[float]
     shutil.rmtree(partial, ignore_errors=True)
     merged.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
-    write_json(partial / RECORD, {"schema_version": 1, "models": record, "versions": versions()})
+    write_json(partial / RECORD, {"schema_version": 1, "models": record, "versions": library_versions()})
     partial.replace(output)
     return output
 

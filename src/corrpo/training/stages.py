@@ -21,7 +21,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from trl.trainer.utils import get_peft_config, get_quantization_config
 
 from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelError
 from corrpo.jobs.files import read_json, write_json
-from corrpo.measurement.summary import versions
+from corrpo.jobs.versions import TRAINING_LIBRARIES, library_versions
 from corrpo.models.threads import threads_for
 from corrpo.rewards.task_rewards import find_task_reward
 from corrpo.training.data import (
@@ -308,14 +307,13 @@ def _write_recipe(
     resumed = list(before.get("resumed", []))
     if recipe.resume:
         resumed.append({"from": checkpoint and checkpoint.name, "changed": changed})
-    libraries = {name: version(name) for name in ("trl", "accelerate", "datasets", "peft")}
     write_json(
         path,
         {
             "schema_version": 1,
             "stage": stage,
             "settings": settings,
-            "versions": versions() | libraries,
+            "versions": library_versions(*TRAINING_LIBRARIES),
             "processes": config.world_size,
             "resumed": resumed,
         },

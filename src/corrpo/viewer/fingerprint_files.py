@@ -15,18 +15,17 @@ import polars as pl
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import read_versioned
 from corrpo.measurement.fingerprint import SCHEMA_VERSION
+from corrpo.measurement.fingerprint_format import FINGERPRINT, READ_FILES, RESPONSES, TOKEN_COLUMNS, TOKENS
 from corrpo.statistics import Correlation
 
-FILES = ("fingerprint.json", "tokens.parquet", "responses.jsonl")
-FLOATS = ("entropy_bits", "logprob", "target_logit", "strength")
 COLUMNS = {
-    "sample": pl.String,
-    "position": pl.Int64,
-    "token_id": pl.Int64,
-    "token": pl.String,
-    "rank": pl.Int64,
-    **dict.fromkeys(FLOATS, pl.Float64),
+    name: pl.Int64 if column.dtype.is_integer() else column.dtype
+    for name, column in TOKEN_COLUMNS.items()
+    if name != "norms"
 }
+FLOATS = [name for name, dtype in COLUMNS.items() if dtype == pl.Float64]
+LATER = [name for name, column in TOKEN_COLUMNS.items() if column.since is not None]
+"""Columns that older files lack."""
 KEPT_TABLES, KEPT_SAMPLES = 3, 16
 
 
@@ -38,13 +37,13 @@ def fingerprint_folders(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise BadInputError(f"{folder} is not a folder; give one that corrpo measure or track wrote")
-    found = sorted(path.parent for path in folder.glob("**/fingerprint.json"))
+    found = sorted(path.parent for path in folder.glob(f"**/{FINGERPRINT}"))
     if not found:
         raise BadInputError(
-            f"{folder} holds no fingerprint.json, nor do the folders below; give a folder that corrpo "
+            f"{folder} holds no {FINGERPRINT}, nor do the folders below; give a folder that corrpo "
             "measure or track wrote, to the end"
         )
-    for path in (each / name for each in found for name in FILES):
+    for path in (each / name for each in found for name in READ_FILES):
         if not path.resolve().is_relative_to(folder.resolve()):
             raise BadInputError(f"{path} is a link that leads out of {folder}; give the folder it leads to")
     return found
@@ -56,7 +55,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     Raises:
         BadInputError: it cannot be read, its schema is another, or something is missing; names it.
     """
-    path = folder / "fingerprint.json"
+    path = folder / FINGERPRINT
     summary = read_versioned(path, SCHEMA_VERSION)
     try:
         Correlation.from_dict(summary["statistics"]["spearman"])
@@ -73,7 +72,7 @@ def read_responses(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         BadInputError: the file is missing, or a line is no JSON object with an id and a prompt; names it.
     """
-    path = folder / "responses.jsonl"
+    path = folder / RESPONSES
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -100,19 +99,19 @@ def token_table(folder: Path) -> pl.DataFrame:
     Raises:
         BadInputError: the file cannot be read, lacks a column, or has no tokens.
     """
-    path = folder / "tokens.parquet"
+    path = folder / TOKENS
     with _told(path):
         scanned = pl.scan_parquet(path)
         have = scanned.collect_schema().names()
-        missing = [name for name in COLUMNS if name not in have and name != "rank"]
+        missing = [name for name in COLUMNS if name not in have and name not in LATER]
         if missing:
             raise BadInputError(f"{path} has no column {', '.join(missing)}; measure again")
         present = [pl.col(name).cast(kind) for name, kind in COLUMNS.items() if name in have]
         table = scanned.select(present).with_row_index("row").collect()
     if not table.height:
         raise BadInputError(f"{path} has no tokens; there is nothing to view")
-    if "rank" not in have:
-        table = table.with_columns(rank=pl.lit(None, dtype=pl.Int64))
+    lacking = [pl.lit(None, dtype=COLUMNS[name]).alias(name) for name in LATER if name not in have]
+    table = table.with_columns(lacking)
     finite = [pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in FLOATS if name != "logprob"]
     table = table.with_columns(finite)
     if table["sample"].rle_id().n_unique() == table["sample"].n_unique() and _in_order(table):
@@ -135,7 +134,7 @@ def sample_norms(folder: Path, start: int, end: int) -> list[list[list[float | N
     Raises:
         BadInputError: the file cannot be read, or has no norms.
     """
-    path = folder / "tokens.parquet"
+    path = folder / TOKENS
     rows = token_table(folder)["row"][start:end].to_list()
     first, last = min(rows), max(rows)
     with _told(path):

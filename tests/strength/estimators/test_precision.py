@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from corrpo.errors import NonFiniteError, UnsupportedModelError
-from corrpo.measurement.model_description import describe_measured_model
+from corrpo.measurement.measured_model import describe_measured_model
 from corrpo.models.description import model_digest
 from corrpo.strength.estimators import ESTIMATORS
 from corrpo.strength.gradient_norms import logit_gradient_norms

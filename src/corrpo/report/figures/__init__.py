@@ -5,7 +5,7 @@
 """
 
 from corrpo.report.figures.rho_by_model_type import TypeValue, types_figure
-from corrpo.report.figures.token_scatter import MAX_POINTS, Panel, scatter_figure
+from corrpo.report.figures.token_scatter import Panel, scatter_figure
 from corrpo.report.plotting.drawing import FORMATS, Drawing
 
-__all__ = ["FORMATS", "MAX_POINTS", "Drawing", "Panel", "TypeValue", "scatter_figure", "types_figure"]
+__all__ = ["FORMATS", "Drawing", "Panel", "TypeValue", "scatter_figure", "types_figure"]

@@ -9,16 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from corrpo.measurement.entropy_strength_figure import (
+    draw_tokens,
+    points_shown,
+    scale_entropy,
+    scale_strength,
+)
 from corrpo.report.formatting import count, visible, with_interval
 from corrpo.report.plotting.drawing import Drawing
 from corrpo.report.plotting.figure_style import INK, MUTED, figure_style, hide, label
-from corrpo.report.plotting.token_axes import scale_entropy, scale_strength
 from corrpo.statistics import Correlation
-
-MAX_POINTS = 2000
-"""Points drawn per panel; the running median is over all tokens."""
-TOKENS_PER_BIN = 25
-MAX_BINS = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +42,6 @@ class Panel:
     colour: str
     places: pl.DataFrame | None = None
     source: str = ""
-
-    def shown(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Indices of the tokens that are drawn, ascending."""
-        total = len(self.entropy)
-        if total <= MAX_POINTS:
-            return np.arange(total)
-        return np.sort(rng.choice(total, MAX_POINTS, replace=False))
 
 
 def scatter_figure(
@@ -79,7 +72,7 @@ def scatter_figure(
         _scale(axes, grid, shared)
         for row, panels in zip(axes, grid, strict=True):
             for place, panel in zip(row, panels, strict=True):
-                _draw(place, panel, np.random.default_rng(seed)) if panel else hide(place)
+                _draw(place, panel, seed) if panel else hide(place)
         if shared:
             _label_outside(axes, grid)
         _name_rows(axes, row_titles)
@@ -92,7 +85,7 @@ def _data(grid: Sequence[Sequence[Panel | None]], row_titles: Sequence[str], see
     tables = []
     for row, panels in enumerate(grid):
         for panel in filter(None, panels):
-            shown = panel.shown(np.random.default_rng(seed))
+            shown = points_shown(len(panel.entropy), seed)
             nowhere = pl.DataFrame(schema={"sample": pl.String, "position": pl.Int32})
             places = nowhere.clear(len(shown)) if panel.places is None else panel.places[shown]
             points = places.with_columns(
@@ -106,22 +99,9 @@ def _data(grid: Sequence[Sequence[Panel | None]], row_titles: Sequence[str], see
     return pl.concat(tables)
 
 
-def _draw(axes: Axes, panel: Panel, rng: np.random.Generator) -> None:
-    shown = panel.shown(rng)
-    axes.scatter(
-        panel.entropy[shown],
-        panel.strength[shown],
-        s=5,
-        color=panel.colour,
-        alpha=float(np.clip(60 / max(len(shown), 1) ** 0.75, 0.22, 0.6)),
-        linewidths=0,
-        rasterized=True,
-    )
-    middle, low, median, high = running_quartiles(panel.entropy, panel.strength)
-    if len(middle) > 1:
-        axes.fill_between(middle, low, high, color=panel.colour, alpha=0.18, linewidth=0)
-        axes.plot(middle, median, color="white", linewidth=2.8, solid_capstyle="round")
-        axes.plot(middle, median, color=INK, linewidth=1.3, solid_capstyle="round")
+def _draw(axes: Axes, panel: Panel, seed: int) -> None:
+    shown = points_shown(len(panel.entropy), seed)
+    draw_tokens(axes, panel.entropy, panel.strength, shown, panel.colour, INK)
     _head(axes, panel, len(shown))
 
 
@@ -138,36 +118,6 @@ def _head(axes: Axes, panel: Panel, shown: int) -> None:
     )
     for x, above, text, look in lines:
         axes.annotate(text, (x, 1), (0, above), "axes fraction", "offset points", va="bottom", **look)
-
-
-def running_quartiles(
-    entropy: NDArray[np.float64], strength: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], ...]:
-    """Quartiles of strength along entropy, in bins of like numbers of tokens.
-
-    Tokens of the same entropy stay in one bin.
-
-    Args:
-        entropy: float [n].
-        strength: float [n].
-
-    Returns:
-        Median entropy, and lower quartile, median and upper quartile of strength: float [bins] each, empty
-        for fewer than two bins' worth of tokens.
-
-    >>> running_quartiles(np.arange(100.0), np.arange(100.0))[2].tolist()
-    [12.0, 37.0, 62.0, 87.0]
-    """
-    bins = min(MAX_BINS, len(entropy) // TOKENS_PER_BIN)
-    if bins < 2:
-        return (np.empty(0),) * 4
-    edges = np.unique(np.quantile(entropy, np.linspace(0, 1, bins + 1)[1:-1]))
-    index = np.searchsorted(edges, entropy, side="left")
-    members = [index == i for i in range(len(edges) + 1)]
-    members = [mask for mask in members if mask.sum() >= 5]
-    middle = [np.median(entropy[mask]) for mask in members]
-    quartiles = [np.quantile(strength[mask], [0.25, 0.5, 0.75]) for mask in members]
-    return (np.array(middle), *np.array(quartiles).reshape(-1, 3).T)
 
 
 def _scale(axes: np.ndarray, grid: Sequence[Sequence[Panel | None]], shared: bool) -> None:

@@ -9,9 +9,9 @@ from markupsafe import Markup
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import write_text
 from corrpo.measurement.comparison import Comparison
+from corrpo.measurement.entropy_strength_figure import MAX_POINTS
 from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
 from corrpo.report import explanations
-from corrpo.report.figures import MAX_POINTS
 from corrpo.report.layer_correlations import layer_table
 from corrpo.report.notable_tokens import LISTED, high_entropy_low_gradient, highest_entropy
 from corrpo.report.pages.render import render

@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import write_json, write_text
-from corrpo.measurement.comparison import compare_fingerprints, in_order
+from corrpo.measurement.comparison import compare_fingerprints
+from corrpo.measurement.labelled_fingerprints import in_order
 from corrpo.measurement.stage_changes import stage_changes
 from corrpo.measurement.trajectory import Trajectory, check_same_measurement
 from corrpo.report import explanations

@@ -104,20 +104,6 @@ def label(text: str, limit: int = 24) -> str:
     return visible(shortened(text, limit))
 
 
-def power_of_ten(value: float, _position: int | None = None) -> str:
-    """Tick label of a logarithmic axis, as text.
-
-    >>> power_of_ten(1000.0), power_of_ten(0.1), power_of_ten(1e-5)
-    ('1,000', '0.1', '10⁻⁵')
-    """
-    if value == 0 or 1e-3 <= value < 1e4:
-        return f"{value:,.10g}"
-    exponent = f"{value:e}".split("e")
-    power = str(int(exponent[1])).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    factor = float(exponent[0])
-    return f"10{power}" if factor == 1 else f"{factor:g}·10{power}"
-
-
 def signed_number(value: float, _position: int | None = None) -> str:
     """Tick label of an axis, with a true minus sign.
 

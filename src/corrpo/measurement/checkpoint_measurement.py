@@ -2,10 +2,8 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-import transformers
 
 from corrpo.errors import CorrpoError, OutputFolderError
 from corrpo.jobs.files import read_json, write_json
@@ -15,11 +13,7 @@ from corrpo.measurement import MeasureOptions, measure
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.description import model_digest
 from corrpo.models.loading import Loading, load_model, quiet_loading
-from corrpo.models.saved_files import file_stamps
-
-SOURCE = "source.json"
-"""Tells, in the fingerprint folder of a checkpoint, what it was read from."""
-_COMMIT_LENGTH = 40
+from corrpo.models.source_stamp import SOURCE, source_stamp
 
 
 @dataclass(frozen=True)
@@ -97,27 +91,3 @@ def _load_and_measure(job: Job, device: str, team: Team) -> None:
         team=team,
         **asdict(job.settings),
     )
-
-
-def source_stamp(checkpoint: Checkpoint, loading: Loading) -> dict[str, Any] | None:
-    """What changes when a checkpoint does: sizes and times of its files, or the commit of a hub name.
-
-    None where that cannot be told, as for files that have gone: then loading the model will tell.
-    """
-    folder = Path(checkpoint.source)
-    if folder.is_dir():
-        try:
-            return {"files": file_stamps(folder)}
-        except OSError:
-            return None
-    revision = checkpoint.revision or ""
-    if len(revision) == _COMMIT_LENGTH and set(revision) <= set("0123456789abcdef"):
-        return {"name": checkpoint.source, "commit": revision}
-    try:
-        config = transformers.AutoConfig.from_pretrained(
-            checkpoint.source, revision=checkpoint.revision, trust_remote_code=loading.trust_remote_code
-        )
-    except (OSError, ValueError, KeyError):
-        return None
-    commit = getattr(config, "_commit_hash", None)
-    return None if commit is None else {"name": checkpoint.source, "commit": commit}

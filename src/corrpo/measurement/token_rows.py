@@ -6,24 +6,12 @@ import polars as pl
 import torch
 
 from corrpo.errors import CorrpoError, NonFiniteError
+from corrpo.measurement.fingerprint_format import TOKEN_COLUMNS, schema
 from corrpo.measurement.options import MeasureOptions
 from corrpo.samples import token_texts
 from corrpo.samples.token_sampling import stratified_positions
 from corrpo.strength.entropy import token_entropy, token_logprob
 from corrpo.strength.gradient_norms import logit_gradient_norms
-
-TOKENS_SCHEMA = {
-    "sample": pl.String,
-    "position": pl.Int32,
-    "token_id": pl.Int64,
-    "token": pl.String,
-    "entropy_bits": pl.Float64,
-    "logprob": pl.Float64,
-    "target_logit": pl.Float64,
-    "rank": pl.Int32,
-    "strength": pl.Float64,
-    "norms": pl.List(pl.List(pl.Float64)),
-}
 
 
 def measure_response(
@@ -91,5 +79,5 @@ def measure_response(
             "strength": strength,
             "norms": by_token,
         },
-        schema=TOKENS_SCHEMA,
+        schema=schema(TOKEN_COLUMNS),
     )

@@ -1,0 +1,38 @@
+"""What a checkpoint's results were read from: sizes and times of its files, or the commit of a hub name."""
+
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from corrpo.models.checkpoints import Checkpoint
+from corrpo.models.loading import Loading
+from corrpo.models.saved_files import file_stamps
+
+SOURCE = "source.json"
+"""Tells, beside the results of a checkpoint, what they were read from."""
+_COMMIT_LENGTH = 40
+
+
+def source_stamp(checkpoint: Checkpoint, loading: Loading) -> dict[str, Any] | None:
+    """What changes when a checkpoint does: sizes and times of its files, or the commit of a hub name.
+
+    None where that cannot be told, as for files that have gone: then loading the model will tell.
+    """
+    folder = Path(checkpoint.source)
+    if folder.is_dir():
+        try:
+            return {"files": file_stamps(folder)}
+        except OSError:
+            return None
+    revision = checkpoint.revision or ""
+    if len(revision) == _COMMIT_LENGTH and set(revision) <= set("0123456789abcdef"):
+        return {"name": checkpoint.source, "commit": revision}
+    try:
+        config = transformers.AutoConfig.from_pretrained(
+            checkpoint.source, revision=checkpoint.revision, trust_remote_code=loading.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+    commit = getattr(config, "_commit_hash", None)
+    return None if commit is None else {"name": checkpoint.source, "commit": commit}
