@@ -3,16 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PARALLEL := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 
 # Tiny models are quickest on one thread a process, and nothing here may reach a hub.
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help venv demo test lint bench house docs gallery diagnosis clean
+.PHONY: help venv demo test test-slow lint bench house docs gallery diagnosis clean
 
 help:  ## show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 venv: $(STAMP)  ## a .venv with everything pinned by constraints.txt
 
@@ -25,8 +26,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## measure the lab, then train one of its models by GRPO and by CorR-PO: tables and reports
 	$(BIN)/corrpo demo --output demo
 
-test: $(STAMP)  ## the test suite
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## the tests but the slow ones, in as many processes as there are cores (at most 8)
+	$(PARALLEL) --dist worksteal -m 'not slow and not nightly'
+
+test-slow: $(STAMP)  ## the slow tests: trainings, kills, several processes, browsers
+	$(PARALLEL) --dist loadfile -m 'slow and not nightly'
 
 lint: $(STAMP)  ## ruff and pyright
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Shape checks on every call of corrpo, and a quiet, offline, deterministic environment."""
 
 import os
+from dataclasses import dataclass
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -39,6 +40,37 @@ def no_shape_checks():
         return function
 
     return unwrapped
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        status: its exit status.
+        out: what it wrote to standard output.
+        err: what it wrote to standard error.
+    """
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_corrpo(capsys):
+    """`run_corrpo("measure", model, "--samples", path)`: a command in this process, to its end."""
+    from corrpo.cli.main import main
+
+    def run(*words) -> Ended:
+        capsys.readouterr()
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as ended:  # --help, and a command line that cannot be read
+            status = ended.code
+        return Ended(status, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture
