@@ -223,6 +223,7 @@ def wait_for_parts(folder: Path, count: int) -> None:
     raise AssertionError(f"{folder} never had {count} parts")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_killed_run_goes_on_and_ends_like_an_undisturbed_one(slow_samples, tmp_path, kind, status, capsys):
     command = measure_command(checkpoint("qwen2", "base"), slow_samples, tmp_path / "killed")

@@ -71,6 +71,7 @@ def stop(process: subprocess.Popen, how: signal.Signals) -> str:
     return told
 
 
+@pytest.mark.slow
 def test_stopped_twice_nothing_is_lost_and_nothing_is_measured_twice(run, samples, tmp_path, capsys):
     output = tmp_path / "out"
     words = command([str(run)], samples, output)
@@ -102,6 +103,7 @@ def test_stopped_twice_nothing_is_lost_and_nothing_is_measured_twice(run, sample
     assert results(output) == results(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_single_process_keeps_what_is_done(run, samples, tmp_path):
     output = tmp_path / "out"
     process = start(command([str(run)], samples, output, "--processes", "1"))

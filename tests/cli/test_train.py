@@ -137,6 +137,7 @@ def stopped_after_a_checkpoint(words: list[str], output: Path, kind: signal.Sign
     return process.returncode, message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_a_stopped_run_goes_on_and_ends_like_an_undisturbed_one(recipe, tmp_path, kind, status, capsys):
     steps = ("--max_steps", "6")
@@ -155,6 +156,7 @@ def test_a_stopped_run_goes_on_and_ends_like_an_undisturbed_one(recipe, tmp_path
     assert same(cut / "final", whole / "final")
 
 
+@pytest.mark.slow
 def test_two_processes_under_torchrun(recipe, tmp_path):
     launcher = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "corrpo.cli.main")
     flags = ("--per_device_train_batch_size", "8", "--max_steps", "1")

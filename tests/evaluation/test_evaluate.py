@@ -44,6 +44,7 @@ def test_every_generation_is_kept_and_the_numbers_follow_from_them(tmp_path):
         assert row["value"].item() == each.estimates["pass@3"].value
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_and_ends_as_an_undisturbed_one(tmp_path):
     words = ["evaluate", MODEL, "--suite", "lab:sums", "--problems", "12", "--n", "2", "--batch-size", "3"]
     words += ["--max-new-tokens", "60", "--temperature", "1", "--output"]
@@ -285,6 +286,7 @@ def test_without_math_verify_nothing_is_generated(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_is_done(tmp_path):
     words = ["evaluate", MODEL, "--suite", "lab:sums", "--problems", "40", "--n", "4", "--batch-size", "4"]
     command = [sys.executable, "-m", "corrpo.cli.main", *words, "--output", str(tmp_path / "out")]

@@ -115,6 +115,7 @@ def test_a_run_that_fails_is_told_and_gives_no_verdict(tmp_path, capsys):
     assert not (output / "verdict.json").exists()
 
 
+@pytest.mark.slow
 def test_a_launcher_trains_each_run_in_several_processes(tmp_path, capsys):
     content = yaml.safe_load(SMALL.read_text())
     content["arms"] = {"grpo": None, "corrpo": None}
@@ -163,6 +164,7 @@ def kill_and_go_on(whole, output, kills, processes):
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_an_experiment_that_was_killed_ends_like_an_undisturbed_one(whole, tmp_path):
     kill_and_go_on(whole, tmp_path / "killed", kills=2, processes="1")
 

@@ -6,6 +6,7 @@ Its hooks stand between the blocks, so that `exact` takes the whole graph at onc
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 import corrpo
@@ -13,6 +14,8 @@ from corrpo import Fingerprint
 from corrpo.lab import checkpoint
 from jobs.launching import torchrun
 from jobs.sharded_worker import OPTIONS, SAMPLES, own_samples
+
+pytestmark = pytest.mark.slow
 
 
 def assert_alike(found: Fingerprint, expected: Fingerprint) -> None:

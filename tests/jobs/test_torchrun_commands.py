@@ -14,6 +14,8 @@ from corrpo.jobs.folder_lock import locked_folder
 from jobs.launching import WORKER, ended_when, files, in_two_processes, torchrun
 from measurement.runs import LAB, lab_copy
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = ("The dog ", "A cat ", "In the morning ", "Anna ", "Later the ", "He found ", "By the ")
 QUICK = ["--estimator", "own", "--resamples", "20", "--permutations", "0", "--max-new-tokens", "12"]
 EVALUATE = ["evaluate", "r=lab:qwen2/reasoning", "--suite", "lab:sums", "--problems", "6", "--n", "2"]

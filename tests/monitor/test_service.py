@@ -136,6 +136,7 @@ def test_a_client_that_leaves_ends_its_generation(service):
     assert service.metric("working") == 0
 
 
+@pytest.mark.slow
 def test_memory_is_bounded(service):
     for _ in range(30):
         service.request("POST", "/v1/score", SCORE)
@@ -146,6 +147,7 @@ def test_memory_is_bounded(service):
     assert service.metric("resident_bytes") < before + 40 * MEGABYTE
 
 
+@pytest.mark.slow
 def test_a_full_queue_and_too_many_requests_are_told_to_wait():
     with running("--queue", "1", "--rate", "1000") as full, ThreadPoolExecutor(30) as pool:
         replies = list(pool.map(lambda _: full.request("POST", "/v1/score", SCORE), range(60)))
@@ -159,6 +161,7 @@ def test_a_full_queue_and_too_many_requests_are_told_to_wait():
     assert rates.wait("a") == 0
 
 
+@pytest.mark.slow
 def test_clients_beyond_the_rate_are_told_to_wait():
     with running("--rate", "1") as slow:
         replies = [slow.request("POST", "/v1/score", SCORE) for _ in range(4)]
@@ -166,6 +169,7 @@ def test_clients_beyond_the_rate_are_told_to_wait():
     assert int(replies[-1][2]["retry-after"]) >= 1
 
 
+@pytest.mark.slow
 def test_a_stop_answers_what_was_taken_and_exits_cleanly():
     with running("--rate", "1000") as stopped, ThreadPoolExecutor(8) as pool:
         generation = {"prompt": PROMPT, "max_new_tokens": 150, "temperature": 20}
@@ -179,6 +183,7 @@ def test_a_stop_answers_what_was_taken_and_exits_cleanly():
         assert stopped.process.wait(timeout=60) == 0
 
 
+@pytest.mark.slow
 def test_when_the_time_of_a_stop_is_over_each_has_an_answer_all_the_same():
     with running("--rate", "1000", "--grace", "0.2") as stopped, ThreadPoolExecutor(12) as pool:
         generation = {"prompt": PROMPT, "max_new_tokens": 200, "temperature": 50}
@@ -206,6 +211,7 @@ def test_other_addresses_need_a_token():
         assert opened.getsockname()[0] == "127.0.0.1"
 
 
+@pytest.mark.slow
 def test_a_token_is_asked_of_everything_but_health():
     token = "a-token-of-many-characters"
     with running("--host", "0.0.0.0", environment={"CORRPO_MONITOR_TOKEN": token}) as guarded:

@@ -239,6 +239,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 def test_hostile_text_is_wrong_and_no_more(monkeypatch):
     monkeypatch.setattr(math_check, "VERIFIER", MathVerifier(time_limit=0.5))
     completions = [form for text in HOSTILE.values() for form in (text, tagged(text), rf"\boxed{{{text}}}")]

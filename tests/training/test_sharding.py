@@ -57,6 +57,7 @@ def studies(tmp_path_factory) -> list[dict]:
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_norms_are_those_of_the_whole_model(studies, kind):
     """Every estimator on one sequence, then other sequences in another number on each process."""
@@ -71,6 +72,7 @@ def test_norms_are_those_of_the_whole_model(studies, kind):
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_model_is_sharded_as_before(studies, kind):
     for study in studies:
@@ -80,6 +82,7 @@ def test_the_model_is_sharded_as_before(studies, kind):
         assert [True, True, True, True] in studies[0][kind]["settings"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_goes_on_as_if_nothing_had_happened(studies, kind):
     """Bit for bit, with passes on one process and failing ones on the other, also amid an accumulation."""
@@ -90,6 +93,7 @@ def test_training_goes_on_as_if_nothing_had_happened(studies, kind):
             assert torch.equal(found, expected)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_made_whole_is_refused(studies):
     for said in (studies[0]["refusals"], studies[1]["refusals"]):
         assert "BadInputError: FSDPQwen2DecoderLayer is a part of a model" in said["part"]

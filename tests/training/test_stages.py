@@ -105,7 +105,14 @@ REWARDED = {"max_completion_length": 64}
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo", "grpo", "corrpo"])
-@pytest.mark.parametrize("steps", [(1, 2), (2, 3), (3, 4)], ids=["in an epoch", "after one", "in the second"])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param((1, 2), id="in an epoch", marks=pytest.mark.slow),
+        pytest.param((2, 3), id="after one", marks=pytest.mark.slow),
+        pytest.param((3, 4), id="in the second"),
+    ],
+)
 def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(stage, steps, tmp_path, capsys):
     settings = {} if stage in OFFLINE else REWARDED
     whole = stage_run(stage, tmp_path / "whole", max_steps=steps[1], **settings)

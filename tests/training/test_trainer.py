@@ -155,6 +155,7 @@ def test_without_a_verifier(tmp_path):
     assert logged(trainer, "inversion/seconds")[0] > 0
 
 
+@pytest.mark.slow
 def test_the_reward_and_its_negation_move_rho_apart(tmp_path):
     """A short form of benchmarks/direction.py: the last rollouts of two runs on the same prompts."""
 
