@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Collection
+from importlib.util import find_spec
 
 _MOST_LISTED = 24
 """Names beyond which a message gives the nearest one alone, if there is one."""
@@ -64,3 +65,30 @@ def did_you_mean(name: object, known: Collection[str], *, prefix: str = "") -> s
     """
     nearest = difflib.get_close_matches(str(name), known, n=1)
     return f"; did you mean {prefix}{nearest[0]}?" if nearest else ""
+
+
+def require_packages(what: str, *modules: str, extra: str | None = None, instead: str = "") -> None:
+    """Raise `BadInputError` if a module that `what` needs is not installed, with the command that installs it.
+
+    Args:
+        what: what needs them, as in "training".
+        modules: their import names.
+        extra: the optional dependencies of corrpo that bring them; the packages themselves if not given.
+        instead: another way, said after the command.
+
+    >>> require_packages("reading", "json")
+    >>> require_packages("flying", "json", "broom_stick", extra="train")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    corrpo.errors.BadInputError: flying needs broom-stick, which is not installed: pip install ...
+    """
+    missing = [module.replace("_", "-") for module in modules if find_spec(module) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        command = (
+            f"pip install {' '.join(missing)}"
+            if extra is None
+            else f"pip install -c constraints.txt '.[{extra}]' in a checkout of corrpo"
+        )
+        raise BadInputError(
+            f"{what} needs {', '.join(missing)}, which {verb} not installed: {command}{instead}"
+        )

@@ -71,7 +71,7 @@ def test_signature_and_help_show_every_keyword():
 
 
 def test_wrong_calls():
-    with pytest.raises(BadInputError, match=r"packed has no option 'widht'; .*; did you mean 'width'\?"):
+    with pytest.raises(BadInputError, match=r"packed has no option 'widht'; .*; did you mean width\?"):
         packed(1, 2, name="a", widht=4)  # pyright: ignore
     with pytest.raises(BadInputError, match="Shelf has no option 'zzz'; it has width, depth$"):
         Shelf(1, zzz=4)  # pyright: ignore

@@ -125,6 +125,6 @@ def test_whether_an_adapter_was_saved_whole(tmp_path):
 def test_quantization_is_told_to_need_its_library(monkeypatch):
     with pytest.raises(BadInputError, match="expected one of none, 8bit, 4bit"):
         corrpo.load_model(BASE, quantization="2bit")
-    monkeypatch.setattr("corrpo.models.loading.find_spec", lambda _name: None)
+    monkeypatch.setattr("corrpo.errors.find_spec", lambda _name: None)
     with pytest.raises(BadInputError, match="'8bit' needs bitsandbytes.*pip install bitsandbytes"):
         corrpo.load_model(BASE, quantization="8bit")

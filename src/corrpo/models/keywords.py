@@ -13,12 +13,11 @@ import inspect
 import textwrap
 from collections.abc import Callable
 from dataclasses import fields
-from difflib import get_close_matches
 from functools import wraps
 from itertools import pairwise
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, did_you_mean
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -54,7 +53,7 @@ class keywords_of(Generic[P, S]):
     <Signature (height: int, *, width: int = 3) -> int>
     >>> area(2, widht=5)
     Traceback (most recent call last):
-    corrpo.errors.BadInputError: area has no option 'widht'; it has width; did you mean 'width'?
+    corrpo.errors.BadInputError: area has no option 'widht'; it has width; did you mean width?
     """
 
     def __init__(self, settings: Callable[P, S]):
@@ -93,8 +92,7 @@ class keywords_of(Generic[P, S]):
 def check_keywords(function: str, unknown: Any, known: list[str]) -> None:
     """Raise `BadInputError` on the first of the `unknown` keywords of a function; names the nearest known."""
     for keyword in sorted(unknown):
-        near = get_close_matches(keyword, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(keyword, known)
         raise BadInputError(f"{function} has no option {keyword!r}; it has {', '.join(known)}{hint}")
 
 

@@ -6,7 +6,7 @@ Nothing heavy is imported here, so that a command's options can be shown quickly
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from corrpo.errors import BadInputError
+from corrpo.errors import unknown_name
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 DeviceMap = Literal["auto", "balanced", "balanced_low_0", "sequential"]
@@ -38,12 +38,8 @@ class LoadOptions:
     """The base model of an adapter, in place of what its adapter_config.json tells."""
 
     def __post_init__(self) -> None:
-        _check("dtype", self.dtype, get_args(Dtype))
-        _check("quantization", self.quantization, get_args(Quantization))
-        if self.device_map is not None:
-            _check("device_map", self.device_map, get_args(DeviceMap))
-
-
-def _check(what: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        raise BadInputError(f"{what} {name!r} is unknown; expected one of {', '.join(known)}")
+        known = {"dtype": Dtype, "quantization": Quantization, "device_map": DeviceMap}
+        for name, names in known.items():
+            value = getattr(self, name)
+            if value not in get_args(names) and (name, value) != ("device_map", None):
+                raise unknown_name(name, value, get_args(names))

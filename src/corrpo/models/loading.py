@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,87 +10,74 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from corrpo.errors import BadInputError, CorrpoError, UnsupportedModelError
+from corrpo.errors import BadInputError, UnsupportedModelError, require_packages
+from corrpo.lab import model_location
+from corrpo.models.keywords import keywords_of
+from corrpo.models.load_options import LoadOptions
 from corrpo.models.peft_adapters import base_of, is_adapter, with_adapter
 
-DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
-"""How accelerate may spread a model over GPUs."""
-_DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
-_QUANTIZATIONS = ("none", "8bit", "4bit")
 
-
-@dataclass(frozen=True)
-class Loading:
-    """How checkpoints are loaded; see `corrpo.load_model`."""
-
-    device: str = "auto"
-    dtype: str = "auto"
-    trust_remote_code: bool = False
-    quantization: str = "none"
-    device_map: str | None = None
-
-
-def load_model(
-    name: str,
-    *,
-    revision: str | None = None,
-    dtype: str = "auto",
-    device: str = "auto",
-    device_map: str | None = None,
-    trust_remote_code: bool = False,
-    quantization: str = "none",
-    base: str | None = None,
-) -> tuple[Any, Any]:
+@keywords_of(LoadOptions)
+def load_model(name: str, options: LoadOptions) -> tuple[Any, Any]:
     """A causal LM in eval mode and its tokenizer.
 
     The folder of an adapter (peft's LoRA, DoRA, ...) gives its base model with the adapter on it, unmerged;
     the tokenizer is the adapter's own if it has one.
 
     Args:
-        name: a local folder, or a name on the hub.
-        revision: branch, tag or commit on the hub.
-        dtype: "auto" (as saved), "float32", "bfloat16", "float16" or "float64".
-        device: "auto" (a GPU if there is one), or a torch device.
-        device_map: "auto" or another of accelerate's: the layers spread over the GPUs of this machine, in
-            place of `device`.
-        trust_remote_code: run code that comes with the model.
-        quantization: "none" (as saved), or "8bit" or "4bit": quantize the weights by bitsandbytes.
-        base: the base model of an adapter, in place of what its adapter_config.json tells.
+        name: what the command line takes: a local folder, a name on the hub, or lab:FAMILY/KIND.
+        options: given as keywords.
 
     Raises:
         BadInputError: no such folder or hub model, an empty or broken folder, weights that are missing, a
             library that is not installed.
         UnsupportedModelError: not a causal LM, or one that `device_map` put on the CPU or the disk in part,
             as it does not fit on the GPUs.
+
+    >>> model, tokenizer = load_model("lab:qwen2/base", device="cpu")
+    >>> type(model).__name__
+    'Qwen2ForCausalLM'
     """
-    if dtype not in _DTYPES:
-        raise BadInputError(f"dtype {dtype!r} is unknown; expected one of {', '.join(_DTYPES)}")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.device(device)
-    except RuntimeError as error:
-        raise BadInputError(f"device {device!r} is unknown: {_first_line(error)}") from error
-    quantized = _quantization(quantization)
-    if device_map is not None:
-        _check_device_map(device_map)
-    _check_folder(name)
-    adapter = Path(name) if is_adapter(Path(name)) else None
-    if adapter is None and base is not None:
-        raise BadInputError(f"base={base!r}: {name} is no folder of an adapter, and has no base model")
-    source = name if adapter is None else base_of(adapter, base)
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    model = _load_weights(source, dtype, device_map or {"": device}, options, quantized)
+    device = _device(options.device)
+    quantized = _quantization(options.quantization)
+    if options.device_map is not None:
+        require_packages("device_map", "accelerate")
+    adapter, source = _adapter_and_source(name, options.base)
+    hub: dict[str, Any] = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+    model = _load_weights(source, options.dtype, options.device_map or {"": device}, hub, quantized)
     if adapter is not None:
         model = with_adapter(model, adapter)
-        if dtype == "float64":
+        if options.dtype == "float64":
             model = model.double()
     check_present(model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(adapter, source), **options)
+        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(adapter, source), **hub)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise BadInputError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from error
     return model.eval(), tokenizer
+
+
+def _device(name: str) -> str:
+    """A torch device, with "auto" taken as a GPU if there is one."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(name)
+    except RuntimeError as error:
+        raise BadInputError(f"device {name!r} is unknown: {_first_line(error)}") from error
+    return name
+
+
+def _adapter_and_source(name: str, base: str | None) -> tuple[Path | None, str]:
+    """The adapter's folder, if `name` is one, and the folder or hub name of the full model."""
+    location = model_location(name)
+    _check_folder(location)
+    folder = Path(location)
+    if is_adapter(folder):
+        return folder, base_of(folder, None if base is None else model_location(base))
+    if base is not None:
+        raise BadInputError(f"base={base!r}: {name} is no folder of an adapter, and has no base model")
+    return None, location
 
 
 def _load_weights(
@@ -128,27 +113,15 @@ def _load_weights(
 
 def _quantization(name: str) -> BitsAndBytesConfig | None:
     """How weights are to be quantized while they are loaded; None for as saved."""
-    if name not in _QUANTIZATIONS:
-        raise BadInputError(f"quantization {name!r} is unknown; expected one of {', '.join(_QUANTIZATIONS)}")
     if name == "none":
         return None
-    if find_spec("bitsandbytes") is None:
-        raise BadInputError(
-            f"quantization {name!r} needs bitsandbytes, which is not installed: pip install bitsandbytes"
-        )
+    require_packages(f"quantization {name!r}", "bitsandbytes")
     return BitsAndBytesConfig(load_in_8bit=name == "8bit", load_in_4bit=name == "4bit")
 
 
 def _tokenizer_source(adapter: Path | None, source: str) -> str:
     own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
     return str(adapter) if own else source
-
-
-def _check_device_map(device_map: str) -> None:
-    if device_map not in DEVICE_MAPS:
-        raise BadInputError(f"device_map {device_map!r} is unknown; expected one of {', '.join(DEVICE_MAPS)}")
-    if find_spec("accelerate") is None:
-        raise CorrpoError("device_map needs accelerate, which is not installed: pip install accelerate")
 
 
 def check_present(model: nn.Module) -> None:
@@ -166,29 +139,26 @@ def check_present(model: nn.Module) -> None:
         )
 
 
-def load_skeleton(
-    name: str, *, revision: str | None = None, trust_remote_code: bool = False, base: str | None = None
-) -> Any:
+@keywords_of(LoadOptions)
+def load_skeleton(name: str, options: LoadOptions) -> Any:
     """A causal LM without weights, on torch's meta device, from its config alone: shapes, and no memory.
 
     The folder of an adapter gives its base model, whose projections are the ones measured.
 
     Args:
-        name: a local folder, or a name on the hub; its config.json is all that is read.
-        revision: branch, tag or commit on the hub.
-        trust_remote_code: run code that comes with the model.
-        base: the base model of an adapter, in place of what its adapter_config.json tells.
+        name: as `load_model` takes it; config.json is all that is read.
+        options: given as keywords; revision, trust_remote_code and base are all that is read.
 
     Raises:
         BadInputError: no such folder or hub model, or a config that no model can be built from.
         UnsupportedModelError: not a causal LM.
     """
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    _check_folder(name)
-    config = _config(base_of(Path(name), base) if is_adapter(Path(name)) else name, options)
+    _, source = _adapter_and_source(name, options.base)
+    trusted = options.trust_remote_code
+    config = _config(source, {"revision": options.revision, "trust_remote_code": trusted})
     try:
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).eval()
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted).eval()
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise BadInputError(f"cannot build {name} from its config: {_first_line(error)}") from error
 
