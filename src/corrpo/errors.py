@@ -68,7 +68,7 @@ def did_you_mean(name: object, known: Collection[str], *, prefix: str = "") -> s
 
 
 def require_packages(what: str, *modules: str, extra: str | None = None, instead: str = "") -> None:
-    """Raise `BadInputError` if a module that `what` needs is not installed, with the command that installs it.
+    """Raise `BadInputError` if `what` needs a module that is not installed, with the command to install it.
 
     Args:
         what: what needs them, as in "training".

@@ -14,6 +14,7 @@ from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.torchrun import check_processes
 from corrpo.lab import checkpoint
+from corrpo.models.load_options import LoadOptions
 from corrpo.models.loading import load_model, untrained_model
 
 IDS = torch.tensor([3, 14, 15, 9, 26, 5, 7, 8])
@@ -52,7 +53,8 @@ def test_offloaded_weights_are_refused(tmp_path, lab_tokenizer):
             corrpo.measure(model, lab_tokenizer, [{"prompt": "a"}])
 
 
-def test_device_map_is_passed_on_and_checked(tmp_path, capsys):
+def test_device_map_is_passed_on_and_checked(tmp_path, capsys, monkeypatch, no_shape_checks):
+    monkeypatch.setattr(LoadOptions, "__init__", no_shape_checks(LoadOptions.__init__))
     model, tokenizer = load_model(LAB, device_map="auto")
     plain, _ = load_model(LAB)
     samples = [{"prompt": "The dog ", "response": "walked to the river."}]

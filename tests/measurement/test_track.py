@@ -16,7 +16,7 @@ from corrpo.measurement.checkpoint_measurement import measure_checkpoint
 from corrpo.measurement.fingerprint import STATISTICS
 from corrpo.measurement.track import track
 from corrpo.measurement.trajectory import Trajectory, check_same_measurement, is_trajectory
-from corrpo.models.loading import Loading
+from corrpo.models.load_options import LoadOptions
 from measurement.runs import QUICK, lab_copy, noisy_run, placeholder, samples_file
 
 
@@ -153,7 +153,7 @@ def test_files_touched_but_not_changed_are_the_same_checkpoint(run, samples, tmp
     [
         ({"norm": "frobenius"}, "settings.norm was 'nuclear', now 'frobenius'"),
         ({"estimator": "last"}, "settings.estimator was 'own', now 'last'"),
-        ({"loading": Loading(dtype="float64")}, "dtype was 'auto', now 'float64'"),
+        ({"loading": LoadOptions(dtype="float64")}, "dtype was 'auto', now 'float64'"),
     ],
 )
 def test_other_settings_are_refused(run, samples, tmp_path, change, message):
@@ -285,5 +285,7 @@ def test_half_precision_can_be_measured_in_float32(samples, tmp_path):
 
     folder = lab_copy(tmp_path / "half")
     AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder)
-    trajectory = tracked([folder], samples, tmp_path / "out", loading=Loading("cpu", "float32")).trajectory
+    trajectory = tracked(
+        [folder], samples, tmp_path / "out", loading=LoadOptions(device="cpu", dtype="float32")
+    ).trajectory
     assert Fingerprint.load(trajectory.points[0].folder).model["dtype"] == "float32"

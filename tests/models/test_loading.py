@@ -12,6 +12,7 @@ import corrpo
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.lab import checkpoint
 from corrpo.models.description import describe_model
+from corrpo.models.load_options import LoadOptions
 from corrpo.models.peft_adapters import adapter_record
 from corrpo.models.saved_files import weight_files, why_not_whole
 
@@ -122,7 +123,8 @@ def test_whether_an_adapter_was_saved_whole(tmp_path):
     assert "which does not exist" in str(why_not_whole(gone))
 
 
-def test_quantization_is_told_to_need_its_library(monkeypatch):
+def test_quantization_is_told_to_need_its_library(monkeypatch, no_shape_checks):
+    monkeypatch.setattr(LoadOptions, "__init__", no_shape_checks(LoadOptions.__init__))
     with pytest.raises(BadInputError, match="expected one of none, 8bit, 4bit"):
         corrpo.load_model(BASE, quantization="2bit")
     monkeypatch.setattr("corrpo.errors.find_spec", lambda _name: None)

@@ -152,10 +152,10 @@ def test_bad_lines_are_left_out_of_what_vllm_writes(prompts, tmp_path, vllm, cap
 def test_vllm_in_python_and_where_it_does_not_fit(prompts, tmp_path, vllm, lab_reasoning, capsys):
     from corrpo.models.checkpoints import Checkpoint
     from corrpo.models.generation.backends import open_backend
-    from corrpo.models.loading import Loading
+    from corrpo.models.load_options import LoadOptions
 
     model = Checkpoint(MODEL, None, None, model_location(MODEL))
-    backend = open_backend("vllm", model, Loading(), "cpu")
+    backend = open_backend("vllm", model, LoadOptions(), "cpu")
     first, second = lab_reasoning.write(PROMPTS[:2], backend=backend, max_new_tokens=50)
     assert first.scored.tokens > 8
     assert first.text != second.text

@@ -1,7 +1,7 @@
 """`corrpo evaluate WORD... --suite NAME... --output DIR`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,8 @@ from tyro.conf import Positional, arg
 from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.jobs.torchrun import current_team
+from corrpo.models.keywords import narrow
+from corrpo.models.load_options import LoadOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(EvaluateOptions):
+class Evaluate(EvaluateOptions, LoadOptions):
     """Evaluate models, or the checkpoints of a run, on reasoning benchmarks, with intervals.
 
     corrpo evaluate base=Qwen/Qwen2.5-7B r1=deepseek-ai/DeepSeek-R1-Distill-Qwen-7B \\
@@ -43,14 +45,6 @@ class Evaluate(EvaluateOptions):
     """The model that training began from: step 0 of the first stage."""
     processes: int | None = None
     """Checkpoints evaluated at once; by GPUs or cores and free memory if not given (1 with vllm)."""
-    dtype: str = "auto"
-    """Weights as saved (auto), or float32, bfloat16, float16, float64."""
-    device: str = "auto"
-    """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
-    device_map: str | None = None
-    """auto spreads one model over all GPUs of this machine, for models that do not fit on one."""
-    trust_remote_code: bool = False
-    """Run code that comes with the models."""
 
 
 def run(options: Evaluate) -> None:
@@ -64,7 +58,7 @@ def run(options: Evaluate) -> None:
     from corrpo.evaluation.evaluate import evaluate
     from corrpo.evaluation.results import EVALUATIONS
     from corrpo.evaluation.suites.load_suite import load_suite
-    from corrpo.models.loading import Loading
+    from corrpo.models.load_options import LoadOptions
 
     copies = _copies(options.data, options.suite)
     suites = [
@@ -78,12 +72,8 @@ def run(options: Evaluate) -> None:
         output=options.output,
         start=options.start,
         processes=1 if options.backend == "vllm" else options.processes,
-        loading=Loading(
-            options.device, options.dtype, options.trust_remote_code, device_map=options.device_map
-        ),
-        options=EvaluateOptions(
-            **{field.name: getattr(options, field.name) for field in fields(EvaluateOptions)}
-        ),
+        loading=narrow(options, LoadOptions),
+        options=narrow(options, EvaluateOptions),
         progress=team.first,
         team=team,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -11,9 +11,11 @@ from rich.console import Console
 from corrpo.cli.projections import print_projections
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.torchrun import check_processes, current_team, device_of_process
-from corrpo.lab import model_location, sample_location
+from corrpo.lab import sample_location
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.models.keywords import narrow
+from corrpo.models.load_options import LoadOptions
 from corrpo.models.loading import load_model, load_skeleton, quiet_loading
 from corrpo.report import write_measure_report
 from corrpo.report.explanations import few_samples
@@ -21,27 +23,13 @@ from corrpo.samples import load_samples
 
 
 @dataclass(frozen=True, kw_only=True)
-class _MeasureModel(MeasureOptions):
+class _MeasureModel(MeasureOptions, LoadOptions):
     model: tyro.conf.Positional[str]
     """A local folder (of a model, or of an adapter), a name on the hub, or lab:FAMILY/KIND
     (lab:qwen2/reasoning)."""
-    revision: str | None = None
-    """Branch, tag or commit on the hub."""
-    dtype: str = "auto"
-    """Weights as saved (auto), or float32, bfloat16, float16, float64."""
-    device: str = "auto"
-    """A GPU if there is one (auto), or cpu, cuda:1, ..."""
-    device_map: str | None = None
-    """auto spreads one model over all GPUs of this machine, for models that do not fit on one."""
-    trust_remote_code: bool = False
-    """Run code that comes with the model."""
     list_projections: bool = False
     """Show what would be measured, and measure nothing: reads the model's config alone, and needs neither
     --samples nor --output."""
-    quantization: str = "none"
-    """Weights as saved (none), or quantized by bitsandbytes: 8bit, 4bit."""
-    base: str | None = None
-    """The base model of an adapter, in place of what its adapter_config.json tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +70,7 @@ def entry_of(words: Sequence[str]) -> type[Measure | ListProjections]:
 def run(options: Measure | ListProjections) -> None:
     """Load, measure, write the report, and print the headline; or print what would be measured."""
     if isinstance(options, ListProjections):
-        skeleton = load_skeleton(
-            model_location(options.model),
-            revision=options.revision,
-            trust_remote_code=options.trust_remote_code,
-        )
+        skeleton = load_skeleton(options.model, **vars(narrow(options, LoadOptions)))
         if current_team().first:
             print_projections(skeleton, options.model, options, Console())
         return
@@ -115,16 +99,8 @@ def _measured(options: Measure, team: Team) -> Fingerprint:
     samples = sample_location(options.samples)
     load_samples(samples)  # a bad line is told before a large model is loaded
     with nullcontext() if team.first else quiet_loading():
-        model, tokenizer = load_model(
-            model_location(options.model),
-            revision=options.revision,
-            dtype=options.dtype,
-            device=device_of_process(options.device),
-            device_map=options.device_map,
-            trust_remote_code=options.trust_remote_code,
-            quantization=options.quantization,
-            base=None if options.base is None else model_location(options.base),
-        )
+        loading = replace(narrow(options, LoadOptions), device=device_of_process(options.device))
+        model, tokenizer = load_model(options.model, **vars(loading))
     return measure(
         model,
         tokenizer,
@@ -134,5 +110,5 @@ def _measured(options: Measure, team: Team) -> Fingerprint:
         revision=options.revision,
         progress=team.first,
         team=team,
-        **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},
+        **vars(narrow(options, MeasureOptions)),
     )

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +10,8 @@ from tyro.conf import Positional
 
 from corrpo.errors import BadInputError
 from corrpo.lab import model_location
+from corrpo.models.keywords import narrow
+from corrpo.models.load_options import LoadOptions
 from corrpo.monitor.monitor import MonitorOptions
 from corrpo.monitor.response_writers import WritingOptions
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MonitorCommand(MonitorOptions, WritingOptions):
+class MonitorCommand(MonitorOptions, WritingOptions, LoadOptions):
     """Flag generations whose rho is that of low reasoning, at a calibrated false-alarm rate.
 
     corrpo monitor MODEL --calibrate labelled.jsonl --output cal.json
@@ -77,12 +79,6 @@ class MonitorCommand(MonitorOptions, WritingOptions):
     """Seconds for a client to send its request or to take the next part of an answer."""
     grace: float = 30.0
     """Seconds that requests have to be answered after SIGTERM or Ctrl-C."""
-    dtype: str = "auto"
-    """Weights as saved (auto), or float32, bfloat16, float16, float64."""
-    device: str = "auto"
-    """A GPU if there is one (auto), or cpu, cuda:1, ..."""
-    trust_remote_code: bool = False
-    """Run code that comes with the model."""
 
 
 def run(options: MonitorCommand) -> None:
@@ -122,14 +118,8 @@ def _monitor(options: MonitorCommand) -> "Monitor":
 
     known: Calibration | None = Calibration.load(options.calibration) if options.calibration else None
     with quiet_loading():
-        model, tokenizer = load_model(
-            model_location(options.model),
-            dtype=options.dtype,
-            device=options.device,
-            trust_remote_code=options.trust_remote_code,
-        )
-    what = MonitorOptions(**{each.name: getattr(options, each.name) for each in fields(MonitorOptions)})
-    return Monitor(model, tokenizer, what, known, name=options.model)
+        model, tokenizer = load_model(options.model, **vars(narrow(options, LoadOptions)))
+    return Monitor(model, tokenizer, narrow(options, MonitorOptions), known, name=options.model)
 
 
 def _calibrate(options: MonitorCommand) -> None:
@@ -180,7 +170,7 @@ def _judge(options: MonitorCommand) -> None:
 
     assert options.generations is not None
     assert options.output is not None
-    how = WritingOptions(**{each.name: getattr(options, each.name) for each in fields(WritingOptions)})
+    how = narrow(options, WritingOptions)
     by_vllm = options.backend == "vllm"
     writer = reading(_written_by_engine(options, how)) if by_vllm else watching(how, options.seed)
     counts = judge_file(
@@ -204,15 +194,15 @@ def _written_by_engine(options: MonitorCommand, how: WritingOptions) -> dict[int
 
     from corrpo.models.checkpoints import Checkpoint
     from corrpo.models.generation.backends import open_backend
-    from corrpo.models.loading import Loading
+    from corrpo.models.load_options import LoadOptions
     from corrpo.models.source_stamp import source_stamp
     from corrpo.monitor.generation_file import source_facts
     from corrpo.monitor.response_writers import write_all
 
     assert options.generations is not None
     assert options.output is not None
-    model = Checkpoint(options.model, None, None, model_location(options.model))
-    loading = Loading(options.device, options.dtype, options.trust_remote_code)
+    model = Checkpoint(options.model, None, None, model_location(options.model), options.revision)
+    loading = narrow(options, LoadOptions)
     written = write_all(
         lambda: open_backend("vllm", model, loading, options.device),
         options.generations,

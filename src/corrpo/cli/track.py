@@ -1,6 +1,6 @@
 """`corrpo track WORD... --samples FILE --output DIR`."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,8 @@ from corrpo.errors import CorrpoError
 from corrpo.jobs.torchrun import current_team
 from corrpo.lab import sample_location
 from corrpo.measurement import MeasureOptions
+from corrpo.models.keywords import narrow
+from corrpo.models.load_options import LoadOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Track(MeasureOptions):
+class Track(MeasureOptions, LoadOptions):
     """Measure every checkpoint of a training on the same samples: rho over steps.
 
     corrpo track sft=out/sft grpo=out/grpo --start Qwen/Qwen2.5-7B --samples prompts.jsonl --output out/track
@@ -41,16 +43,6 @@ class Track(MeasureOptions):
     """The model that training began from: step 0 of the first stage."""
     processes: int | None = None
     """Checkpoints measured at once; by GPUs or cores and free memory if not given."""
-    dtype: str = "auto"
-    """Weights as saved (auto), or float32, bfloat16, float16, float64."""
-    device: str = "auto"
-    """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
-    device_map: str | None = None
-    """auto spreads one model over all GPUs of this machine, for models that do not fit on one."""
-    trust_remote_code: bool = False
-    """Run code that comes with the models."""
-    quantization: str = "none"
-    """Weights as saved (none), or quantized by bitsandbytes: 8bit, 4bit."""
 
 
 def run(options: Track) -> None:
@@ -61,7 +53,7 @@ def run(options: Track) -> None:
     """
     from rich.console import Console
 
-    from corrpo.measurement.track import TABLE, Loading, track
+    from corrpo.measurement.track import TABLE, track
     from corrpo.measurement.trajectory import TRACK
     from corrpo.report import write_report
     from corrpo.report.collection import Collection
@@ -74,16 +66,10 @@ def run(options: Track) -> None:
         output=options.output,
         start=options.start,
         processes=options.processes,
-        loading=Loading(
-            options.device,
-            options.dtype,
-            options.trust_remote_code,
-            options.quantization,
-            options.device_map,
-        ),
+        loading=narrow(options, LoadOptions),
         progress=team.first,
         team=team,
-        **{field.name: getattr(options, field.name) for field in fields(MeasureOptions)},
+        **vars(narrow(options, MeasureOptions)),
     )
     if not team.first:
         return

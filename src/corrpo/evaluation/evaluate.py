@@ -40,7 +40,8 @@ from corrpo.jobs.versions import library_versions
 from corrpo.measurement.checkpoint_measurement import Outcome
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
 from corrpo.models.generation.backends import Backend, open_backend
-from corrpo.models.loading import Loading, quiet_loading
+from corrpo.models.load_options import LoadOptions
+from corrpo.models.loading import quiet_loading
 from corrpo.models.source_stamp import SOURCE, source_stamp
 
 
@@ -66,7 +67,7 @@ class _Job:
     checkpoint: Checkpoint
     output: Path
     suites: tuple[Suite, ...]
-    loading: Loading
+    loading: LoadOptions
     options: EvaluateOptions
     shown: bool
     finished: bool
@@ -80,7 +81,7 @@ def evaluate(
     output: Path | str,
     start: str | None = None,
     processes: int | None = 1,
-    loading: Loading | None = None,
+    loading: LoadOptions | None = None,
     options: EvaluateOptions | None = None,
     progress: bool = False,
     team: Team | None = None,
@@ -109,13 +110,15 @@ def evaluate(
         OutputFolderError: `output` holds evaluations with other settings (named), or another process writes.
         CorrpoError: not one checkpoint could be evaluated, or math-verify is not installed and needed.
     """
-    output, loading, options = Path(output), loading or Loading(), options or EvaluateOptions()
+    output, loading, options = Path(output), loading or LoadOptions(), options or EvaluateOptions()
     team = team or Team()
     _check_suites(suites, options)
     check_processes(team, processes, loading.device_map)
     processes = 1 if loading.device_map is not None else processes
     _check_backend(team, options)
-    checkpoints, skipped = team.from_first(lambda: find_checkpoints(words, start=start))
+    checkpoints, skipped = team.from_first(
+        lambda: find_checkpoints(words, start=start, revision=loading.revision)
+    )
     console = Console(stderr=True, quiet=not progress, soft_wrap=True, highlight=False, markup=False)
     for each in skipped:
         console.print(f"skipped {each}")
@@ -188,7 +191,7 @@ def _check_suites(suites: Sequence[Suite], options: EvaluateOptions) -> None:
             )
 
 
-def _is_finished(checkpoint: Checkpoint, output: Path, suites: Sequence[Suite], loading: Loading) -> bool:
+def _is_finished(checkpoint: Checkpoint, output: Path, suites: Sequence[Suite], loading: LoadOptions) -> bool:
     """Whether all suites are there and the model's files are as they were when it was evaluated."""
     if not all(
         (output / evaluation_folder(checkpoint.key, suite.name) / EVALUATION).exists() for suite in suites
@@ -247,6 +250,8 @@ def _evaluate_suite(
     Where the backend tells no digest of the weights, the stamp of their files stands for it.
     """
     settings = _settings(suite, job.options)
+    if job.loading.quantization != "none":
+        settings["quantization"] = job.loading.quantization
     described = {
         "name": suite.name,
         "source": suite.source,

@@ -34,10 +34,10 @@ from corrpo.experiments.result_tables import BEFORE
 from corrpo.jobs.files import read_versioned, write_json
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.outcome import Outcome, outcome_of
-from corrpo.lab import model_location
 from corrpo.measurement import measure
 from corrpo.measurement.fingerprint import Fingerprint
-from corrpo.models.loading import Loading, load_model, quiet_loading
+from corrpo.models.load_options import LoadOptions
+from corrpo.models.loading import load_model, quiet_loading
 from corrpo.training.progress_line import ProgressLine
 from corrpo.training.quiet import quiet_libraries
 from corrpo.training.run_folder import FINAL, checkpoints
@@ -163,7 +163,7 @@ def _evaluate(run: Run, model: str, device: str) -> None:
         [f"run={model}"],
         [run.suite],
         output=run.folder / "evaluation",
-        loading=Loading(device=device),
+        loading=LoadOptions(device=device),
         options=options,
     )
     if evaluated.failed:
@@ -176,7 +176,7 @@ def _measure(run: Run, model: str, device: str) -> None:
     samples = [
         problem_sample(problem, run.suite, prompt) for problem in run.suite.problems[: run.recipe.prompts]
     ]
-    loaded, tokenizer = load_model(model_location(model), device=device)
+    loaded, tokenizer = load_model(model, device=device)
     settings = asdict(run.recipe.fingerprint)
     settings["seed"] += run.seed or 0
     measure(loaded, tokenizer, samples, output=run.folder / "fingerprint", name=str(run), **settings)

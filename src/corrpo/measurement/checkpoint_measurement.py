@@ -12,7 +12,8 @@ from corrpo.jobs.run_folder import SETTINGS
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.description import model_digest
-from corrpo.models.loading import Loading, load_model, quiet_loading
+from corrpo.models.load_options import LoadOptions
+from corrpo.models.loading import quiet_loading
 from corrpo.models.source_stamp import SOURCE, source_stamp
 
 
@@ -23,7 +24,7 @@ class Job:
     checkpoint: Checkpoint
     folder: Path
     samples: Path
-    loading: Loading
+    loading: LoadOptions
     settings: MeasureOptions
 
 
@@ -65,15 +66,7 @@ def measure_checkpoint(job: Job, device: str, team: Team | None = None) -> Outco
 
 def _load_and_measure(job: Job, device: str, team: Team) -> None:
     checkpoint = job.checkpoint
-    model, tokenizer = load_model(
-        checkpoint.source,
-        revision=checkpoint.revision,
-        dtype=job.loading.dtype,
-        device=device,
-        device_map=job.loading.device_map,
-        trust_remote_code=job.loading.trust_remote_code,
-        quantization=job.loading.quantization,
-    )
+    model, tokenizer = load_checkpoint(checkpoint, job.loading, device)
     begun = job.folder / SETTINGS
     known = read_json(begun)["model"] if begun.exists() else None
     if known is not None and known["digest"] != model_digest(model):

@@ -29,7 +29,7 @@ from corrpo.measurement.fingerprint_format import FINGERPRINT
 from corrpo.measurement.pipeline import checked_options
 from corrpo.measurement.trajectory import TRACK, TRACK_VERSION, Point, Trajectory, read_point
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints, in_order
-from corrpo.models.loading import Loading
+from corrpo.models.load_options import LoadOptions
 from corrpo.models.source_stamp import SOURCE, source_stamp
 from corrpo.samples import load_samples, samples_digest
 from corrpo.statistics import Correlation
@@ -58,7 +58,7 @@ def track(
     output: Path | str,
     start: str | None = None,
     processes: int | None = None,
-    loading: Loading | None = None,
+    loading: LoadOptions | None = None,
     progress: bool = False,
     team: Team | None = None,
     **options: Any,
@@ -88,7 +88,7 @@ def track(
             other files.
         CorrpoError: not one checkpoint could be measured.
     """
-    output, samples, loading = Path(output), Path(samples), loading or Loading()
+    output, samples, loading = Path(output), Path(samples), loading or LoadOptions()
     settings, team = checked_options(options), team or Team()
     check_processes(team, processes, loading.device_map)
     processes = 1 if loading.device_map is not None else processes
@@ -99,7 +99,9 @@ def track(
         "quantization": None if loading.quantization == "none" else loading.quantization,
         "versions": library_versions(),
     }
-    checkpoints, skipped = team.from_first(lambda: find_checkpoints(words, start=start))
+    checkpoints, skipped = team.from_first(
+        lambda: find_checkpoints(words, start=start, revision=loading.revision)
+    )
     if processes is not None:
         processes_for(checkpoints, processes)  # a bad number is told before the folder is made
     with locked_by_team(output, team) as together:
@@ -126,14 +128,14 @@ def track(
         return together.from_first(run.end)
 
 
-def _outcomes(jobs: Sequence[Job], team: Team, loading: Loading) -> Generator[Outcome, None, None]:
+def _outcomes(jobs: Sequence[Job], team: Team, loading: LoadOptions) -> Generator[Outcome, None, None]:
     """One checkpoint after another, each measured by the whole team."""
     device = device_of_process(loading.device)
     for job in jobs:
         yield measure_checkpoint(job, device, team)
 
 
-def _helped(team: Team, loading: Loading) -> Tracked:
+def _helped(team: Team, loading: LoadOptions) -> Tracked:
     """What a process other than the first does: its share of each checkpoint."""
 
     def only_the_first() -> Any:
@@ -195,7 +197,7 @@ class _Run:
         ]
         return in_order([*checkpoints, *gone])
 
-    def begin(self, checkpoints: list[Checkpoint], loading: Loading) -> None:
+    def begin(self, checkpoints: list[Checkpoint], loading: LoadOptions) -> None:
         """Read what is finished, list what is left, and write track.json.
 
         Files that a process was writing when it was killed are removed: nobody else writes here.
@@ -215,7 +217,7 @@ class _Run:
         path = self.output / checkpoint.key / SOURCE
         return read_json(path) if path.exists() else {}
 
-    def _is_unchanged(self, checkpoint: Checkpoint, loading: Loading) -> bool:
+    def _is_unchanged(self, checkpoint: Checkpoint, loading: LoadOptions) -> bool:
         """True if the files that a fingerprint was measured on are as they were, or were deleted."""
         known = self._source_of(checkpoint)
         if "files" in known and not Path(checkpoint.source).exists():

@@ -113,7 +113,7 @@ class Skipped:
 Found = tuple[list[Checkpoint], list[Skipped]]
 
 
-def find_checkpoints(words: Sequence[str], *, start: str | None = None) -> Found:
+def find_checkpoints(words: Sequence[str], *, start: str | None = None, revision: str | None = None) -> Found:
     """The checkpoints that some words name, in the order of training.
 
     A word is [STAGE[:STEP]=]SOURCE. SOURCE is one of
@@ -131,6 +131,7 @@ def find_checkpoints(words: Sequence[str], *, start: str | None = None) -> Found
     Args:
         words: one or more; the stages follow one another in this order.
         start: SOURCE of the model that training began from: step 0 of the first stage.
+        revision: branch, tag or commit of names on the hub that tell none; no step is read off it.
 
     Returns:
         The checkpoints, stage after stage and by step, and the folders that are left out, with reasons:
@@ -160,7 +161,12 @@ def find_checkpoints(words: Sequence[str], *, start: str | None = None) -> Found
             "are still being written are found when they are whole"
         )
     _check_steps(found)
-    return in_order(found), skipped
+    return [_with_revision(checkpoint, revision) for checkpoint in in_order(found)], skipped
+
+
+def _with_revision(checkpoint: Checkpoint, revision: str | None) -> Checkpoint:
+    has_none = checkpoint.revision is None and not Path(checkpoint.source).exists()
+    return replace(checkpoint, revision=revision) if has_none else checkpoint
 
 
 def _read_word(word: str, stages: set[str]) -> Found:

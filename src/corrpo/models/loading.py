@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 
 from corrpo.errors import BadInputError, UnsupportedModelError, require_packages
 from corrpo.lab import model_location
+from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.keywords import keywords_of
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.peft_adapters import base_of, is_adapter, with_adapter
@@ -55,6 +57,16 @@ def load_model(name: str, options: LoadOptions) -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise BadInputError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from error
     return model.eval(), tokenizer
+
+
+def load_checkpoint(checkpoint: Checkpoint, options: LoadOptions, device: str) -> tuple[Any, Any]:
+    """`load_model` of a checkpoint, on `device` in place of the device of `options`.
+
+    The revision is the checkpoint's; the base model of `options` is that of adapters alone.
+    """
+    base = options.base if is_adapter(Path(checkpoint.source)) else None
+    of_checkpoint = replace(options, device=device, revision=checkpoint.revision, base=base)
+    return load_model(checkpoint.source, **vars(of_checkpoint))
 
 
 def _device(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import transformers
 
 from corrpo.models.checkpoints import Checkpoint
-from corrpo.models.loading import Loading
+from corrpo.models.load_options import LoadOptions
 from corrpo.models.saved_files import file_stamps
 
 SOURCE = "source.json"
@@ -14,7 +14,7 @@ SOURCE = "source.json"
 _COMMIT_LENGTH = 40
 
 
-def source_stamp(checkpoint: Checkpoint, loading: Loading) -> dict[str, Any] | None:
+def source_stamp(checkpoint: Checkpoint, loading: LoadOptions) -> dict[str, Any] | None:
     """What changes when a checkpoint does: sizes and times of its files, or the commit of a hub name.
 
     None where that cannot be told, as for files that have gone: then loading the model will tell.
@@ -22,9 +22,10 @@ def source_stamp(checkpoint: Checkpoint, loading: Loading) -> dict[str, Any] | N
     folder = Path(checkpoint.source)
     if folder.is_dir():
         try:
-            return {"files": file_stamps(folder)}
+            stamp: dict[str, Any] = {"files": file_stamps(folder)}
         except OSError:
             return None
+        return stamp if loading.base is None else {**stamp, "base": loading.base}
     revision = checkpoint.revision or ""
     if len(revision) == _COMMIT_LENGTH and set(revision) <= set("0123456789abcdef"):
         return {"name": checkpoint.source, "commit": revision}

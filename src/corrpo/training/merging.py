@@ -15,7 +15,6 @@ import torch
 from corrpo.errors import BadInputError, OutputFolderError
 from corrpo.jobs.files import write_json
 from corrpo.jobs.versions import library_versions
-from corrpo.lab import model_location
 from corrpo.models.description import describe_model
 from corrpo.models.loading import load_model
 
@@ -44,7 +43,7 @@ def merge(models: Sequence[str], output: Path | str, *, weights: Sequence[float]
     output = Path(output)
     if output.exists():
         raise OutputFolderError(f"{output} exists; give a folder that does not, or remove it")
-    loaded = [load_model(model_location(name), device="cpu") for name in models]
+    loaded = [load_model(name, device="cpu") for name in models]
     merged, tokenizer = loaded[0]
     record = [
         {"model": name, "weight": share, "digest": describe_model(model, name, None)["digest"]}

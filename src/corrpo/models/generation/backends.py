@@ -1,15 +1,15 @@
 """What writes the generations: transformers in this process, or vLLM."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any, Protocol, runtime_checkable
 
-from corrpo.errors import BadInputError, CorrpoError
+from corrpo.errors import BadInputError, require_packages
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.description import describe_model
 from corrpo.models.generation import generate
 from corrpo.models.generation.sampling import Generation, end_tokens
-from corrpo.models.loading import Loading, load_model
+from corrpo.models.load_options import LoadOptions
+from corrpo.models.loading import load_checkpoint
 from corrpo.models.threads import threads_for
 
 
@@ -37,16 +37,9 @@ class Backend(Protocol):
 class TransformersBackend:
     """`corrpo.models.generation.generate` on a model in this process."""
 
-    def __init__(self, checkpoint: Checkpoint, loading: Loading, device: str):
+    def __init__(self, checkpoint: Checkpoint, loading: LoadOptions, device: str):
         self.checkpoint = checkpoint
-        self.model, self.tokenizer = load_model(
-            checkpoint.source,
-            revision=checkpoint.revision,
-            dtype=loading.dtype,
-            device=device,
-            device_map=loading.device_map,
-            trust_remote_code=loading.trust_remote_code,
-        )
+        self.model, self.tokenizer = load_checkpoint(checkpoint, loading, device)
         self.context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         self.ends = set(end_tokens(self.model, self.tokenizer))
 
@@ -76,10 +69,11 @@ class TransformersBackend:
 class VllmBackend:
     """vLLM's offline engine; every prompt has a seed of its own, so that batching does not matter."""
 
-    def __init__(self, checkpoint: Checkpoint, loading: Loading, device: str):
-        if find_spec("vllm") is None:
-            raise CorrpoError(
-                "the backend vllm needs vLLM, which is not installed: pip install 'corrpo[vllm]'"
+    def __init__(self, checkpoint: Checkpoint, loading: LoadOptions, device: str):
+        require_packages("the backend vllm", "vllm", extra="vllm")
+        if loading.quantization != "none":
+            raise BadInputError(
+                f"quantization {loading.quantization!r} is for the backend transformers; leave it out"
             )
         from vllm import LLM  # pyright: ignore[reportMissingImports]
 
@@ -131,12 +125,12 @@ class VllmBackend:
 BACKENDS: dict[str, Any] = {"transformers": TransformersBackend, "vllm": VllmBackend}
 
 
-def open_backend(name: str, checkpoint: Checkpoint, loading: Loading, device: str) -> Backend:
+def open_backend(name: str, checkpoint: Checkpoint, loading: LoadOptions, device: str) -> Backend:
     """Load a model into the backend of that name.
 
     Raises:
         BadInputError: an unknown backend, or a model that cannot be loaded.
-        CorrpoError: vLLM is not installed.
+        BadInputError: vLLM is not installed.
     """
     if name not in BACKENDS:
         raise BadInputError(f"backend {name!r} is unknown; expected one of {', '.join(BACKENDS)}")
