@@ -25,7 +25,7 @@ def judge_by_trl(responses: Sequence[str], answers: Sequence[str]) -> list[Reply
     [Reply(verdict='right', detail=''), Reply(verdict='wrong', detail='')]
     """
     try:
-        from trl.rewards import accuracy_reward
+        from trl.rewards.accuracy_rewards import accuracy_reward
 
         chats = [[{"role": "assistant", "content": response}] for response in responses]
         rewards = accuracy_reward(chats, solution=list(answers))
