@@ -13,7 +13,7 @@ from corrpo.measurement import MeasureOptions, measure
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.description import model_digest
 from corrpo.models.load_options import LoadOptions
-from corrpo.models.loading import quiet_loading
+from corrpo.models.loading import load_checkpoint, quiet_loading
 from corrpo.models.source_stamp import SOURCE, source_stamp
 
 
