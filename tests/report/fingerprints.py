@@ -8,13 +8,6 @@ import polars as pl
 from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
 from corrpo.statistics import correlate
 
-METHODS = {
-    "spearman": ("spearman", "position"),
-    "pearson": ("pearson", "position"),
-    "spearman_by_token": ("spearman", "token"),
-    "pearson_by_token": ("pearson", "token"),
-    "position_partial": ("partial_spearman", "position"),
-}
 WORDS = ("the", " sum", " of", "\n", "7", "<think>", " carry", "1", "+", " so", "</think>", " answer")
 
 
@@ -27,13 +20,13 @@ def statistics_of(tokens):
             tokens["entropy_bits"].to_numpy(),
             tokens["strength"].to_numpy(),
             tokens["sample"].to_list(),
-            method=METHODS[name][0],
-            by=METHODS[name][1],
+            method=method,
+            by=by,
             resamples=100,
             permutations=100,
             **columns,
         )
-        for name in STATISTICS
+        for name, (method, by) in STATISTICS.items()
     }
 
 

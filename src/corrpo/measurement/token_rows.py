@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 import torch
+from torch import Tensor
 
 from corrpo.errors import CorrpoError, NonFiniteError
 from corrpo.measurement.fingerprint_format import TOKEN_COLUMNS, schema
@@ -27,40 +28,15 @@ def measure_response(
     Raises:
         NonFiniteError: names the sample.
     """
-    device = next(model.parameters()).device
-    ids = torch.tensor(prompt_ids + response_ids, device=device)
+    ids = torch.tensor(prompt_ids + response_ids, device=next(model.parameters()).device)
     n = len(response_ids)
     written = ids[len(prompt_ids) :]
     with torch.no_grad():
         logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=n + 1).logits[0, :-1]
-    entropy = token_entropy(logits)
-    if not torch.isfinite(entropy).all():
-        place = int((~torch.isfinite(entropy)).nonzero()[0])
-        raise NonFiniteError(
-            f"sample {sample!r}: the logits of response token {place} are NaN or infinite; what was measured "
-            "before is kept. Check the weights, try a wider dtype (float32), or leave the sample out"
-        )
+    entropy = _finite_entropy(logits, sample)
     target = logits.gather(-1, written[:, None])
     chosen = stratified_positions(n, settings.max_tokens, settings.seed, sample)
-    try:
-        norms = logit_gradient_norms(
-            model,
-            ids,
-            torch.from_numpy(chosen) + len(prompt_ids),
-            estimator=settings.estimator,
-            norm=settings.norm,
-            tolerance=settings.tolerance,
-            target=settings.target,
-            projections=settings.projections,
-            layers=settings.layers,
-        )
-    except NonFiniteError as error:
-        raise NonFiniteError(f"sample {sample!r}: {error}") from error
-    except torch.cuda.OutOfMemoryError as error:
-        raise CorrpoError(
-            f"sample {sample!r}: out of GPU memory on {len(ids)} tokens; what was measured before is kept. "
-            "Use estimator 'last' or 'own', or fewer layers: 'exact' keeps heads x length^2 numbers a layer"
-        ) from error
+    norms = _gradient_norms(model, ids, torch.from_numpy(chosen) + len(prompt_ids), sample, settings)
     by_token: list[list[list[float]] | None] = [None] * n
     strength: list[float | None] = [None] * n
     for place, token_norms in zip(chosen.tolist(), norms.double().cpu(), strict=True):
@@ -81,3 +57,40 @@ def measure_response(
         },
         schema=schema(TOKEN_COLUMNS),
     )
+
+
+def _finite_entropy(logits: Tensor, sample: str) -> Tensor:
+    """Token entropy of logits [n, vocabulary]: [n], bits."""
+    entropy = token_entropy(logits)
+    if not torch.isfinite(entropy).all():
+        first = int((~torch.isfinite(entropy)).nonzero()[0])
+        raise NonFiniteError(
+            f"sample {sample!r}: the logits of response token {first} are NaN or infinite; what was measured "
+            "before is kept. Check the weights, try a wider dtype (float32), or leave the sample out"
+        )
+    return entropy
+
+
+def _gradient_norms(
+    model: Any, ids: Tensor, positions: Tensor, sample: str, settings: MeasureOptions
+) -> Tensor:
+    """`logit_gradient_norms` by the settings of a measurement; its errors name the sample."""
+    try:
+        return logit_gradient_norms(
+            model,
+            ids,
+            positions,
+            estimator=settings.estimator,
+            norm=settings.norm,
+            tolerance=settings.tolerance,
+            target=settings.target,
+            projections=settings.projections,
+            layers=settings.layers,
+        )
+    except NonFiniteError as error:
+        raise NonFiniteError(f"sample {sample!r}: {error}") from error
+    except torch.cuda.OutOfMemoryError as error:
+        raise CorrpoError(
+            f"sample {sample!r}: out of GPU memory on {len(ids)} tokens; what was measured before is kept. "
+            "Use estimator 'last' or 'own', or fewer layers: 'exact' keeps heads x length^2 numbers a layer"
+        ) from error

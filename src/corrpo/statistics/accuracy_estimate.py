@@ -108,7 +108,7 @@ def estimate_pass_at_k(correct: Sequence[Sequence[bool]], k: int, *, confidence:
     >>> print(estimate_pass_at_k([[True, False], [False, False], [True, True]], 1))
     50.0 % [3.6, 96.4] (3 problems, 6 generations)
     """
-    values = [pass_at_k(len(each), sum(each), k) for each in correct]
+    values = [pass_at_k(len(generations), sum(generations), k) for generations in correct]
     total = sum(map(len, correct))
     few = sum(math.isnan(value) for value in values)
     if few:
@@ -147,18 +147,18 @@ def estimate_mean(values: Sequence[float], n_samples: int, *, confidence: float 
     """
     if not 0 < confidence < 1:
         raise BadInputError(f"confidence={confidence}: expected a number between 0 and 1")
-    found = np.asarray(values, dtype=np.float64)
-    if found.size and not (np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1 + 1e-12):
-        raise BadInputError(f"values from {found.min()} to {found.max()}: expected numbers in [0, 1]")
-    count = len(found)
+    array = np.asarray(values, dtype=np.float64)
+    if array.size and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1 + 1e-12):
+        raise BadInputError(f"values from {array.min()} to {array.max()}: expected numbers in [0, 1]")
+    count = len(array)
     if not count:
         return Estimate(None, None, None, 0, n_samples, "there are no problems")
     if n_samples < count:
         raise BadInputError(f"n_samples={n_samples} for {count} problems: expected one or more for each")
-    mean = float(min(found.mean(), 1.0))
+    mean = float(min(array.mean(), 1.0))
     if count == 1:
         return Estimate(mean, None, None, 1, n_samples, "one problem: an interval needs at least two")
-    error = float(found.std(ddof=1)) / math.sqrt(count)
+    error = float(array.std(ddof=1)) / math.sqrt(count)
     size = min(mean * (1 - mean) / error**2, n_samples) if error > 1e-12 else count
     low, high = _wilson(mean, size, count, confidence)
     return Estimate(mean, low, high, count, n_samples)

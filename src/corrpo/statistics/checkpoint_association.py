@@ -139,24 +139,35 @@ def rank_association(
     if math.isnan(value):
         return Association(None, None, None, count, _undefined_reason(x, y))
     drawn = _coefficients(x_halves, y_halves, steps)
-    usable = drawn[np.isfinite(drawn)]
-    missing = len(drawn) - len(usable)
-    if len(usable) < 2 or missing > MAX_UNDEFINED * len(drawn):
-        reason = f"in {missing:,} of {len(drawn):,} halves the rank correlation is undefined"
-        if not len(drawn):
-            reason = "no halves were asked for"
+    reason = _no_interval_reason(drawn)
+    if reason is not None:
         return Association(value, None, None, count, reason)
     attenuation = math.sqrt(_reliability(x, x_halves, steps) * _reliability(y, y_halves, steps))
+    low, high = _interval(value, drawn[np.isfinite(drawn)], count, attenuation, confidence)
+    return Association(value, low, high, count, attenuation=attenuation)
+
+
+def _no_interval_reason(drawn: Array) -> str | None:
+    """Why float [B] coefficients of halves are no basis for an interval, or None if they are."""
+    if not len(drawn):
+        return "no halves were asked for"
+    missing = int(np.count_nonzero(~np.isfinite(drawn)))
+    if len(drawn) - missing < 2 or missing > MAX_UNDEFINED * len(drawn):
+        return f"in {missing:,} of {len(drawn):,} halves the rank correlation is undefined"
+    return None
+
+
+def _interval(
+    value: float, drawn: Array, count: int, attenuation: float, confidence: float
+) -> tuple[float, float]:
+    """Both ends, from the finite coefficients of halves."""
     most = 1 - 6 / (count**3 - count)
-    centre, *scores = np.arctanh(np.clip([value, *usable], -most, most))
+    centre, *scores = np.arctanh(np.clip([value, *drawn], -most, most))
     half = NormalDist().inv_cdf((1 + confidence) / 2) * float(np.std(scores))
     low, high = math.tanh(centre - half), math.tanh(centre + half)
-    return Association(
-        value,
+    return (
         min(low, _without_error(low, attenuation), value),
         max(high, _without_error(high, attenuation), value),
-        count,
-        attenuation=attenuation,
     )
 
 
@@ -180,11 +191,11 @@ def _check(
 def _coefficients(x: Array, y: Array, steps: Array | None) -> Array:
     """The coefficient of each row of float [B, T]; NaN where it does not exist."""
     columns = [settle(x), settle(y)]
-    whole = np.isfinite(columns[0]).all(axis=1) & np.isfinite(columns[1]).all(axis=1)
+    complete = np.isfinite(columns[0]).all(axis=1) & np.isfinite(columns[1]).all(axis=1)
     if steps is not None:
         columns.append(np.broadcast_to(steps, x.shape).astype(np.float64))
-    found = row_coefficients("spearman" if steps is None else "partial_spearman", columns)
-    return np.where(whole, found, np.nan)
+    coefficients = row_coefficients("spearman" if steps is None else "partial_spearman", columns)
+    return np.where(complete, coefficients, np.nan)
 
 
 def _undefined_reason(x: Array, y: Array) -> str:

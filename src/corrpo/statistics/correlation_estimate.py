@@ -5,9 +5,9 @@ import numpy as np
 from corrpo.errors import BadInputError
 from corrpo.statistics.coefficients import Vector, undefined_reason
 from corrpo.statistics.correlation_records import Correlation
-from corrpo.statistics.interval import correlation_interval
+from corrpo.statistics.interval import DEFAULT_INTERVAL, INTERVALS, correlation_interval
 from corrpo.statistics.permutation import cannot_permute, permutation_p
-from corrpo.statistics.token_series import Columns, TokenSeries, check_series
+from corrpo.statistics.token_series import Columns, TokenSeries, check_series, one_of
 from corrpo.statistics.weighted_coefficients import TokenAverages, weighted_statistic
 
 DETERMINED = "position orders entropy or strength completely: nothing is left to correlate"
@@ -20,6 +20,7 @@ def correlate(
     *,
     method: str = "spearman",
     by: str = "position",
+    interval: str = DEFAULT_INTERVAL,
     position: Vector | None = None,
     token_id: Vector | None = None,
     confidence: float = 0.95,
@@ -37,6 +38,7 @@ def correlate(
         by: "position", every response token once; or "token", every unique token id once, with entropy,
             strength and position averaged over its occurrences. The latter depends on how many samples
             there are: more occurrences average more noise away. Its interval is for that many samples.
+        interval: one of `corrpo.statistics.interval.INTERVALS`.
         position: number [n], index of the token in its response, for "partial_spearman".
         token_id: int [n], for `by="token"`.
         confidence: of the interval, which resamples whole samples (`corrpo.statistics.interval`).
@@ -60,24 +62,31 @@ def correlate(
     """
     check_settings(confidence, resamples=resamples, permutations=permutations)
     columns = check_series(TokenSeries(entropy, strength, sample, position, token_id), method=method, by=by)
+    one_of("interval", interval, tuple(INTERVALS))
+    return _estimate(columns, interval, confidence, resamples, permutations, seed)
+
+
+def _estimate(
+    columns: Columns, interval: str, confidence: float, resamples: int, permutations: int, seed: int
+) -> Correlation:
+    """`correlate` of checked columns."""
     value, n_tokens, reason = value_of(columns)
     if value is None:
         return Correlation(None, None, None, None, n_tokens, columns.n_samples, reason)
     interval_rng, permutation_rng = np.random.default_rng(seed).spawn(2)
-    interval = correlation_interval(
+    made = correlation_interval(
         value,
         weighted_statistic(columns),
         columns.n_samples,
+        method=interval,
         confidence=confidence,
         resamples=resamples,
         rng=interval_rng,
     )
     fixed = cannot_permute(columns) if permutations else "no permutations were asked for"
     p = None if fixed else float(permutation_p(columns, value, permutations, permutation_rng))
-    reasons = [text for text in (interval.reason, fixed) if text]
-    return Correlation(
-        value, interval.low, interval.high, p, n_tokens, columns.n_samples, "; ".join(reasons) or None
-    )
+    reasons = "; ".join(text for text in (made.reason, fixed) if text)
+    return Correlation(value, made.low, made.high, p, n_tokens, columns.n_samples, reasons or None)
 
 
 def value_of(columns: Columns) -> tuple[float | None, int, str | None]:

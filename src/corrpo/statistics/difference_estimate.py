@@ -14,7 +14,7 @@ from corrpo.errors import BadInputError
 from corrpo.statistics.coefficients import Array
 from corrpo.statistics.correlation_estimate import check_settings, value_of
 from corrpo.statistics.correlation_records import Difference
-from corrpo.statistics.interval import difference_interval
+from corrpo.statistics.interval import DEFAULT_INTERVAL, INTERVALS, difference_interval
 from corrpo.statistics.token_series import Columns, TokenSeries, check_series, one_of
 from corrpo.statistics.weighted_coefficients import weighted_statistic
 
@@ -28,6 +28,7 @@ def compare(
     *,
     method: str = "spearman",
     by: str = "position",
+    interval: str = DEFAULT_INTERVAL,
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -40,6 +41,7 @@ def compare(
         b: tokens of the second, with the same sample ids (responses and their lengths may differ).
         method: as in `correlate`.
         by: as in `correlate`; each model has its own unique tokens.
+        interval: as in `correlate`.
         confidence: of the interval.
         resamples: of the shared samples; 0 for no interval and no p.
         seed: the same seed gives the same numbers.
@@ -58,6 +60,7 @@ def compare(
     0.00 [0.00, 0.00] p=1.00 (2 samples)
     """
     check_settings(confidence, resamples=resamples)
+    one_of("interval", interval, tuple(INTERVALS))
     one_of("on_missing", on_missing, ("error", "drop"))
     first = check_series(a, method=method, by=by, label="model a: ")
     second = check_series(b, method=method, by=by, label="model b: ")
@@ -74,8 +77,10 @@ def compare(
 
     value = value_b - value_a
     rng = np.random.default_rng(seed)
-    interval = difference_interval(value, difference, n, confidence=confidence, resamples=resamples, rng=rng)
-    return Difference(value, interval.low, interval.high, interval.p, n, dropped, interval.reason)
+    made = difference_interval(
+        value, difference, n, method=interval, confidence=confidence, resamples=resamples, rng=rng
+    )
+    return Difference(value, made.low, made.high, made.p, n, dropped, made.reason)
 
 
 def _paired(a: Columns, b: Columns, on_missing: str) -> tuple[Columns, Columns, int]:
@@ -89,10 +94,12 @@ def _paired(a: Columns, b: Columns, on_missing: str) -> tuple[Columns, Columns, 
     if not in_both_a.any():
         raise BadInputError(f"the models have no sample in common: {_some(a.ids)} against {_some(b.ids)}")
     if on_missing == "error" and len(only_a) + len(only_b):
-        told = [
+        unshared = [
             f"only in model {name}: {_some(ids)}" for name, ids in (("a", only_a), ("b", only_b)) if len(ids)
         ]
-        raise BadInputError(f'{"; ".join(told)}. Measure both on the same samples, or pass on_missing="drop"')
+        raise BadInputError(
+            f'{"; ".join(unshared)}. Measure both on the same samples, or pass on_missing="drop"'
+        )
     return a.only(in_both_a), b.only(in_both_b), len(only_a) + len(only_b)
 
 

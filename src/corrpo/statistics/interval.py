@@ -32,7 +32,8 @@ repeats these numbers.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -61,61 +62,6 @@ class Interval:
     reason: str | None = None
 
 
-def correlation_interval(
-    value: float,
-    statistic: Statistic,
-    n_samples: int,
-    *,
-    confidence: float,
-    resamples: int,
-    rng: np.random.Generator,
-) -> Interval:
-    """Interval of the coefficient `value`, made on the Fisher z scale; p is that of its t.
-
-    Args:
-        value: the coefficient of all samples.
-        statistic: from `weighted_statistic`.
-        n_samples: G, how many samples there are.
-        confidence: in (0, 1).
-        resamples: how many halves to draw; 0 for no interval.
-        rng: what draws them.
-    """
-    if abs(value) >= 1 - _TINY:
-        return Interval(reason=f"the correlation is exactly {value:+.0f}: resamples cannot show its error")
-    drawn = _resampled(lambda weights: _fisher(statistic(weights)), n_samples, resamples, rng)
-    if isinstance(drawn, str):
-        return Interval(reason=drawn)
-    centre, error = math.atanh(value), _standard_error(drawn, n_samples)
-    if error <= _TINY:
-        return Interval(reason=SAME)
-    low, high, p = _student(centre, error, n_samples, confidence)
-    return Interval(math.tanh(low), math.tanh(high), p)
-
-
-def difference_interval(
-    value: float,
-    statistic: Statistic,
-    n_samples: int,
-    *,
-    confidence: float,
-    resamples: int,
-    rng: np.random.Generator,
-) -> Interval:
-    """Interval of the difference `value` of two coefficients, made on its own scale; p is that of its t.
-
-    The arguments are those of `correlation_interval`. Where the difference is 0 in every resample (a model
-    compared with itself) the interval is [0, 0] and p is 1.
-    """
-    drawn = _resampled(statistic, n_samples, resamples, rng)
-    if isinstance(drawn, str):
-        return Interval(reason=drawn)
-    error = _standard_error(drawn, n_samples)
-    if error <= _TINY:
-        return Interval(0.0, 0.0, 1.0) if abs(value) <= _TINY else Interval(reason=SAME)
-    low, high, p = _student(value, error, n_samples, confidence)
-    return Interval(max(low, -2.0), min(high, 2.0), p)
-
-
 def half_samples(n_samples: int, resamples: int, rng: np.random.Generator) -> Array:
     """Random halves: float [resamples, n_samples], 1 for each of the ceil(n_samples / 2) samples that are in.
 
@@ -125,6 +71,89 @@ def half_samples(n_samples: int, resamples: int, rng: np.random.Generator) -> Ar
     row = np.zeros(n_samples)
     row[: n_samples - n_samples // 2] = 1
     return rng.permuted(np.tile(row, (resamples, 1)), axis=1)
+
+
+def delete_half(
+    value: float,
+    statistic: Statistic,
+    n_samples: int,
+    confidence: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Interval:
+    """The delete-half jackknife of this module, on the scale that `value` is on; p is that of its t.
+
+    Args:
+        value: what the interval is about, over all samples.
+        statistic: the same as a function of multiplicities, float [resamples, samples] to float [resamples].
+        n_samples: G, how many samples there are.
+        confidence: in (0, 1).
+        resamples: how many halves to draw; 0 for no interval.
+        rng: what draws them.
+    """
+    drawn = _resampled(statistic, n_samples, resamples, rng)
+    if isinstance(drawn, str):
+        return Interval(reason=drawn)
+    error = _standard_error(drawn, n_samples)
+    if error <= _TINY:
+        return Interval(reason=SAME)
+    return Interval(*_student(value, error, n_samples, confidence))
+
+
+IntervalMethod = Callable[[float, Statistic, int, float, int, np.random.Generator], Interval]
+"""An interval method takes the arguments of `delete_half`."""
+
+INTERVALS: dict[str, IntervalMethod] = {"delete_half": delete_half}
+"""The interval methods by name, a line each."""
+DEFAULT_INTERVAL = "delete_half"
+"""The method that is used if none is asked for."""
+
+
+def correlation_interval(
+    value: float,
+    statistic: Statistic,
+    n_samples: int,
+    *,
+    method: str = DEFAULT_INTERVAL,
+    confidence: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Interval:
+    """Interval of the coefficient `value`, made on the Fisher z scale by a method of `INTERVALS`.
+
+    Arguments beside `method` are those of `delete_half`; `statistic` is from `weighted_statistic`.
+    """
+    if abs(value) >= 1 - _TINY:
+        return Interval(reason=f"the correlation is exactly {value:+.0f}: resamples cannot show its error")
+    made = INTERVALS[method](
+        math.atanh(value), lambda weights: _fisher(statistic(weights)), n_samples, confidence, resamples, rng
+    )
+    if made.low is None or made.high is None:
+        return made
+    return replace(made, low=math.tanh(made.low), high=math.tanh(made.high))
+
+
+def difference_interval(
+    value: float,
+    statistic: Statistic,
+    n_samples: int,
+    *,
+    method: str = DEFAULT_INTERVAL,
+    confidence: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Interval:
+    """Interval of the difference `value` of two coefficients, made on the plain scale by `INTERVALS[method]`.
+
+    The arguments are those of `correlation_interval`. Where the difference is 0 in every resample (a model
+    compared with itself) the interval is [0, 0] and p is 1.
+    """
+    made = INTERVALS[method](value, statistic, n_samples, confidence, resamples, rng)
+    if made.reason == SAME and abs(value) <= _TINY:
+        return Interval(0.0, 0.0, 1.0)
+    if made.low is None or made.high is None:
+        return made
+    return replace(made, low=max(made.low, -2.0), high=min(made.high, 2.0))
 
 
 def _fisher(values: Array) -> Array:

@@ -73,8 +73,8 @@ def _by_position(columns: Columns, permutations: int, rng: np.random.Generator) 
     starts = columns.starts()
     for begin, end in pairwise(starts):
         step = max(1, BLOCK // (end - begin))
-        for at in range(0, permutations, step):
-            block = sums[at : at + step]
+        for first in range(0, permutations, step):
+            block = sums[first : first + step]
             block += _shuffles(strength[begin:end], len(block), rng) @ fixed[begin:end]
     if columns.method != "partial_spearman":
         return sums[:, 0]
@@ -103,8 +103,8 @@ def _shuffled_strength(
 ) -> Iterator[Array]:
     """Blocks float [at most step, n] of strength shuffled within samples, `permutations` rows in all."""
     strength, starts = columns.values["strength"], columns.starts()
-    for at in range(0, permutations, step):
-        rows = np.empty((min(step, permutations - at), len(strength)))
+    for first in range(0, permutations, step):
+        rows = np.empty((min(step, permutations - first), len(strength)))
         for begin, end in pairwise(starts):
             rows[:, begin:end] = _shuffles(strength[begin:end], len(rows), rng)
         yield rows

@@ -61,7 +61,7 @@ def _from_ranks(columns: Columns) -> Statistic:
     scores = [np.empty(len(sample)) for _ in ranked]
     count, product = np.empty(len(sample)), np.empty(len(sample))
 
-    def one(weights: Array) -> float:
+    def coefficient(weights: Array) -> float:
         squares = [column.scores(weights, out) for column, out in zip(ranked, scores, strict=True)]
         if min(squares) <= 0:
             return math.nan
@@ -72,7 +72,7 @@ def _from_ranks(columns: Columns) -> Statistic:
             correlations.append(clip(float(product @ scores[j]) / math.sqrt(squares[i] * squares[j])))
         return float(partial_of(*correlations))
 
-    return lambda weights: np.array([one(row) for row in weights])
+    return lambda weights: np.array([coefficient(row) for row in weights])
 
 
 class _RankedColumn:
@@ -94,12 +94,12 @@ class _RankedColumn:
         """Write each token's mid-rank less the mean rank to `out`; return the weighted sum of squares."""
         np.take(weights, self.sample, out=self._weight, mode="clip")
         np.cumsum(self._weight, out=self._total[1:])
-        at = self._total[self.bounds] if self.ties else self._total
-        middles = at[1:] + at[:-1]
-        middles -= at[-1]
+        edges = self._total[self.bounds] if self.ties else self._total
+        middles = edges[1:] + edges[:-1]
+        middles -= edges[-1]
         middles *= 0.5
         np.take(middles, self.group, out=out, mode="clip")
-        size = np.diff(at)
+        size = np.diff(edges)
         size *= middles
         return float(size @ middles)
 
@@ -109,7 +109,7 @@ def _by_token(columns: Columns) -> Statistic:
 
     def statistic(weights: Array) -> Array:
         step = max(1, BLOCK // averages.n_tokens)
-        blocks = [weights[at : at + step] for at in range(0, len(weights), step)]
+        blocks = [weights[first : first + step] for first in range(0, len(weights), step)]
         return np.concatenate([row_coefficients(columns.method, averages(block)) for block in blocks])
 
     return statistic
