@@ -32,11 +32,11 @@ from corrpo.lab import checkpoint
 from corrpo.lab.problems import training_problems, validation_problems
 from corrpo.lab.tokenizer import chat_prompt
 from corrpo.models.generation import generate
+from corrpo.rewards.rollouts import RolloutMeter
 from corrpo.samples import Sample, encode_prompt
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.training.quiet import quiet_libraries
-from corrpo.training.rollouts import RolloutMeter
 
 ARMS, SEEDS = ("none", "negate", "shuffle"), (0, 1, 2)
 STEPS, SUMS, ROLLOUTS = 100, 64, 4

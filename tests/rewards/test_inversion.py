@@ -1,5 +1,6 @@
 """The inversion reward: what each rollout gets, under every control and gate."""
 
+import inspect
 import math
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corrpo.errors import BadInputError
-from corrpo.rewards.controls import CONTROLS
+from corrpo.rewards.choices import CONTROL_NAMES
+from corrpo.rewards.controls import find_control
 from corrpo.rewards.gates import GATES
 from corrpo.rewards.inversion import inversion_reward
 from corrpo.rewards.shapes import SHAPES
@@ -18,7 +20,7 @@ from corrpo.rewards.shapes import SHAPES
 NAN = math.nan
 RHO = st.floats(-1, 1) | st.just(NAN)
 TASK = st.sampled_from([0.0, 1.0, NAN])
-PLAIN = tuple(name for name in CONTROLS if name != "shuffle")
+PLAIN = tuple(name for name in CONTROL_NAMES if name != "shuffle")
 
 
 @st.composite
@@ -60,7 +62,7 @@ def test_a_gate_counts_those_outside_as_0_and_fills_in_from_those_inside():
 
 def test_what_each_control_gives():
     rho = torch.tensor([-0.5, 0.25, NAN, 0.75])
-    given = {name: reward(rho[None], control=name)[0] for name in CONTROLS}
+    given = {name: reward(rho[None], control=name)[0] for name in CONTROL_NAMES}
     assert given["none"].tolist() == pytest.approx([0.5, -0.25, -1 / 6, -0.75])
     assert given["negate"].tolist() == pytest.approx([-0.5, 0.25, 1 / 6, 0.75])
     assert given["clamp"].tolist() == pytest.approx([-0.75, 0, -1.25 / 3, -0.5])
@@ -68,7 +70,7 @@ def test_what_each_control_gives():
     assert sorted(given["shuffle"][[0, 1, 3]].tolist()) == [-0.75, -0.25, 0.5]
 
 
-@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("control", CONTROL_NAMES)
 @settings(max_examples=60, deadline=None)
 @given(groups(), st.sampled_from(list(SHAPES)), st.sampled_from(list(GATES)))
 def test_never_nan_and_in_the_range_that_is_promised(control, batch, shape, gate):
@@ -102,13 +104,14 @@ def test_groups_do_not_see_each_other(control, batch):
     assert torch.equal(together[: len(rho)], reward(rho, control=control))
 
 
-@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("control", CONTROL_NAMES)
 @settings(max_examples=60, deadline=None)
 @given(groups())
 def test_a_control_is_nan_exactly_where_rho_is(control, batch):
     rho, _ = batch
-    generator = torch.Generator().manual_seed(0)
-    c = CONTROLS[control](rho, SHAPES["fisher"], start=0.0, generator=generator)
+    record = find_control(control)
+    given = {"start": 0.0, "generator": torch.Generator().manual_seed(0)}
+    c = record.reward(rho, SHAPES["fisher"], **{name: given[name] for name in record.needs})
     assert c.dtype == rho.dtype
     assert torch.equal(c.isnan(), rho.isnan())
 
@@ -205,6 +208,30 @@ def test_rhos_and_tasks_that_do_not_fit_say_what_is_expected(no_shape_checks):
         unchecked(torch.rand(2, 2), group_size=2)
 
 
+@pytest.mark.parametrize("name", CONTROL_NAMES)
+def test_a_control_says_what_it_gives_and_what_it_tells(name):
+    record = find_control(name)
+    assert record.formula
+    assert record.question
+    assert set(record.needs) <= set(inspect.signature(record.reward).parameters)
+
+
 def test_the_functions_need_no_trainer_and_no_verifier():
-    code = "import sys, corrpo.rewards\nassert not {'trl', 'math_verify', 'transformers'} & set(sys.modules)"
+    code = (
+        "import sys, corrpo.rewards.inversion, corrpo.rewards.rollout_correlation\n"
+        "assert not {'trl', 'math_verify', 'transformers'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_no_module_of_the_rewards_imports_an_engine():
+    """Nor do the settings need torch."""
+    code = """
+import pkgutil, sys, corrpo.rewards, corrpo.rewards.inversion_settings
+assert "torch" not in sys.modules
+for module in pkgutil.walk_packages(corrpo.rewards.__path__, "corrpo.rewards."):
+    __import__(module.name)
+engines = {"trl", "transformers.trainer", "datasets", "verl", "math_verify"}
+assert not engines & set(sys.modules), engines & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)

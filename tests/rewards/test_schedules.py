@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corrpo.errors import BadInputError
+from corrpo.rewards.choices import GATE_NAMES, SCHEDULE_NAMES, SHAPE_NAMES, STATISTIC_NAMES
 from corrpo.rewards.gates import GATES
+from corrpo.rewards.rollout_correlation import STATISTICS
 from corrpo.rewards.schedules import SCHEDULES
 from corrpo.rewards.shapes import SHAPES
 
@@ -66,6 +68,7 @@ def test_gates_judge_by_the_task_reward_and_leave_the_unscorable_out():
 
 
 def test_the_names_are_those_of_the_settings():
-    assert tuple(SCHEDULES) == ("constant", "linear", "cosine", "warmup")
-    assert tuple(SHAPES) == ("identity", "relu", "fisher")
-    assert tuple(GATES) == ("all", "correct", "incorrect")
+    assert tuple(SCHEDULES) == SCHEDULE_NAMES == ("constant", "linear", "cosine", "warmup")
+    assert tuple(SHAPES) == SHAPE_NAMES == ("identity", "relu", "fisher")
+    assert tuple(GATES) == GATE_NAMES == ("all", "correct", "incorrect")
+    assert tuple(STATISTICS) == STATISTIC_NAMES

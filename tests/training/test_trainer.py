@@ -14,11 +14,11 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from corrpo import CorRPOConfig, CorrpoError, CorRPOTrainer
 from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.rewards.rollouts import RolloutMeter
 from corrpo.rewards.task_rewards.exact_answer import exact_answer as exact
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.training.config import CorRRLOOConfig
-from corrpo.training.rollouts import RolloutMeter
 from corrpo.training.trainer import CorRRLOOTrainer
 from training.tiny import digits, lab, settings, sums
 
@@ -268,8 +268,8 @@ def test_batches_of_an_evaluation_are_shuffled_differently(tmp_path):
         **settings(tmp_path, max_steps=1), per_device_eval_batch_size=4, inversion_control="shuffle"
     )
     trainer = trained(CorRPOTrainer, config, *lab(), exact, eval_dataset=sums(4))
-    seeds, inner = [], trainer._batch_seed
-    trainer._batch_seed = lambda: seeds.append(inner()) or seeds[-1]
+    seeds, inner = [], trainer.inversion_state.batch_seed
+    trainer.inversion_state.batch_seed = lambda seed: seeds.append(inner(seed)) or seeds[-1]
     trainer.evaluate()
     assert len(set(seeds)) == 4
 
@@ -303,7 +303,8 @@ def test_a_resumed_run_ends_with_the_same_weights(control, tmp_path):
     run(tmp_path / "stopped", 2)
     resumed = run(tmp_path / "stopped", 4, str(tmp_path / "stopped" / "checkpoint-2"))
     state = json.loads((tmp_path / "whole" / "checkpoint-2" / "inversion_state.json").read_text())
-    assert resumed._start == whole._start == state["start_rho"]
+    starts = [trainer.inversion_state.start_rho for trainer in (resumed, whole)]
+    assert starts == [state["start_rho"]] * 2
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
 
 

@@ -35,5 +35,9 @@ def incorrect(task: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
     return task <= _CORRECT
 
 
-GATES: dict[str, Callable[[Tensor], Tensor]] = {"all": everyone, "correct": correct, "incorrect": incorrect}
+GATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "all": everyone,
+    "correct": correct,
+    "incorrect": incorrect,
+}
 """Name of a gate -> the gate."""

@@ -40,8 +40,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corrpo.errors import BadInputError
-from corrpo.rewards.controls import CONTROLS
+from corrpo.errors import BadInputError, unknown_name
+from corrpo.rewards.controls import find_control
 from corrpo.rewards.controls.constant import group_mean
 from corrpo.rewards.gates import GATES
 from corrpo.rewards.shapes import SHAPES
@@ -86,11 +86,16 @@ def inversion_reward(
     >>> inversion_reward(rho, group_size=4, gate="correct", task=torch.tensor([1.0, 0.0, 1.0, 1.0]))
     tensor([0.5000, 0.0000, 0.3750, 0.2500])
     """
-    _check_names(shape=shape, control=control, gate=gate)
+    record = find_control(control)
+    if shape not in SHAPES:
+        raise unknown_name("shape", shape, SHAPES)
+    if gate not in GATES:
+        raise unknown_name("gate", gate, GATES)
     _check_rollouts(rho, group_size)
     grouped = rho.detach().double().reshape(len(rho) // group_size, group_size)
     inside = _inside(gate, task, rho).reshape(grouped.shape)
-    c = CONTROLS[control](grouped, SHAPES[shape], start=start, generator=generator)
+    given = {"start": start, "generator": generator}
+    c = record.reward(grouped, SHAPES[shape], **{name: given[name] for name in record.needs})
     c = c.where(~c.isnan(), group_mean(c, inside & ~c.isnan()))
     return c.where(inside, 0.0).flatten().float()
 
@@ -108,12 +113,6 @@ def _inside(gate: str, task: Tensor | None, rho: Tensor) -> Tensor:
             f"task has shape {tuple(task.shape)}; expected one reward per rollout, as rho {tuple(rho.shape)}"
         )
     return GATES[gate](task)
-
-
-def _check_names(**named: str) -> None:
-    for (name, value), known in zip(named.items(), (SHAPES, CONTROLS, GATES), strict=True):
-        if value not in known:
-            raise BadInputError(f"{name} {value!r} is unknown; expected one of {', '.join(known)}")
 
 
 def _check_rollouts(rho: Tensor, group_size: int) -> None:

@@ -1,167 +1,18 @@
-"""The settings of CorR-PO: the fields that the inversion adds to TRL's GRPOConfig and RLOOConfig.
+"""CorRPOConfig and CorRRLOOConfig: TRL's GRPOConfig and RLOOConfig with the settings of the inversion."""
 
-Every field starts with `inversion_`, is checked when the config is made, and has its default in one place.
-"""
-
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.rloo_config import RLOOConfig
 
-from corrpo.errors import BadInputError
-from corrpo.rewards.controls import CONTROLS
-from corrpo.rewards.gates import GATES
-from corrpo.rewards.rollout_correlation import STATISTICS
-from corrpo.rewards.schedules import SCHEDULES
-from corrpo.rewards.shapes import SHAPES
-from corrpo.strength.spec import GradientSpec
-
-_CHOICES = {
-    "inversion_schedule": SCHEDULES,
-    "inversion_gate": GATES,
-    "inversion_statistic": STATISTICS,
-    "inversion_shape": SHAPES,
-    "inversion_control": CONTROLS,
-}
-
-
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
+from corrpo.rewards.inversion_settings import InversionSettings
 
 
 @dataclass
-class InversionConfig:
-    """What CorR-PO adds to a group policy optimization (METHOD 6); a mixin of the configs below.
-
-    Raises:
-        BadInputError: a value out of its range, or a name that is not known; says which are.
-    """
-
-    inversion_weight: float = field(
-        default=0.5,
-        metadata=_help(
-            "lambda: weight of the inversion reward beside the task rewards. 0 trains as TRL does."
-        ),
-    )
-    inversion_schedule: str = field(
-        default="constant",
-        metadata=_help(
-            "How the weight moves over training: constant, linear or cosine (falling to 0), warmup (rising "
-            "over the first tenth)."
-        ),
-    )
-    inversion_gate: str = field(
-        default="all",
-        metadata=_help(
-            "Rollouts that get the inversion reward: all, correct or incorrect (by the first task reward)."
-        ),
-    )
-    inversion_statistic: str = field(
-        default="spearman",
-        metadata=_help(
-            "Correlation of entropy and gradient strength over a rollout's tokens: spearman, pearson, or "
-            "position_partial (spearman with the position in the response held constant)."
-        ),
-    )
-    inversion_shape: str = field(
-        default="identity",
-        metadata=_help("What the reward makes of rho: identity, relu (rewards negative rho only), fisher."),
-    )
-    inversion_estimator: str = field(
-        default="own",
-        metadata=_help(
-            "How gradient strengths are found: own (cheap, ranks rollouts as exact does), last, exact, "
-            "reference."
-        ),
-    )
-    inversion_projections: list[str] | None = field(
-        default=None,
-        metadata=_help(
-            "Projections measured, of q k v o. Default: q and o with own, all four with the others."
-        ),
-    )
-    inversion_layers: list[int] | None = field(
-        default=None,
-        metadata=_help(
-            "Attention layers measured, negative from the end. Default: the upper half with own, all with "
-            "exact and reference, the last with last."
-        ),
-    )
-    inversion_max_tokens: int | None = field(
-        default=None,
-        metadata=_help(
-            "Correlate at most this many tokens of a rollout, drawn from equal stretches of it. Default: "
-            "all. Few tokens make rho noisy; with own they save next to nothing."
-        ),
-    )
-    inversion_min_tokens: int = field(
-        default=8,
-        metadata=_help(
-            "A rollout of fewer tokens has no rho and gets the mean inversion reward of its group, so that "
-            "shrinking to nothing is not rewarded."
-        ),
-    )
-    inversion_control: str = field(
-        default="none",
-        metadata=_help(
-            "A placebo in place of the inversion reward: none (the real one), shuffle, negate, clamp, "
-            "constant."
-        ),
-    )
-
-    def __post_init__(self) -> None:
-        for name, known in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise BadInputError(f"{name}={value!r} is unknown; expected one of {', '.join(known)}")
-        weight = self.inversion_weight
-        if not isinstance(weight, int | float) or not math.isfinite(weight):
-            raise BadInputError(f"inversion_weight={weight!r}: expected a finite number")
-        GradientSpec(estimator=self.inversion_estimator, projections=self.measured_projections)  # pyright: ignore
-        if self.inversion_min_tokens < 3:
-            raise BadInputError(
-                f"inversion_min_tokens={self.inversion_min_tokens}: expected 3 or more; fewer have no rho"
-            )
-        longest = getattr(self, "max_completion_length", None)
-        if longest is not None and longest < self.inversion_min_tokens:
-            raise BadInputError(
-                f"max_completion_length={longest} is below inversion_min_tokens={self.inversion_min_tokens}: "
-                "no rollout could have a rho; raise the one or lower the other"
-            )
-        most = self.inversion_max_tokens
-        if most is not None and most < self.inversion_min_tokens:
-            raise BadInputError(
-                f"inversion_max_tokens={most}: expected at least inversion_min_tokens="
-                f"{self.inversion_min_tokens}, or none for all tokens"
-            )
-        post_init = getattr(super(), "__post_init__", None)
-        if post_init is not None:
-            post_init()
-
-    @property
-    def measured_projections(self) -> tuple[str, ...]:
-        """The projections asked for, or the estimator's default ones."""
-        if self.inversion_projections is not None:
-            return tuple(self.inversion_projections)
-        return ("q", "o") if self.inversion_estimator == "own" else ("q", "k", "v", "o")
-
-    def measured_layers(self, n_layers: int) -> list[int] | None:
-        """The attention layers asked for of a model of `n_layers`, or the estimator's default ones.
-
-        >>> InversionConfig().measured_layers(5)
-        [2, 3, 4]
-        """
-        if self.inversion_layers is not None or self.inversion_estimator != "own":
-            return self.inversion_layers
-        return list(range(n_layers // 2, n_layers))
-
-
-@dataclass
-class CorRPOConfig(InversionConfig, GRPOConfig):
+class CorRPOConfig(InversionSettings, GRPOConfig):
     """TRL's GRPOConfig with the settings of the inversion reward; every loss type of it keeps working."""
 
 
 @dataclass
-class CorRRLOOConfig(InversionConfig, RLOOConfig):
+class CorRRLOOConfig(InversionSettings, RLOOConfig):
     """TRL's RLOOConfig with the settings of the inversion reward."""

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Literal, get_args
 
 from corrpo.answers.verifier import Reply
-from corrpo.errors import BadInputError
+from corrpo.errors import unknown_name
 
 CheckName = Literal["exact", "math", "trl"]
 CHECKS: tuple[str, ...] = get_args(CheckName)
@@ -40,5 +40,5 @@ def find_check(name: str) -> Check:
     [True, False]
     """
     if name not in CHECKS:
-        raise BadInputError(f"check {name!r} is unknown; expected one of {', '.join(CHECKS)}")
+        raise unknown_name("check", name, CHECKS)
     return import_module(f"{__name__}.{name}").CHECK

@@ -1,46 +1,47 @@
 """Controls: what takes the place of the inversion reward to learn what it was that worked (METHOD 7).
 
-A control is `control(rho, shape, *, start, generator) -> c`: rho and c are [groups, size], a row for the
-rollouts of one prompt, in the same dtype; c is NaN exactly where rho is, and nothing crosses rows. Those
-that do not need the shape, the starting rho or the generator take and ignore them.
-
-| control | c | what it tells |
-| --- | --- | --- |
-| none | -shape(rho) | the method itself |
-| shuffle | the group's -shape(rho), dealt out at random | is it the information, or the spread? |
-| negate | shape(rho) | is it the sign? |
-| clamp | -|rho - start| | is it that rho falls, or that it is looked at? |
-| constant | the group's mean -shape(rho), for all | is it anything but the level? |
+The table of controls is `ControlName` in `rewards.choices`; a control NAME is the module NAME of this folder,
+which defines its record, `CONTROL`.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
-from corrpo.rewards.controls.clamp import clamp
-from corrpo.rewards.controls.constant import constant
-from corrpo.rewards.controls.negate import negate
-from corrpo.rewards.controls.none import none
-from corrpo.rewards.controls.shuffle import shuffle
-from corrpo.rewards.shapes import Shape
+from corrpo.errors import unknown_name
+from corrpo.rewards.choices import CONTROL_NAMES
 
 
-class Control(Protocol):
-    """The form of a control; see the module."""
+@dataclass(frozen=True)
+class Control:
+    """One control.
 
-    def __call__(
-        self, rho: Tensor, shape: Shape, *, start: float | None, generator: torch.Generator | None
-    ) -> Tensor:
-        """The c of each rollout."""
-        ...
+    Attributes:
+        formula: the c that a rollout gets, in one line.
+        question: what an arm with this control tells, in one line.
+        reward: `reward(rho, shape, **needed) -> c`, where rho and c are [groups, size], a row for the
+            rollouts of one prompt, in the same dtype; c is NaN exactly where rho is, and nothing crosses
+            rows. `shape` is a function of `rewards.shapes`.
+        needs: what else `reward` takes, by name: "start", the mean rho at the start of the run; "generator",
+            a torch.Generator on the CPU, in the same state on every process.
+    """
+
+    formula: str
+    question: str
+    reward: Callable[..., Any]
+    needs: tuple[Literal["start", "generator"], ...] = ()
 
 
-CONTROLS: dict[str, Control] = {
-    "none": none,
-    "shuffle": shuffle,
-    "negate": negate,
-    "clamp": clamp,
-    "constant": constant,
-}
-"""Name of a control -> the control."""
+def find_control(name: str) -> Control:
+    """The control of a name.
+
+    Raises:
+        BadInputError: there is none; names those there are.
+
+    >>> find_control("negate").formula
+    'shape(rho)'
+    """
+    if name not in CONTROL_NAMES:
+        raise unknown_name("control", name, CONTROL_NAMES)
+    return import_module(f"{__name__}.{name}").CONTROL

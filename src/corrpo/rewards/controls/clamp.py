@@ -5,32 +5,28 @@ with reasoning at most and does not bring it about. The reward is as informative
 costs as much; only the direction it pulls in is taken away.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from corrpo.errors import BadInputError
+from corrpo.rewards.controls import Control
 from corrpo.rewards.shapes import Shape
 
 
 def clamp(
-    rho: Float[Tensor, "groups size"],
-    shape: Shape,
-    *,
-    start: float | None = None,
-    generator: torch.Generator | None = None,
+    rho: Float[Tensor, "groups size"], shape: Shape, *, start: float | None
 ) -> Float[Tensor, "groups size"]:
-    """c = -|rho - start| (METHOD 7), in [-2, 0]; NaN where rho is NaN. `shape` and `generator` are not used.
+    """c = -|rho - start| (METHOD 7), in [-2, 0]; NaN where rho is NaN.
 
     Args:
         rho: each rollout's.
         shape: not used: the distance is in rho itself.
         start: the mean rho of the run's first rollouts, in [-1, 1].
-        generator: not used.
 
     Raises:
         BadInputError: `start` is missing or outside [-1, 1].
 
+    >>> import torch
     >>> clamp(torch.tensor([[-0.5, 0.25]]), torch.sin, start=0.25)
     tensor([[-0.7500, -0.0000]])
     """
@@ -39,3 +35,6 @@ def clamp(
             f"start={start}: control 'clamp' needs the mean rho at the start of the run, from -1 to 1"
         )
     return -(rho - start).abs()
+
+
+CONTROL = Control("-|rho - start|", "is it that rho falls, or that it is looked at?", clamp, needs=("start",))

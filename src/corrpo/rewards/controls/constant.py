@@ -8,22 +8,17 @@ the part that is the gate's.
 
 import math
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from corrpo.rewards.controls import Control
 from corrpo.rewards.shapes import Shape
 
 
-def constant(
-    rho: Float[Tensor, "groups size"],
-    shape: Shape,
-    *,
-    start: float | None = None,
-    generator: torch.Generator | None = None,
-) -> Float[Tensor, "groups size"]:
-    """c = the group's mean -shape(rho), in [-1, 1]; NaN where rho is. `start` and `generator` are not used.
+def constant(rho: Float[Tensor, "groups size"], shape: Shape) -> Float[Tensor, "groups size"]:
+    """c = the group's mean -shape(rho), in [-1, 1]; NaN where rho is.
 
+    >>> import torch
     >>> constant(torch.tensor([[-0.5, torch.nan, 0.25]]), torch.clone)
     tensor([[0.1250,    nan, 0.1250]])
     """
@@ -40,6 +35,7 @@ def group_mean(
     It lies between the least and the greatest of its values in spite of rounding, so the mean of equal values
     is that value.
 
+    >>> import torch
     >>> among = torch.tensor([[True, True, False], [False, False, False]])
     >>> group_mean(torch.tensor([[1.0, 2.0, 6.0], [1.0, 1.0, 1.0]]), among)
     tensor([[1.5000],
@@ -50,3 +46,6 @@ def group_mean(
     low = values.where(among, math.inf).amin(1, keepdim=True)
     high = values.where(among, -math.inf).amax(1, keepdim=True)
     return mean.clamp(low, high).where(count > 0, 0.0)
+
+
+CONTROL = Control("the group's mean -shape(rho), for all", "is it anything but the level?", constant)

@@ -5,23 +5,21 @@ having one more reward that varies, not from inversion. It must also move rho th
 the reward does not act on rho at all.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from corrpo.rewards.controls import Control
 from corrpo.rewards.shapes import Shape
 
 
-def negate(
-    rho: Float[Tensor, "groups size"],
-    shape: Shape,
-    *,
-    start: float | None = None,
-    generator: torch.Generator | None = None,
-) -> Float[Tensor, "groups size"]:
-    """c = shape(rho), in [-1, 1]; NaN where rho is NaN. `start` and `generator` are not used.
+def negate(rho: Float[Tensor, "groups size"], shape: Shape) -> Float[Tensor, "groups size"]:
+    """c = shape(rho), in [-1, 1]; NaN where rho is NaN.
 
+    >>> import torch
     >>> negate(torch.tensor([[-0.5, 0.25]]), torch.sin).round(decimals=2)
     tensor([[-0.4800,  0.2500]])
     """
     return shape(rho)
+
+
+CONTROL = Control("shape(rho)", "is it the sign?", negate)

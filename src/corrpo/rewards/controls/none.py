@@ -3,23 +3,21 @@
 Hypothesis: rewarding a rollout for the inversion in its own tokens makes a better reasoner.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from corrpo.rewards.controls import Control
 from corrpo.rewards.shapes import Shape
 
 
-def none(
-    rho: Float[Tensor, "groups size"],
-    shape: Shape,
-    *,
-    start: float | None = None,
-    generator: torch.Generator | None = None,
-) -> Float[Tensor, "groups size"]:
-    """c = -shape(rho), in [-1, 1]; NaN where rho is NaN. `start` and `generator` are not used.
+def none(rho: Float[Tensor, "groups size"], shape: Shape) -> Float[Tensor, "groups size"]:
+    """c = -shape(rho), in [-1, 1]; NaN where rho is NaN.
 
+    >>> import torch
     >>> none(torch.tensor([[-0.5, 0.25]]), torch.sin).round(decimals=2)
     tensor([[ 0.4800, -0.2500]])
     """
     return -shape(rho)
+
+
+CONTROL = Control("-shape(rho)", "the method itself", none)

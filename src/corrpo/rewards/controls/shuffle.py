@@ -11,22 +11,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corrpo.errors import BadInputError
+from corrpo.rewards.controls import Control
 from corrpo.rewards.shapes import Shape
 
 
 def shuffle(
-    rho: Float[Tensor, "groups size"],
-    shape: Shape,
-    *,
-    start: float | None = None,
-    generator: torch.Generator | None = None,
+    rho: Float[Tensor, "groups size"], shape: Shape, *, generator: torch.Generator | None
 ) -> Float[Tensor, "groups size"]:
     """c = -shape of the group's rhos, permuted uniformly among the rollouts that have one; NaN stays.
 
     Args:
         rho: each rollout's.
         shape: as in `none`.
-        start: not used.
         generator: on the CPU, whatever the device of `rho`. Groups x size numbers are drawn from it whatever
             `rho` holds, so processes with equal generators and equal batches deal alike.
 
@@ -49,3 +45,11 @@ def shuffle(
     dealt = draws.masked_fill(absent, 2.0).argsort(dim=1, stable=True)
     c = -shape(rho)
     return torch.empty_like(c).scatter(1, seats, c.gather(1, dealt))
+
+
+CONTROL = Control(
+    "the group's -shape(rho), dealt out at random",
+    "is it the information, or the spread?",
+    shuffle,
+    needs=("generator",),
+)

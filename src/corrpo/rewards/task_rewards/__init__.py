@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from corrpo.errors import BadInputError
+from corrpo.errors import unknown_name
 
 RewardFunction = Callable[..., list[float | None]]
 
@@ -41,5 +41,5 @@ def find_task_reward(name: str) -> TaskReward:
     [1.0]
     """
     if name not in _MODULES:
-        raise BadInputError(f"task reward {name!r} is unknown; expected one of {', '.join(_MODULES)}")
+        raise unknown_name("task reward", name, TASK_REWARDS)
     return import_module(f"{__name__}.{_MODULES[name]}").TASK_REWARD

@@ -1,10 +1,10 @@
-"""What one batch of rollouts shows: entropy and gradient strength of its tokens, and each rollout's rho.
+"""Rollouts measured: entropy and gradient strength of their tokens, and from these the rho of each rollout.
 
 `own` reads many rollouts in one padded pass; the other estimators take one rollout at a time.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from corrpo.errors import NonFiniteError
 from corrpo.models.eval_mode import eval_mode
+from corrpo.rewards.inversion_settings import InversionSettings
 from corrpo.rewards.rollout_correlation import rollout_correlation
 from corrpo.samples.token_sampling import stratified_positions
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.estimators.own_batched import batched_own, has_direct_head
 from corrpo.strength.gradient_norms import layers_for, logit_gradient_norms
 from corrpo.strength.projections.mixers import find_layers
-from corrpo.training.config import InversionConfig
 
 PASS_TOKENS = 2048
 """Tokens read in one pass, padding included: enough for large matrix products, few enough for caches."""
@@ -47,7 +47,7 @@ class RolloutSignals:
 
     def stacked(self) -> Float[Tensor, "rollouts quantities"]:
         """All of them as columns, in the order of the attributes, for gathering over processes."""
-        return torch.stack([getattr(self, each.name) for each in fields(self)], dim=1)
+        return torch.stack([getattr(self, quantity.name) for quantity in fields(self)], dim=1)
 
     @classmethod
     def unstacked(cls, columns: Float[Tensor, "rollouts quantities"]) -> "RolloutSignals":
@@ -56,23 +56,25 @@ class RolloutSignals:
 
 
 class RolloutMeter:
-    """Measures the rollouts of one model as a config says.
+    """Measures the rollouts of one model as the settings say.
 
     Args:
-        model: the model that will be trained, unwrapped and whole. It is tried on four tokens.
-        config: the `inversion_` settings.
+        model: the model that will be trained, unwrapped, with all of its weights. It is tried on four tokens.
+        settings: which correlation, of which gradients, over how many tokens.
 
     Raises:
         UnsupportedModelError: the estimator does not fit the model; names those that do.
         BadInputError: a layer that the model does not have, or that the estimator does not cover.
     """
 
-    def __init__(self, model: nn.Module, config: InversionConfig):
-        self.config = config
-        self._layers = config.measured_layers(len(find_layers(model, config.measured_projections)))
-        layers_for(model, config.inversion_estimator, self._layers, config.measured_projections)
-        batched = config.inversion_estimator == "own"
-        self._direct_head = batched and has_direct_head(model)
+    def __init__(self, model: nn.Module, settings: InversionSettings):
+        self.settings = settings
+        gradient = settings.gradient
+        layers = settings.measured_layers(len(find_layers(model, gradient.projections)))
+        self._gradient = replace(gradient, layers=None if layers is None else tuple(layers))
+        layers_for(model, gradient.estimator, layers, gradient.projections)
+        self._is_batched = gradient.estimator == "own"
+        self._direct_head = self._is_batched and has_direct_head(model)
         self(model, [[0, 0]], [[0, 0]])
 
     def __call__(
@@ -88,7 +90,7 @@ class RolloutMeter:
         """Measure rollouts.
 
         Args:
-            model: whole on this device; left as found.
+            model: with all of its weights on this device; left as it was.
             prompt_ids: token ids of each rollout's prompt.
             completion_ids: token ids of each rollout's completion.
             written: 1 for a completion token that the model wrote, 0 for one that a tool gave; all 1 if not
@@ -114,14 +116,14 @@ class RolloutMeter:
         entropy, strength = torch.zeros(2, *mask.shape, dtype=torch.float64, device=device)
         mask = mask.to(device)
         sequences = [[*p, *c] for p, c in zip(prompt_ids, completion_ids, strict=True)]
-        read = self._read_batches if self.config.inversion_estimator == "own" else self._read_each
+        read = self._read_batches if self._is_batched else self._read_one_by_one
         read(model, sequences, starts, mask, entropy, strength)
         return self._summary(entropy, strength, mask)
 
     def _chosen(self, start: int, written: Sequence[int], seed: int, name: str) -> list[int]:
         """The completion tokens that are correlated; the first token of all is predicted by nothing."""
         places = [i for i, by_model in enumerate(written) if by_model and start + i]
-        kept = stratified_positions(len(places), self.config.inversion_max_tokens, seed, name)
+        kept = stratified_positions(len(places), self.settings.inversion_max_tokens, seed, name)
         return [places[i] for i in kept]
 
     def _read_batches(
@@ -134,8 +136,8 @@ class RolloutMeter:
         strength: Tensor,
     ) -> None:
         """Fill entropy and strength [rollouts, width] by `batched_own`, rollouts of like length together."""
-        layers = layers_for(model, "own", self._layers, self.config.measured_projections)
-        projections = self.config.measured_projections
+        projections = self._gradient.projections
+        layers = layers_for(model, "own", self._gradient.layers, projections)
         for rows in _passes([len(sequence) for sequence in sequences], mask.any(1).tolist()):
             ids = torch.zeros(len(rows), len(sequences[rows[-1]]), dtype=torch.long)
             targets = torch.zeros(ids.shape, dtype=torch.bool, device=mask.device)
@@ -158,7 +160,7 @@ class RolloutMeter:
             entropy[rows] = entropy[rows].masked_scatter(picked, bits.double())
             strength[rows] = strength[rows].masked_scatter(picked, norms.mean((1, 2)))
 
-    def _read_each(
+    def _read_one_by_one(
         self,
         model: Any,
         sequences: list[list[int]],
@@ -180,9 +182,9 @@ class RolloutMeter:
                     model,
                     ids,
                     places + start,
-                    estimator=self.config.inversion_estimator,
-                    projections=self.config.measured_projections,
-                    layers=self._layers,
+                    estimator=self._gradient.estimator,
+                    projections=self._gradient.projections,
+                    layers=self._gradient.layers,
                 )
             except NonFiniteError as error:
                 raise _unmeasurable(row) from error
@@ -199,8 +201,8 @@ class RolloutMeter:
             entropy,
             strength,
             mask,
-            self.config.inversion_statistic,
-            min_tokens=self.config.inversion_min_tokens,
+            self.settings.inversion_statistic,
+            min_tokens=self.settings.inversion_min_tokens,
         )
         count = mask.sum(1).double()
 
