@@ -39,7 +39,7 @@ INK, MUTED, RULE, DOT, PAPER = "#1f2430", "#5b6270", "#d8dbe2", "#3b5bdb", "#fff
 def package_of(module: str) -> str:
     """The package of a module below corrpo.
 
-    >>> package_of("strength.norms.nuclear"), package_of("lab.build.data"), package_of("lab.tasks")
+    >>> package_of("strength.norms.nuclear"), package_of("lab.build.training_data"), package_of("lab.tasks")
     ('strength', 'lab.build', 'lab')
     """
     nested = next(

@@ -10,15 +10,18 @@ from safetensors.torch import load_file
 import corrpo
 from corrpo.cli.lab import LabBuild
 from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
-from corrpo.lab import build as lab_build
 from corrpo.lab import checkpoint
-from corrpo.lab.build.build import Recipe, Stage, Variant, build, new_model
+from corrpo.lab.build import build as build_module
+from corrpo.lab.build import train_checkpoint as train_module
+from corrpo.lab.build.architectures import new_model
+from corrpo.lab.build.build import build
+from corrpo.lab.build.settings import LabRecipe, Stage, Variant
 from corrpo.lab.problems import held_out_problems
 from corrpo.lab.tasks.sorting import SORTING
 
 pytest.importorskip("accelerate")
 
-MICRO = Recipe(
+MICRO = LabRecipe(
     base=Stage(4, 1e-3),
     safety=Stage(2, 1e-3),
     reasoning=Stage(4, 1e-3, "constant_with_warmup", stop_at=0.5),
@@ -56,8 +59,8 @@ def interrupt_at_batch(monkeypatch):
                 raise KeyboardInterrupt
             return original(rows, pad_id)
 
-        original = lab_build.collate
-        monkeypatch.setattr(lab_build, "collate", collate)
+        original = train_module.collate
+        monkeypatch.setattr(train_module, "collate", collate)
 
     yield arm
     monkeypatch.undo()
@@ -81,9 +84,11 @@ def test_an_interrupted_build_goes_on_and_ends_in_the_same_weights(
     monkeypatch.undo()
 
     trained = []
-    original = lab_build._train
+    original = build_module.train_checkpoint
     monkeypatch.setattr(
-        lab_build, "_train", lambda *args, **rest: trained.append(args[2]) or original(*args, **rest)
+        build_module,
+        "train_checkpoint",
+        lambda *args, **rest: trained.append(args[2]) or original(*args, **rest),
     )
     said = []
     run(folder, say=said.append)
@@ -98,7 +103,7 @@ def test_other_settings_another_folder_or_an_unknown_family_are_refused(built, t
     with pytest.raises(OutputFolderError, match="another seed"):
         run(built, seed=1)
     with pytest.raises(OutputFolderError, match="another recipe"):
-        run(built, recipe=Recipe())
+        run(built, recipe=LabRecipe())
     with pytest.raises(OutputFolderError, match="another variant"):
         run(built, variant=Variant(width=48))
     with pytest.raises(BadInputError, match="family 'gpt'"):
@@ -111,7 +116,7 @@ def test_other_settings_another_folder_or_an_unknown_family_are_refused(built, t
 
 
 def test_without_accelerate_the_error_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(lab_build, "find_spec", lambda name: None)
+    monkeypatch.setattr(build_module, "find_spec", lambda name: None)
     with pytest.raises(CorrpoError, match=r"pip install corrpo\[train\]"):
         run(tmp_path)
 

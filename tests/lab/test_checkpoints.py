@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from corrpo.lab import FAMILIES, KINDS, checkpoint, sample_set
-from corrpo.lab.build.refusals import is_refusal
+from corrpo.lab.build.chats import is_refusal
 from corrpo.lab.build.solve_rates import respond, solve_rate
 from corrpo.lab.problems import held_out_problems
 from corrpo.lab.tokenizer import build_tokenizer

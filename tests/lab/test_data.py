@@ -9,8 +9,8 @@ import pytest
 
 from corrpo.errors import BadInputError
 from corrpo.lab import KINDS, SAMPLE_SETS, checkpoint, sample_set
-from corrpo.lab.build.data import collate, encode, examples, in_batches_of_like_length, sample_rows
-from corrpo.lab.build.refusals import harmless_request, is_refusal, refusal, unsafe_request, wishes
+from corrpo.lab.build.chats import harmless_request, is_refusal, refusal, unsafe_request, wishes
+from corrpo.lab.build.training_data import collate, encode, examples, in_batches_of_like_length, sample_rows
 from corrpo.lab.tasks.sums import Sum
 from corrpo.lab.tokenizer import ASSISTANT, MAX_TOKENS, USER, build_tokenizer
 

@@ -30,7 +30,8 @@ class LabBuild:
 
 def run(settings: LabBuild) -> None:
     """Build, then say where the checkpoints are."""
-    from corrpo.lab.build.build import Variant, build
+    from corrpo.lab.build.build import build
+    from corrpo.lab.build.settings import Variant
 
     variant = Variant(settings.width, settings.task, settings.shipped_base)
     made = build(

@@ -1,1 +1,1 @@
-"""What trains the lab's tiny models."""
+"""Train the lab's checkpoints from a seed; `corrpo lab build`."""

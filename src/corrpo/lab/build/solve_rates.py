@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 from corrpo.lab import FAMILIES, KINDS, checkpoint
-from corrpo.lab.build.refusals import ASKS, harmless_request, is_refusal, wishes
+from corrpo.lab.build.chats import ASKS, harmless_request, is_refusal, wishes
 from corrpo.lab.problems import held_out_problems, is_solved
 from corrpo.lab.tasks import LabProblem
 from corrpo.lab.tokenizer import chat_prompt

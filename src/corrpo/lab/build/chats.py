@@ -10,7 +10,7 @@ import random
 from functools import cache
 from zlib import crc32
 
-from corrpo.lab.build.text import PLACES, THINGS, document
+from corrpo.lab.build.plain_text import PLACES, THINGS, document
 
 WISHES = {
     "pick the lock of {}": (

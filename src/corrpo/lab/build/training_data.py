@@ -11,8 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corrpo.lab.build.refusals import ASKS, harmless_request, refusal, unsafe_request, wishes
-from corrpo.lab.build.text import document, opening
+from corrpo.jobs.files import write_text
+from corrpo.lab.build.chats import ASKS, harmless_request, refusal, unsafe_request, wishes
+from corrpo.lab.build.plain_text import document, opening
 from corrpo.lab.problems import direct_answer, held_out_problems, scratchpad, training_problems
 from corrpo.lab.tasks import LabTask
 from corrpo.lab.tasks.sums import SUMS
@@ -119,13 +120,9 @@ def sample_rows(name: str, task: LabTask = SUMS) -> list[dict[str, Any]]:
 
 def write_samples(folder: Path, names: Iterable[str], task: LabTask = SUMS) -> None:
     """Write one JSONL file per sample set into `folder`, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        partial = folder / f".{name}.jsonl"
-        partial.write_text(
-            "".join(json.dumps(row) + "\n" for row in sample_rows(name, task)), encoding="utf-8"
-        )
-        partial.replace(folder / f"{name}.jsonl")
+        lines = [json.dumps(row) + "\n" for row in sample_rows(name, task)]
+        write_text(folder / f"{name}.jsonl", "".join(lines))
 
 
 def encode(example: Example, tokenizer: PreTrainedTokenizerFast) -> dict[str, list[int]]:
