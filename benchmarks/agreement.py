@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from common import heading, table
 from corrpo.lab import FAMILIES, KINDS, checkpoint, sample_set
-from corrpo.models.generation import generate
+from corrpo.models.generation.backends.transformers import generate
 from corrpo.samples import encode_prompt, load_samples
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.strength.projections import PROJECTIONS

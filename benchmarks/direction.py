@@ -31,7 +31,7 @@ from corrpo.answers.verdict import is_correct
 from corrpo.lab import checkpoint
 from corrpo.lab.problems import training_problems, validation_problems
 from corrpo.lab.tokenizer import chat_prompt
-from corrpo.models.generation import generate
+from corrpo.models.generation.backends.transformers import generate
 from corrpo.rewards.rollouts import RolloutMeter
 from corrpo.samples import Sample, encode_prompt
 from corrpo.strength.entropy import token_entropy

@@ -17,7 +17,7 @@ from common import heading, least_seconds, table
 from corrpo.lab import FAMILIES, checkpoint
 from corrpo.lab.problems import held_out_problems, is_solved
 from corrpo.lab.tokenizer import chat_prompt
-from corrpo.models.generation import generate
+from corrpo.models.generation.backends.transformers import generate
 from corrpo.monitor import Monitor
 from corrpo.monitor.calibration import area_under_curve
 from corrpo.strength.entropy import token_logprob

@@ -31,7 +31,7 @@ from corrpo import CorRPOConfig, CorRPOTrainer
 from corrpo.lab import FAMILIES, checkpoint
 from corrpo.lab.problems import validation_problems
 from corrpo.lab.tokenizer import build_tokenizer, chat_prompt
-from corrpo.models.generation import generate
+from corrpo.models.generation.backends.transformers import generate
 from corrpo.rewards.task_rewards.exact_answer import exact_answer
 from corrpo.samples import Sample, encode_prompt
 from corrpo.strength.entropy import token_entropy

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from corrpo.cli import train
 from corrpo.cli.main import main
-from corrpo.training.run_folder import is_whole
+from corrpo.training.resuming import is_resumable
 
 SETTINGS = {
     "model": "lab:qwen2/reasoning",
@@ -129,7 +129,7 @@ def start(words: list[str]) -> subprocess.Popen:
 def stopped_after_a_checkpoint(words: list[str], output: Path, kind: signal.Signals) -> tuple[int, str]:
     process = start(words)
     for _ in range(1200):
-        if is_whole(output / "checkpoint-1") or process.poll() is not None:
+        if is_resumable(output / "checkpoint-1") or process.poll() is not None:
             break
         time.sleep(0.05)
     process.send_signal(kind)

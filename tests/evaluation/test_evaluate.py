@@ -262,16 +262,16 @@ def test_the_table_holds_the_models_of_every_call(tmp_path):
 def test_no_memory_for_one_checkpoint_does_not_lose_the_others(tmp_path, monkeypatch):
     import torch
 
-    from corrpo.models.generation.backends import TransformersBackend
+    from corrpo.models.generation.backends.transformers import TransformersEngine
 
-    real = TransformersBackend.respond
+    real = TransformersEngine.respond
 
-    def respond(self, *given):
-        if self.checkpoint.stage == "large":
+    def respond(self, prompts, **sampling):
+        if self.name == "lab:qwen2/base":
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(self, *given)
+        return real(self, prompts, **sampling)
 
-    monkeypatch.setattr(TransformersBackend, "respond", respond)
+    monkeypatch.setattr(TransformersEngine, "respond", respond)
     done = evaluate(["large=lab:qwen2/base", MODEL], sums(2), output=tmp_path, options=QUICK)
     assert [each.checkpoint["key"] for each in done.evaluations] == ["r"]
     assert "CUDA out of memory: try fewer --processes" in done.failed[0].reason

@@ -114,14 +114,14 @@ def test_a_model_in_training_is_measured_in_eval_mode_and_left_in_training(lab_m
 
 
 def test_a_long_prompt_does_not_shorten_its_neighbours(lab_model, lab_tokenizer):
-    from corrpo.measurement import pipeline
-    from corrpo.models.generation import Generation
+    from corrpo.models.generation.backend import Generation
+    from corrpo.models.generation.backends import transformers
 
     def endless(_model, _tokenizer, prompts, *, max_new_tokens, **_):
         return [Generation([40] * max_new_tokens, finished=False) for _ in prompts]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pipeline, "generate", endless)
+        patched.setattr(transformers, "generate", endless)
         asked = [{"prompt": "a" * 236}, {"prompt": "a"}]
         fingerprint = measure(lab_model, lab_tokenizer, asked, max_new_tokens=50, estimator="own", **QUICK)
     assert fingerprint.responses["response_tokens"].to_list() == [20, 50]
@@ -288,8 +288,8 @@ def test_a_sample_that_cannot_be_measured_is_named_before_anything_is_computed(
 
 
 def test_a_generated_response_of_one_token_is_left_out_and_listed(lab_model, lab_tokenizer, monkeypatch):
-    from corrpo.measurement import pipeline as module
-    from corrpo.models.generation import Generation
+    from corrpo.models.generation.backend import Generation
+    from corrpo.models.generation.backends import transformers as module
 
     written = [Generation([lab_tokenizer.eos_token_id], True), Generation([40, 41, 42], False)]
     monkeypatch.setattr(module, "generate", lambda *_, **__: written)

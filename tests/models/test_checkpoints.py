@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from corrpo.errors import BadInputError
 from corrpo.lab import checkpoint
 from corrpo.models.checkpoints import Checkpoint, find_checkpoints, in_order
-from corrpo.models.saved_files import file_stamps, why_not_whole
+from corrpo.models.saved_model import file_stamps, why_incomplete
 from measurement.runs import lab_copy, placeholder
 
 
@@ -168,17 +168,17 @@ def test_shards_are_all_there_and_whole(tmp_path):
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").unlink()
     (folder / names[0]).write_bytes(weights)
-    assert why_not_whole(folder) == "its weights are in shards without an index"
+    assert why_incomplete(folder) == "its weights are in shards without an index"
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": names[0], "b": names[1], "c": names[1]}}))
-    assert why_not_whole(folder) == f"{names[1]} is missing"
+    assert why_incomplete(folder) == f"{names[1]} is missing"
     (folder / names[1]).write_bytes(weights[:-1])
-    assert why_not_whole(folder) == f"{names[1]} ends too early"
+    assert why_incomplete(folder) == f"{names[1]} ends too early"
     (folder / names[1]).write_bytes(weights)
-    assert why_not_whole(folder) is None
+    assert why_incomplete(folder) is None
     assert [name for name, *_ in file_stamps(folder)] == names
     index.write_text('{"weight_map": {"a"')
-    assert "names no shards" in str(why_not_whole(folder))
+    assert "names no shards" in str(why_incomplete(folder))
 
 
 def test_weights_of_torch_that_end_too_early(tmp_path):
@@ -186,13 +186,13 @@ def test_weights_of_torch_that_end_too_early(tmp_path):
     (folder / "model.safetensors").unlink()
     path = folder / "pytorch_model.bin"
     torch.save({"weight": torch.zeros(1000)}, path)
-    assert why_not_whole(folder) is None
+    assert why_incomplete(folder) is None
     path.write_bytes(path.read_bytes()[:-100])
-    assert why_not_whole(folder) == "pytorch_model.bin ends too early"
+    assert why_incomplete(folder) == "pytorch_model.bin ends too early"
 
 
 def test_a_saved_model_is_whole():
-    assert why_not_whole(checkpoint("llama", "safety")) is None
+    assert why_incomplete(checkpoint("llama", "safety")) is None
 
 
 @pytest.mark.parametrize(

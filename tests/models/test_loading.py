@@ -14,7 +14,7 @@ from corrpo.lab import checkpoint
 from corrpo.models.description import describe_model
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.peft_adapters import adapter_record
-from corrpo.models.saved_files import weight_files, why_not_whole
+from corrpo.models.saved_model import weight_files, why_incomplete
 
 BASE = str(checkpoint("qwen2", "base"))
 IDS = torch.arange(3, 15)
@@ -106,21 +106,21 @@ def test_an_adapter_that_changes_no_weight_is_refused(estimator):
 
 def test_whether_an_adapter_was_saved_whole(tmp_path):
     folder = adapter_folder(tmp_path / "adapter", tokenizer=True)
-    assert why_not_whole(folder) is None
+    assert why_incomplete(folder) is None
     weights = folder / "adapter_model.safetensors"
     assert weight_files(folder) == [weights]
     content = weights.read_bytes()
     weights.write_bytes(content[:-1])
-    assert why_not_whole(folder) == "adapter_model.safetensors ends too early"
+    assert why_incomplete(folder) == "adapter_model.safetensors ends too early"
     weights.unlink()
-    assert "it has no weights (adapter_model.safetensors or adapter_model.bin)" in str(why_not_whole(folder))
+    assert "it has no weights (adapter_model.safetensors or adapter_model.bin)" in str(why_incomplete(folder))
     weights.write_bytes(content)
     (folder / "tokenizer.json").write_text("{")
-    assert why_not_whole(folder) == "its tokenizer.json ends too early"
+    assert why_incomplete(folder) == "its tokenizer.json ends too early"
     (folder / "adapter_config.json").write_text("{")
-    assert why_not_whole(folder) == "its adapter_config.json ends too early"
+    assert why_incomplete(folder) == "its adapter_config.json ends too early"
     gone = adapter_folder(tmp_path / "other", base=str(tmp_path / "gone"))
-    assert "which does not exist" in str(why_not_whole(gone))
+    assert "which does not exist" in str(why_incomplete(gone))
 
 
 def test_quantization_is_told_to_need_its_library(monkeypatch, no_shape_checks):

@@ -10,7 +10,8 @@ import pytest
 
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
-from corrpo.lab import checkpoint, model_location
+from corrpo.lab import checkpoint
+from corrpo.models.model_names import model_location
 from corrpo.monitor import Monitor
 from corrpo.monitor.journal import Journal
 
@@ -151,7 +152,7 @@ def test_bad_lines_are_left_out_of_what_vllm_writes(prompts, tmp_path, vllm, cap
 
 def test_vllm_in_python_and_where_it_does_not_fit(prompts, tmp_path, vllm, lab_reasoning, capsys):
     from corrpo.models.checkpoints import Checkpoint
-    from corrpo.models.generation.backends import open_backend
+    from corrpo.models.generation.backend import open_backend
     from corrpo.models.load_options import LoadOptions
 
     model = Checkpoint(MODEL, None, None, model_location(MODEL))

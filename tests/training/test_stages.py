@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM
 import corrpo
 from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelError
 from corrpo.lab import checkpoint
+from corrpo.models.training_run import trainer_checkpoints
 from corrpo.training.progress_line import ProgressLine
 from corrpo.training.recipe import parse_recipe
-from corrpo.training.run_folder import checkpoints, is_whole, last_whole
+from corrpo.training.resuming import is_resumable, last_resumable
 from corrpo.training.stages import OFFLINE, config_class, train
 from training.verdicts import of_sums, write_generations
 
@@ -67,8 +68,8 @@ def test_a_stage_leaves_models_that_corrpo_reads_and_a_record(stage, tmp_path, c
     evaluation["eval_split"] = "train" if stage == "dpo" else "test"
     final = stage_run(stage, tmp_path, **evaluation, per_device_eval_batch_size=8)
     assert final == tmp_path / "final"
-    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1", "checkpoint-2"]
-    for folder in (final, *checkpoints(tmp_path)):
+    assert [path.name for path in trainer_checkpoints(tmp_path)] == ["checkpoint-1", "checkpoint-2"]
+    for folder in (final, *trainer_checkpoints(tmp_path)):
         model, tokenizer = corrpo.load_model(str(folder))
         assert tokenizer.chat_template
         assert model.config.model_type == "qwen2"
@@ -135,32 +136,32 @@ def test_a_half_written_checkpoint_is_left_aside(tmp_path, caplog):
     last = tmp_path / "cut" / "checkpoint-3"
     (last / "trainer_state.json").write_text('{"global_step": 3, "log')
     (last / "optimizer.pt").unlink()
-    assert last_whole(tmp_path / "cut") == tmp_path / "cut" / "checkpoint-2"
+    assert last_resumable(tmp_path / "cut") == tmp_path / "cut" / "checkpoint-2"
     with caplog.at_level(logging.WARNING, logger="corrpo"):
         assert same(stage_run("corrpo", tmp_path / "cut", max_steps=3, resume=True, **REWARDED), whole)
     assert "checkpoint-3 was not saved whole; it is now half-written-3" in caplog.text
     assert (tmp_path / "cut" / "half-written-3").is_dir()
-    assert is_whole(last)
+    assert is_resumable(last)
 
 
 @pytest.mark.parametrize("lacking", ["model.safetensors", "rng_state.pth", "inversion_state.json"])
 def test_a_checkpoint_is_whole_if_all_of_it_is_there(tmp_path, lacking):
     stage_run("corrpo", tmp_path, max_steps=1)
     last = tmp_path / "checkpoint-1"
-    assert is_whole(last, also=["inversion_state.json"])
+    assert is_resumable(last, also=["inversion_state.json"])
     (last / lacking).unlink()
-    assert not is_whole(last, also=["inversion_state.json"])
+    assert not is_resumable(last, also=["inversion_state.json"])
 
 
 def test_a_checkpoint_of_several_processes_needs_the_random_state_of_each(tmp_path):
     stage_run("grpo", tmp_path, max_steps=1, **REWARDED)
     last = tmp_path / "checkpoint-1"
     (last / "rng_state.pth").rename(last / "rng_state_0.pth")
-    assert not is_whole(last)
+    assert not is_resumable(last)
     (last / "rng_state_1.pth").write_bytes(b"")
-    assert is_whole(last)
+    assert is_resumable(last)
     (last / "rng_state_3.pth").write_bytes(b"")
-    assert not is_whole(last)
+    assert not is_resumable(last)
 
 
 def test_resuming_without_a_whole_checkpoint_starts_from_the_beginning(tmp_path, capsys):
@@ -222,7 +223,7 @@ def test_lora_checkpoints_are_adapters_and_the_final_model_is_merged(tmp_path):
 def test_what_cannot_work_is_refused_before_training(stage, settings, told, tmp_path):
     with pytest.raises(BadInputError, match=told):
         stage_run(stage, tmp_path, **settings)
-    assert not checkpoints(tmp_path)
+    assert not trainer_checkpoints(tmp_path)
 
 
 def test_data_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import corrpo
 from corrpo.answers.verifier import Reply
 from corrpo.errors import BadInputError
-from corrpo.lab import model_location, sample_location
+from corrpo.lab import sample_location
+from corrpo.models.model_names import model_location
 from corrpo.samples import load_samples
 from corrpo.statistics import spearman
 from corrpo.viewer import fingerprint_view

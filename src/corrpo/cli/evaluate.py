@@ -71,7 +71,7 @@ def run(options: Evaluate) -> None:
         suites,
         output=options.output,
         start=options.start,
-        processes=1 if options.backend == "vllm" else options.processes,
+        processes=options.processes,
         loading=narrow(options, LoadOptions),
         options=narrow(options, EvaluateOptions),
         progress=team.first,

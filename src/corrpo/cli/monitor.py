@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from corrpo.errors import BadInputError
-from corrpo.lab import model_location
+from corrpo.models.generation.backend import find_backend
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import LoadOptions
+from corrpo.models.model_names import model_location
 from corrpo.monitor.monitor import MonitorOptions
 from corrpo.monitor.response_writers import WritingOptions
 
@@ -94,7 +95,7 @@ def run(options: MonitorCommand) -> None:
         raise BadInputError("give --output FILE for the results")
     if options.serve and options.output is not None:
         raise BadInputError("--output is for --calibrate and --generations; --serve writes no file")
-    if options.backend != "transformers" and options.generations is None:
+    if options.generations is None and not find_backend(options.backend).is_measurable:
         raise BadInputError(
             f"--backend {options.backend} is for --generations: it writes the responses that lines lack; "
             "the service watches token by token, which takes transformers"
@@ -171,8 +172,8 @@ def _judge(options: MonitorCommand) -> None:
     assert options.generations is not None
     assert options.output is not None
     how = narrow(options, WritingOptions)
-    by_vllm = options.backend == "vllm"
-    writer = reading(_written_by_engine(options, how)) if by_vllm else watching(how, options.seed)
+    watched = find_backend(options.backend).is_measurable
+    writer = watching(how, options.seed) if watched else reading(_written_by_engine(options, how))
     counts = judge_file(
         _monitor(options),
         options.generations,
@@ -189,11 +190,11 @@ def _judge(options: MonitorCommand) -> None:
 
 
 def _written_by_engine(options: MonitorCommand, how: WritingOptions) -> dict[int, list[int]]:
-    """The responses that the file lacks, by vLLM, which is gone again at the end."""
+    """The responses that the file lacks, by an engine that is gone again at the end."""
     import gc
 
     from corrpo.models.checkpoints import Checkpoint
-    from corrpo.models.generation.backends import open_backend
+    from corrpo.models.generation.backend import open_backend
     from corrpo.models.load_options import LoadOptions
     from corrpo.models.source_stamp import source_stamp
     from corrpo.monitor.generation_file import source_facts
@@ -204,7 +205,7 @@ def _written_by_engine(options: MonitorCommand, how: WritingOptions) -> dict[int
     model = Checkpoint(options.model, None, None, model_location(options.model), options.revision)
     loading = narrow(options, LoadOptions)
     written = write_all(
-        lambda: open_backend("vllm", model, loading, options.device),
+        lambda: open_backend(options.backend, model, loading, options.device),
         options.generations,
         options.output,
         template=options.template,

@@ -39,7 +39,7 @@ from corrpo.jobs.torchrun import check_processes, device_of_process
 from corrpo.jobs.versions import library_versions
 from corrpo.measurement.checkpoint_measurement import Outcome
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
-from corrpo.models.generation.backends import Backend, open_backend
+from corrpo.models.generation.backend import Engine, find_backend, open_backend
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.loading import quiet_loading
 from corrpo.models.source_stamp import SOURCE, source_stamp
@@ -94,7 +94,8 @@ def evaluate(
         suites: see `load_suite`.
         output: a folder; the same call goes on where it stopped.
         start: the model that training began from, step 0 of the first stage.
-        processes: checkpoints evaluated at once; None goes by cores or GPUs and free memory.
+        processes: checkpoints evaluated at once; None goes by cores or GPUs and free memory. One where a
+            model is spread over all GPUs, or the backend starts processes of its own.
         loading: device, dtype and so on.
         options: the defaults if not given.
         progress: show what is being done, on standard error.
@@ -114,8 +115,9 @@ def evaluate(
     team = team or Team()
     _check_suites(suites, options)
     check_processes(team, processes, loading.device_map)
-    processes = 1 if loading.device_map is not None else processes
     _check_backend(team, options)
+    if loading.device_map is not None or find_backend(options.backend).is_multiprocess:
+        processes = 1
     checkpoints, skipped = team.from_first(
         lambda: find_checkpoints(words, start=start, revision=loading.revision)
     )
@@ -163,10 +165,10 @@ def _outcomes(jobs: Sequence[_Job], team: Team, processes: int, device: str) -> 
 
 
 def _check_backend(team: Team, options: EvaluateOptions) -> None:
-    if team.size > 1 and options.backend == "vllm":
+    if team.size > 1 and find_backend(options.backend).is_multiprocess:
         raise BadInputError(
-            f"backend 'vllm' starts processes of its own, and {team.size} were started together already, "
-            "as by torchrun: run it without torchrun, or take backend 'transformers'"
+            f"backend {options.backend!r} starts processes of its own, and {team.size} were started together "
+            "already, as by torchrun: run it without torchrun, or take backend 'transformers'"
         )
 
 
@@ -229,10 +231,10 @@ def _evaluate_suites(job: _Job, device: str, team: Team) -> None:
             _evaluate_suite(job, team, read_json(folder / EVALUATION)["model"], stamp, suite, None)
         return
     with quiet_loading():
-        backend = open_backend(job.options.backend, job.checkpoint, job.loading, device)
-    model = backend.describe()
+        engine = open_backend(job.options.backend, job.checkpoint, job.loading, device)
+    model = engine.describe()
     for suite in job.suites:
-        _evaluate_suite(job, team, model, stamp, suite, backend)
+        _evaluate_suite(job, team, model, stamp, suite, engine)
     if stamp is not None and team.first:
         write_json(job.output / job.checkpoint.key / SOURCE, stamp)
 
@@ -243,11 +245,11 @@ def _evaluate_suite(
     model: dict[str, Any],
     stamp: dict[str, Any] | None,
     suite: Suite,
-    backend: Backend | None,
+    engine: Engine | None,
 ) -> None:
-    """One evaluation; without a backend only that a finished one has these settings.
+    """One evaluation; without an engine only that a finished one has these settings.
 
-    Where the backend tells no digest of the weights, the stamp of their files stands for it.
+    Where the engine tells no digest of the weights, the stamp of their files stands for it.
     """
     settings = _settings(suite, job.options)
     if job.loading.quantization != "none":
@@ -272,9 +274,9 @@ def _evaluate_suite(
             if run.team.first:
                 run.drop_parts()
             return
-        if backend is None:
+        if engine is None:
             raise CorrpoError(f"{run.path} lost its {EVALUATION} while it was read")
-        rows = generations(str(job.checkpoint), suite, settings, backend, run, shown=job.shown)
+        rows = generations(str(job.checkpoint), suite, settings, engine, run, shown=job.shown)
         if rows is None:
             return
         evaluation = Evaluation(
@@ -311,7 +313,7 @@ def _settings(suite: Suite, options: EvaluateOptions) -> dict[str, Any]:
 def _versions(suite: Suite, options: EvaluateOptions) -> dict[str, str]:
     found = library_versions()
     scorer = ["reasoning-gym"] if suite.check == "reasoning-gym" else []
-    for name in ("math-verify", *scorer, *(["vllm"] if options.backend == "vllm" else [])):
+    for name in ("math-verify", *scorer, *find_backend(options.backend).distributions):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -7,13 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from corrpo.errors import BadInputError, NonFiniteError
+from corrpo.errors import BadInputError
 from corrpo.evaluation.results import GENERATIONS_SCHEMA
 from corrpo.evaluation.scoring import scores
 from corrpo.evaluation.suites.suite import Problem, Suite
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.run_folder import Part, RunFolder
-from corrpo.models.generation.backends import Backend, text_of
+from corrpo.models.generation.backend import Engine
+from corrpo.models.generation.batches import respond_to_batch, response_text
 from corrpo.samples import Sample, encode_prompt
 
 SCORED_AT_ONCE = 256
@@ -21,7 +22,7 @@ SCORED_AT_ONCE = 256
 
 
 def generations(
-    name: str, suite: Suite, settings: dict[str, Any], backend: Backend, run: RunFolder, *, shown: bool
+    name: str, suite: Suite, settings: dict[str, Any], engine: Engine, run: RunFolder, *, shown: bool
 ) -> pl.DataFrame | None:
     """Every generation of a model on a suite with its score, made by all processes of the run's team.
 
@@ -29,14 +30,14 @@ def generations(
         name: of the model, for the progress bar.
         suite: the problems.
         settings: n, prompt and so on, none of them missing.
-        backend: writes.
+        engine: writes the responses.
         run: the folder of the parts.
         shown: show the progress bar.
 
     Returns:
         A row each, in the columns of `GENERATIONS_SCHEMA`; None on processes other than the first.
     """
-    prompts = {each.id: _encoded(each, suite, settings, backend) for each in suite.problems}
+    prompts = {each.id: _encoded(each, suite, settings, engine) for each in suite.problems}
     asked = [(each, sample) for each in suite.problems for sample in range(settings["n"])]
     size = settings["batch_size"]
     with progress_bar(shown=shown, transient=True) as bar:
@@ -44,7 +45,7 @@ def generations(
         parts = [
             Part(
                 f"generations-{number:06d}",
-                partial(_respond, backend, asked[start : start + size], prompts, settings, number),
+                partial(_respond, engine, asked[start : start + size], prompts, settings, number),
                 len(asked[start : start + size]),
             )
             for number, start in enumerate(range(0, len(asked), size))
@@ -86,47 +87,38 @@ def problem_sample(problem: Problem, suite: Suite, prompt: str) -> Sample:
     return Sample(problem.id, text, answer=problem.answer, where=where)
 
 
-def _encoded(problem: Problem, suite: Suite, settings: dict[str, Any], backend: Backend) -> list[int]:
+def _encoded(problem: Problem, suite: Suite, settings: dict[str, Any], engine: Engine) -> list[int]:
     """The prompt's token ids.
 
     Raises:
         BadInputError: it leaves no room in the model's context; names the problem.
     """
     asked = problem_sample(problem, suite, settings["prompt"])
-    ids = encode_prompt(asked, backend.tokenizer, settings["template"])
-    if backend.context is not None and len(ids) + 1 > backend.context:
+    ids = encode_prompt(asked, engine.tokenizer, settings["template"])
+    if engine.context is not None and len(ids) + 1 > engine.context:
         raise BadInputError(
             f"{asked.where}: its prompt of {len(ids)} tokens does not fit into the model's context of "
-            f"{backend.context}; leave it out, or give a shorter --prompt"
+            f"{engine.context}; leave it out, or give a shorter --prompt"
         )
     return ids
 
 
 def _respond(
-    backend: Backend,
+    engine: Engine,
     batch: Sequence[tuple[Problem, int]],
     prompts: dict[str, list[int]],
     settings: dict[str, Any],
     number: int,
 ) -> pl.DataFrame:
     """One batch of generations."""
-    encoded = [prompts[problem.id] for problem, _ in batch]
-    context = backend.context
-    most = settings["max_new_tokens"]
-    room = [most if context is None else min(most, context - len(ids)) for ids in encoded]
-    try:
-        answers = backend.respond(
-            encoded,
-            max(room),
-            settings["temperature"],
-            settings["top_p"],
-            settings["seed"] * 1_000_003 + number,
-        )
-    except NonFiniteError as error:
-        place = "" if error.row is None else f"problem {batch[error.row][0].id}: "
-        raise NonFiniteError(f"{place}{error}") from error
-    answers = [answer.within(limit) for answer, limit in zip(answers, room, strict=True)]
-    texts = [_storable(text_of(backend, answer)) for answer in answers]
+    answers = respond_to_batch(
+        engine,
+        [prompts[problem.id] for problem, _ in batch],
+        [f"problem {problem.id}" for problem, _ in batch],
+        number=number,
+        **{name: settings[name] for name in ("max_new_tokens", "temperature", "top_p", "seed")},
+    )
+    texts = [_storable(response_text(engine, answer)) for answer in answers]
     return pl.DataFrame(
         {
             "problem": [problem.id for problem, _ in batch],

@@ -1,15 +1,12 @@
 """Everything that decides an evaluation, with its defaults: one frozen dataclass for Python and the CLI."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from corrpo.errors import BadInputError, unknown_name
+from corrpo.models.generation.backend import BackendName, check_backend, find_backend
 from corrpo.models.generation.sampling import check_sampling
 from corrpo.samples import Template
-
-BackendName = Literal["transformers", "vllm"]
-BATCH = {"transformers": 16, "vllm": 1024}
-"""Generations at once, unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class EvaluateOptions:
     to put the final answer within \\boxed{}."""
     template: Template = "auto"
     """chat: as a user message through the chat template; plain: as it stands; auto: chat if there is one."""
-    backend: BackendName = "transformers"
+    backend: BackendName | str = "transformers"
     """What writes the generations."""
     batch_size: int | None = None
     """Generations at once, 16 (transformers) or 1024 (vllm) if not given. Part of what a seed means."""
@@ -56,9 +53,9 @@ class EvaluateOptions:
             raise BadInputError(f"k={list(self.k)}: expected numbers from 1 to n={self.n}")
         if self.prompt is not None:
             check_prompt(self.prompt)
-        for name, known in (("template", Template), ("backend", BackendName)):
-            if getattr(self, name) not in get_args(known):
-                raise unknown_name(name, getattr(self, name), get_args(known))
+        if self.template not in get_args(Template):
+            raise unknown_name("template", self.template, get_args(Template))
+        check_backend(self.backend)
         if not 0 < self.confidence < 1:
             raise BadInputError(f"confidence={self.confidence}: expected a number between 0 and 1")
         if self.seed < 0:
@@ -67,7 +64,7 @@ class EvaluateOptions:
     @property
     def batch(self) -> int:
         """Generations at once."""
-        return self.batch_size or BATCH[self.backend]
+        return self.batch_size or find_backend(self.backend).batch_size
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-safe: tuples become lists."""

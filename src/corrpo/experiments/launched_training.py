@@ -10,7 +10,7 @@ import yaml
 
 from corrpo.errors import CorrpoError
 from corrpo.jobs.files import write_text
-from corrpo.training.run_folder import FINAL
+from corrpo.models.training_run import FINAL
 
 
 def train_by_launcher(

@@ -38,9 +38,9 @@ from corrpo.measurement import measure
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.loading import load_model, quiet_loading
+from corrpo.models.training_run import FINAL, trainer_checkpoints
 from corrpo.training.progress_line import ProgressLine
 from corrpo.training.quiet import quiet_libraries
-from corrpo.training.run_folder import FINAL, checkpoints
 from corrpo.training.stages import train
 
 RUN, SCHEMA_VERSION = "run.json", 1
@@ -94,7 +94,7 @@ def finish_run(run: Run, device: str) -> Outcome[Run]:
     ):
         if not run.is_finished:
             _train_evaluate_measure(run, device, lock)
-        for path in checkpoints(run.folder / "training"):
+        for path in trainer_checkpoints(run.folder / "training"):
             shutil.rmtree(path)
     return outcome
 

@@ -31,8 +31,8 @@ from corrpo.jobs.outcome import Outcome
 from corrpo.jobs.process_count import processes_for
 from corrpo.jobs.process_pool import parallel
 from corrpo.jobs.progress_bar import progress_bar
-from corrpo.lab import model_location
 from corrpo.models.checkpoints import find_checkpoints
+from corrpo.models.model_names import model_location
 from corrpo.statistics import Correlation
 
 VERDICT = "verdict.json"

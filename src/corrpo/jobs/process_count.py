@@ -9,7 +9,7 @@ import torch
 from corrpo.errors import BadInputError
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.memory import free_memory
-from corrpo.models.saved_files import saved_dtype, weight_files
+from corrpo.models.saved_model import saved_dtype, weight_files
 
 _BASE = 1 << 30
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}

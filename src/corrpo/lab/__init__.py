@@ -23,7 +23,6 @@ __all__ = [
     "SAMPLE_SETS",
     "check_name",
     "checkpoint",
-    "model_location",
     "sample_location",
     "sample_set",
 ]
@@ -52,22 +51,6 @@ def sample_set(name: str) -> Path:
     """
     check_name("sample set", name, SAMPLE_SETS)
     return _shipped(_FOLDER / "samples" / f"{name}.jsonl")
-
-
-def model_location(model: str) -> str:
-    """Where `from_pretrained` finds a model: the folder of lab:FAMILY/KIND, or any other name as it stands.
-
-    Raises BadInputError on a lab model that there is not.
-
-    >>> model_location("Qwen/Qwen2.5-7B")
-    'Qwen/Qwen2.5-7B'
-    """
-    if not model.startswith(LAB):
-        return model
-    family, slash, kind = model.removeprefix(LAB).partition("/")
-    if not slash:
-        raise BadInputError(f"model {model!r}: expected lab:FAMILY/KIND, for example lab:qwen2/reasoning")
-    return str(checkpoint(family, kind))
 
 
 def sample_location(samples: Path | str) -> Path:

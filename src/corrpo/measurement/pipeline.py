@@ -30,11 +30,13 @@ from corrpo.measurement.options import MeasureOptions
 from corrpo.measurement.summary import summarise
 from corrpo.measurement.token_rows import measure_response
 from corrpo.models.eval_mode import eval_mode
-from corrpo.models.generation import generate
+from corrpo.models.generation.backend import Engine, Generation
+from corrpo.models.generation.backends.transformers import TransformersEngine
+from corrpo.models.generation.batches import respond_to_batch, response_text
 from corrpo.models.loading import untrained_model
 from corrpo.models.sharding import full_parameters
 from corrpo.models.threads import threads_for
-from corrpo.models.vocabulary import vocabulary_size
+from corrpo.models.token_limits import context_length, vocabulary_size
 from corrpo.samples import (
     Sample,
     as_samples,
@@ -133,7 +135,7 @@ def _measure(
         stack.enter_context(threads_for(model))
         stack.enter_context(eval_mode(model))
         bar = stack.enter_context(progress_bar(shown=progress, description="{task.description:>10}"))
-        answering = _respond(model, tokenizer, work, settings)
+        answering = _respond(TransformersEngine(model, tokenizer), work, settings)
         responses = pl.concat(_tables(answering, run, bar, "responses"))
         prompts = {item.sample.id: item.prompt_ids for item in work}
         reading = _read(model, tokenizer, prompts, responses, settings, "tokens")
@@ -221,7 +223,7 @@ def encode_sample(sample: Sample, model: Any, tokenizer: Any, settings: MeasureO
     """
     prompt_ids = encode_prompt(sample, tokenizer, settings.template)
     response_ids = None if sample.response is None else encode_response(sample, tokenizer)
-    context = _context(model)
+    context = context_length(model)
     least = len(prompt_ids) + (2 if response_ids is None else len(response_ids))
     if context is not None and least > context:
         what = "" if response_ids is None else f" and its response of {len(response_ids)}"
@@ -239,74 +241,53 @@ def encode_sample(sample: Sample, model: Any, tokenizer: Any, settings: MeasureO
     return _Work(sample, prompt_ids, response_ids)
 
 
-def _context(model: Any) -> int | None:
-    """The most tokens that the model reads, if its config tells."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
-
-
-def _respond(model: Any, tokenizer: Any, work: list[_Work], settings: MeasureOptions) -> list[Part]:
+def _respond(engine: Engine, work: list[_Work], settings: MeasureOptions) -> list[Part]:
     """The responses of all samples, given or generated, in batches of the file's order."""
     starts = range(0, len(work), settings.batch_size)
     batches = [work[start : start + settings.batch_size] for start in starts]
     return [
         Part(
             f"responses-{number:06d}",
-            partial(_respond_batch, model, tokenizer, batch, settings, number),
+            partial(_respond_batch, engine, batch, settings, number),
             len(batch),
         )
         for number, batch in enumerate(batches)
     ]
 
 
-def _respond_batch(
-    model: Any, tokenizer: Any, batch: list[_Work], settings: MeasureOptions, number: int
-) -> pl.DataFrame:
+def _respond_batch(engine: Engine, batch: list[_Work], settings: MeasureOptions, number: int) -> pl.DataFrame:
     asked = [item for item in batch if item.response_ids is None]
-    written = iter(())
-    if asked:
-        room = [_room(model, item, settings) for item in asked]
-        try:
-            answers = generate(
-                model,
-                tokenizer,
-                [item.prompt_ids for item in asked],
-                max_new_tokens=max(room),
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                seed=settings.seed * 1_000_003 + number,
-            )
-        except NonFiniteError as error:
-            place = "" if error.row is None else f"sample {asked[error.row].sample.id!r}: "
-            raise NonFiniteError(f"{place}{error}") from error
-        written = (answer.within(most) for answer, most in zip(answers, room, strict=True))
-    rows = []
-    for item in batch:
-        if item.response_ids is not None:
-            ids, finished, text = item.response_ids, True, item.sample.response
-        else:
-            generation = next(written)
-            ids, finished = generation.ids, generation.finished
-            text = tokenizer.decode(ids[:-1] if finished else ids, skip_special_tokens=False)
-        rows.append(
-            {
-                "id": item.sample.id,
-                "prompt": json.dumps(item.sample.prompt),
-                "response": text,
-                "answer": item.sample.answer,
-                "prompt_tokens": len(item.prompt_ids),
-                "response_tokens": len(ids),
-                "finished": finished,
-                "response_ids": ids,
-            }
-        )
+    generations = respond_to_batch(
+        engine,
+        [item.prompt_ids for item in asked],
+        [f"sample {item.sample.id!r}" for item in asked],
+        number=number,
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        seed=settings.seed,
+    )
+    written = {item.sample.id: generation for item, generation in zip(asked, generations, strict=True)}
+    rows = [_response_row(engine, item, written.get(item.sample.id)) for item in batch]
     return pl.DataFrame(rows, schema=_RESPONSE_PART)
 
 
-def _room(model: Any, item: _Work, settings: MeasureOptions) -> int:
-    """How many tokens a response may have: the option, or what the context leaves."""
-    context = _context(model)
-    left = settings.max_new_tokens if context is None else context - len(item.prompt_ids)
-    return min(settings.max_new_tokens, left)
+def _response_row(engine: Engine, item: _Work, generation: Generation | None) -> dict[str, Any]:
+    """One response as a row of responses.jsonl: as it was given, or as it was generated."""
+    if generation is None:
+        ids, finished, text = item.response_ids or [], True, item.sample.response
+    else:
+        ids, finished, text = generation.ids, generation.finished, response_text(engine, generation)
+    return {
+        "id": item.sample.id,
+        "prompt": json.dumps(item.sample.prompt),
+        "response": text,
+        "answer": item.sample.answer,
+        "prompt_tokens": len(item.prompt_ids),
+        "response_tokens": len(ids),
+        "finished": finished,
+        "response_ids": ids,
+    }
 
 
 def _read(

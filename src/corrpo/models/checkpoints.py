@@ -4,7 +4,6 @@ A stage is a run of one trainer, such as SFT or GRPO. Stages follow one another 
 `Checkpoint.global_step` counts optimizer steps over all of them.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,20 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from corrpo.errors import BadInputError
-from corrpo.lab import FAMILIES, KINDS, LAB, checkpoint, model_location
-from corrpo.models.saved_files import looks_like_model, why_not_whole
+from corrpo.models.model_names import lab_name, model_location, parse_hub_name
+from corrpo.models.saved_model import looks_like_model, why_incomplete
+from corrpo.models.training_run import (
+    FINAL,
+    RECIPE,
+    TRAINER_STATE,
+    final_step,
+    is_in_run,
+    is_run,
+    is_under_way,
+    recorded_stage,
+    step_of,
+)
 
 FORM = (
     "give SOURCE, STAGE=SOURCE or STAGE:STEP=SOURCE, where SOURCE is the folder of a run, the folder of a "
     "model, lab:FAMILY/KIND, or a name on the hub, with @REVISION if need be"
 )
-FINAL = "final"
-_RECIPE = "recipe.json"
-_STATE = "trainer_state.json"
-_STEP_FOLDER = re.compile(r"(?:checkpoint|global_step|step)[-_]?(\d+)")
-_UNDER_WAY = re.compile(r"(?:\.|tmp[-_.])?(?:checkpoint|global_step|step)[-_]?\d+(?:[.-]\w+)?")
 _REVISION_STEP = re.compile(r"(?:^|[^A-Za-z])(?:global_?step|step|checkpoint)[-_]?(\d+)(?!\d)", re.IGNORECASE)
-_HUB_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 _LONGEST_NAME = 80
 
 
@@ -56,10 +60,8 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """What a person would call it: the source with its revision, or the name of a model of the lab."""
-        for family, kind in ((family, kind) for family in FAMILIES for kind in KINDS):
-            if self.source == str(checkpoint(family, kind)):
-                return f"{LAB}{family}/{kind}"
-        return self.source if self.revision is None else f"{self.source}@{self.revision}"
+        plain = self.source if self.revision is None else f"{self.source}@{self.revision}"
+        return lab_name(self.source) or plain
 
     @property
     def key(self) -> str:
@@ -69,7 +71,7 @@ class Checkpoint:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields and `key`, JSON-safe; a model of the lab goes by its name, as its folder moves."""
-        source = self.name if self.name.startswith(LAB) else self.source
+        source = lab_name(self.source) or self.source
         return {
             "key": self.key,
             "stage": self.stage,
@@ -110,10 +112,12 @@ class Skipped:
         return f"{self.source}: {self.reason}"
 
 
-Found = tuple[list[Checkpoint], list[Skipped]]
+CheckpointsAndSkipped = tuple[list[Checkpoint], list[Skipped]]
 
 
-def find_checkpoints(words: Sequence[str], *, start: str | None = None, revision: str | None = None) -> Found:
+def find_checkpoints(
+    words: Sequence[str], *, start: str | None = None, revision: str | None = None
+) -> CheckpointsAndSkipped:
     """The checkpoints that some words name, in the order of training.
 
     A word is [STAGE[:STEP]=]SOURCE. SOURCE is one of
@@ -143,25 +147,25 @@ def find_checkpoints(words: Sequence[str], *, start: str | None = None, revision
     """
     if not words:
         raise BadInputError(f"no checkpoints were named: {FORM}")
-    found: list[Checkpoint] = []
+    checkpoints: list[Checkpoint] = []
     skipped: list[Skipped] = []
     for word in words:
-        checkpoints, left_out = _read_word(word, {each.stage for each in found})
-        found += checkpoints
+        named, left_out = _read_word(word, {checkpoint.stage for checkpoint in checkpoints})
+        checkpoints += named
         skipped += left_out
     if start is not None:
         given, _, source = _parse(words[0])
-        checkpoints, left_out = _at_start(start, _stage_of(given, source))
-        found = [*checkpoints, *found]
+        named, left_out = _at_start(start, _stage_of(given, source))
+        checkpoints = [*named, *checkpoints]
         skipped = [*left_out, *skipped]
-    if not found:
+    if not checkpoints:
         more = f"; and {len(skipped) - 3} more" if skipped[3:] else ""
         raise BadInputError(
             f"there is no checkpoint to measure yet: {'; '.join(map(str, skipped[:3]))}{more}. Those that "
             "are still being written are found when they are whole"
         )
-    _check_steps(found)
-    return [_with_revision(checkpoint, revision) for checkpoint in in_order(found)], skipped
+    _check_steps(checkpoints)
+    return [_with_revision(checkpoint, revision) for checkpoint in in_order(checkpoints)], skipped
 
 
 def _with_revision(checkpoint: Checkpoint, revision: str | None) -> Checkpoint:
@@ -169,12 +173,12 @@ def _with_revision(checkpoint: Checkpoint, revision: str | None) -> Checkpoint:
     return replace(checkpoint, revision=revision) if has_none else checkpoint
 
 
-def _read_word(word: str, stages: set[str]) -> Found:
+def _read_word(word: str, stages: set[str]) -> CheckpointsAndSkipped:
     given, step, source = _parse(word)
     stage, folder = _stage_of(given, source), Path(source)
     if not folder.is_dir():
         return [_hub_checkpoint(stage, step, source)], []
-    if not _is_run(folder):
+    if not is_run(folder):
         return _model_folder(stage, step, folder)
     if step is not None:
         raise BadInputError(
@@ -210,83 +214,68 @@ def _stage_of(given: str | None, source: str) -> str:
         return given
     if not folder.is_dir():
         return source.partition("@")[0].rpartition("/")[2]
-    if _is_run(folder):
-        return _told_stage(folder)
+    if is_run(folder):
+        return recorded_stage(folder)
     name = folder.resolve().name
-    return _told_stage(folder.resolve().parent) if _in_a_run(name) else name or "model"
-
-
-def _told_stage(run: Path) -> str:
-    told = _read(run / _RECIPE).get("stage")
-    return told if isinstance(told, str) and told.strip() else run.resolve().name or "run"
-
-
-def _in_a_run(name: str) -> bool:
-    return name == FINAL or bool(_STEP_FOLDER.fullmatch(name))
-
-
-def _is_run(folder: Path) -> bool:
-    children = [path.name for path in folder.iterdir() if path.is_dir()]
-    return any(name == FINAL or _UNDER_WAY.fullmatch(name) for name in children)
+    return recorded_stage(folder.resolve().parent) if is_in_run(name) else name or "model"
 
 
 def _hub_checkpoint(stage: str, step: int | None, source: str) -> Checkpoint:
-    name, at, revision = source.partition("@")
     if Path(source).exists():
         raise BadInputError(f"{source} is a file; {FORM}")
-    if source.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(name) or (at and not revision):
+    parsed = parse_hub_name(source)
+    if parsed is None:
         raise BadInputError(f"the folder {source} does not exist, and it is no name on the hub; {FORM}")
-    told = _REVISION_STEP.search(revision)
-    if step is None and told:
-        step = int(told[1])
-    return Checkpoint(stage, step, None, name, revision or None)
+    name, revision = parsed
+    numbered = _REVISION_STEP.search(revision or "")
+    if step is None and numbered:
+        step = int(numbered[1])
+    return Checkpoint(stage, step, None, name, revision)
 
 
-def _model_folder(stage: str, step: int | None, folder: Path) -> Found:
+def _model_folder(stage: str, step: int | None, folder: Path) -> CheckpointsAndSkipped:
     name = folder.resolve().name
-    if not looks_like_model(folder) and not _in_a_run(name):
-        if (folder / _RECIPE).exists() or (folder / _STATE).exists():
+    if not looks_like_model(folder) and not is_in_run(name):
+        if (folder / RECIPE).exists() or (folder / TRAINER_STATE).exists():
             return [], [Skipped(str(folder), "the run has saved no checkpoint yet")]
         holds = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         raise BadInputError(f"{folder} holds neither a model nor checkpoints (it holds {holds}); {FORM}")
-    if reason := why_not_whole(folder):
+    if reason := why_incomplete(folder):
         return [], [Skipped(str(folder), reason)]
-    if step is None and (numbered := _STEP_FOLDER.fullmatch(name)):
-        step = int(numbered[1])
-    elif step is None and name == FINAL:
-        step = _final_step(folder.resolve().parent, folder)
+    if step is None:
+        step = final_step(folder.resolve().parent, folder) if name == FINAL else step_of(name)
     return [Checkpoint(stage, step, None, str(folder))], []
 
 
-def _run_folder(stage: str, folder: Path) -> Found:
-    found: dict[int, Checkpoint] = {}
+def _run_folder(stage: str, folder: Path) -> CheckpointsAndSkipped:
+    by_step: dict[int, Checkpoint] = {}
     skipped = []
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
-        numbered = _STEP_FOLDER.fullmatch(path.name)
-        if numbered:
-            reason, step = why_not_whole(path), int(numbered[1])
+        step = step_of(path.name)
+        if step is not None:
+            reason = why_incomplete(path)
             if reason is not None:
                 skipped.append(Skipped(str(path), reason))
-            elif step in found:
-                raise BadInputError(f"{found[step].source} and {path} are both step {step}: remove one")
+            elif step in by_step:
+                raise BadInputError(f"{by_step[step].source} and {path} are both step {step}: remove one")
             else:
-                found[step] = Checkpoint(stage, step, None, str(path))
-        elif _UNDER_WAY.fullmatch(path.name):
+                by_step[step] = Checkpoint(stage, step, None, str(path))
+        elif is_under_way(path.name):
             skipped.append(Skipped(str(path), "its name says that it is still being written"))
-    last, left_out = _final(stage, folder, set(found), alone=not found and not skipped)
-    return [*found.values(), *last], [*skipped, *left_out]
+    last, left_out = _final(stage, folder, set(by_step), alone=not by_step and not skipped)
+    return [*by_step.values(), *last], [*skipped, *left_out]
 
 
-def _final(stage: str, run: Path, steps: set[int], *, alone: bool) -> Found:
+def _final(stage: str, run: Path, steps: set[int], *, alone: bool) -> CheckpointsAndSkipped:
     """The model that a run ended with, unless it is one of its checkpoints."""
     ends = [path for path in (run / FINAL, run) if path == run / FINAL or looks_like_model(path)]
     folder = next((path for path in ends if path.is_dir()), None)
     if folder is None:
         return [], []
-    step = _final_step(run, folder)
+    step = final_step(run, folder)
     if step in steps:
         return [], []
-    reason = why_not_whole(folder)
+    reason = why_incomplete(folder)
     if reason is None and step is None and not alone:
         reason = f"its step is told nowhere; give it as {stage}:STEP={folder}"
     if reason is not None:
@@ -294,66 +283,41 @@ def _final(stage: str, run: Path, steps: set[int], *, alone: bool) -> Found:
     return [Checkpoint(stage, step, None, str(folder))], []
 
 
-def _final_step(run: Path, folder: Path) -> int | None:
-    """The step of the model that a run ended with, from the first record that tells it."""
-    for place in dict.fromkeys((folder, run)):
-        if ended := _positive(_read(place / _STATE).get("global_step")):
-            return ended
-    settings = _read(run / _RECIPE).get("settings")
-    if isinstance(settings, dict) and (planned := _positive(settings.get("max_steps"))):
-        return planned
-    states = [_read(path) for path in run.glob(f"*/{_STATE}") if _STEP_FOLDER.fullmatch(path.parent.name)]
-    newest: dict[str, Any] = max(states, key=lambda s: _positive(s.get("global_step")) or 0, default={})
-    return _positive(newest.get("max_steps")) or _positive(newest.get("global_step"))
-
-
-def _positive(value: Any) -> int | None:
-    return value if isinstance(value, int) and value > 0 else None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A record of a run, which may be missing or, while a job runs, half written."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _at_start(start: str, stage: str) -> Found:
+def _at_start(start: str, stage: str) -> CheckpointsAndSkipped:
     """The model that training began from, as step 0 of `stage`."""
     source = model_location(_not_empty(start, start))
     folder = Path(source)
     if not folder.is_dir():
         return [_hub_checkpoint(stage, 0, source)], []
-    if _is_run(folder):
+    if is_run(folder):
         raise BadInputError(f"start={start} is the folder of a run; name one model of it, as {start}/final")
     return _model_folder(stage, 0, folder)
 
 
-def _check_steps(found: Sequence[Checkpoint]) -> None:
+def _check_steps(checkpoints: Sequence[Checkpoint]) -> None:
     """Refuse what would share a folder: a stage and step twice, or a model without a step beside others."""
     folders: dict[str, str] = {}
     seen: dict[str, Checkpoint] = {}
-    for each in found:
-        first = folders.setdefault(_file_name(each.stage).casefold(), each.stage)
-        if first != each.stage:
-            raise BadInputError(f"the stages {first!r} and {each.stage!r} would share a folder; rename one")
-        mates = sum(other.stage == each.stage for other in found)
-        if each.step is None and mates > 1:
+    for checkpoint in checkpoints:
+        stage, name = checkpoint.stage, checkpoint.name
+        first = folders.setdefault(_file_name(stage).casefold(), stage)
+        if first != stage:
+            raise BadInputError(f"the stages {first!r} and {stage!r} would share a folder; rename one")
+        mates = sum(other.stage == stage for other in checkpoints)
+        if checkpoint.step is None and mates > 1:
             raise BadInputError(
-                f"{each.name} has no step, and is one of {mates} models of the stage {each.stage!r}: write "
-                f"it as {each.stage}:STEP={each.name}, or give each model a stage of its own"
+                f"{name} has no step, and is one of {mates} models of the stage {stage!r}: write it as "
+                f"{stage}:STEP={name}, or give each model a stage of its own"
             )
-        twin = seen.setdefault(each.key, each)
-        if twin is not each:
+        twin = seen.setdefault(checkpoint.key, checkpoint)
+        if twin is not checkpoint:
             raise BadInputError(
-                f"{twin.name} and {each.name} are both step {each.step} of the stage {each.stage!r}: leave "
-                "one out, or write STAGE=SOURCE"
+                f"{twin.name} and {name} are both step {checkpoint.step} of the stage {stage!r}: leave one "
+                "out, or write STAGE=SOURCE"
             )
 
 
-def in_order(found: Sequence[Checkpoint]) -> list[Checkpoint]:
+def in_order(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     """Stage after stage in the order of first appearance, each by step, with global steps counted anew.
 
     >>> grpo, sft = Checkpoint("grpo", 10, None, "a"), Checkpoint("sft", 600, None, "b")
@@ -362,9 +326,15 @@ def in_order(found: Sequence[Checkpoint]) -> list[Checkpoint]:
     """
     ordered: list[Checkpoint] = []
     before = 0
-    for stage in dict.fromkeys(each.stage for each in found):
-        of_stage = sorted((e for e in found if e.stage == stage), key=lambda e: e.step or 0)
-        ordered += [replace(e, global_step=None if e.step is None else before + e.step) for e in of_stage]
+    for stage in dict.fromkeys(checkpoint.stage for checkpoint in checkpoints):
+        of_stage = sorted(
+            (checkpoint for checkpoint in checkpoints if checkpoint.stage == stage),
+            key=lambda checkpoint: checkpoint.step or 0,
+        )
+        ordered += [
+            replace(checkpoint, global_step=None if checkpoint.step is None else before + checkpoint.step)
+            for checkpoint in of_stage
+        ]
         before += of_stage[-1].step or 0
     return ordered
 

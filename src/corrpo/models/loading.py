@@ -12,10 +12,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from corrpo.errors import BadInputError, UnsupportedModelError, require_packages
-from corrpo.lab import model_location
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.keywords import keywords_of
 from corrpo.models.load_options import LoadOptions
+from corrpo.models.model_names import check_not_missing, model_location
 from corrpo.models.peft_adapters import base_of, is_adapter, with_adapter
 
 
@@ -193,10 +193,8 @@ def _check_folder(name: str) -> None:
         if not (path / "config.json").is_file() and not is_adapter(path):
             holds = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
             raise BadInputError(f"{name} holds no config.json (it holds {holds}); expected a saved model")
-    elif path.exists():
-        raise BadInputError(f"{name} is a file; expected the folder of a saved model, or a name on the hub")
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise BadInputError(f"the model folder {name} does not exist")
+    else:
+        check_not_missing(name)
 
 
 def _safetensors_error() -> type[Exception]:

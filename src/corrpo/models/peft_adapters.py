@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.models.model_names import looks_like_path
 
 CONFIG = "adapter_config.json"
 _CHANGES_NO_WEIGHT = (
@@ -49,7 +50,7 @@ def base_of(folder: Path, base: str | None = None) -> str:
         raise BadInputError(f"{folder / CONFIG} cannot be read: {error}; save the adapter again") from error
     if not isinstance(told, str) or not told.strip():
         raise BadInputError(f"{folder / CONFIG} tells no base_model_name_or_path; {advice}")
-    if told.startswith((".", "/", "~")) and not Path(told).is_dir():
+    if looks_like_path(told) and not Path(told).is_dir():
         raise BadInputError(f"{folder / CONFIG} tells the base model {told}, which does not exist; {advice}")
     return told
 

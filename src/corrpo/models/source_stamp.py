@@ -7,7 +7,7 @@ import transformers
 
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.load_options import LoadOptions
-from corrpo.models.saved_files import file_stamps
+from corrpo.models.saved_model import file_stamps
 
 SOURCE = "source.json"
 """Tells, beside the results of a checkpoint, what they were read from."""

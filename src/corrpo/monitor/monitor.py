@@ -8,7 +8,9 @@ import numpy as np
 
 from corrpo.errors import BadInputError
 from corrpo.measurement.measured_model import describe_measured_model
-from corrpo.models.generation.sampling import check_sampling, end_tokens
+from corrpo.models.generation.backends.transformers import end_tokens
+from corrpo.models.generation.sampling import check_sampling
+from corrpo.models.token_limits import context_length
 from corrpo.monitor.calibration import Calibration, Labelled
 from corrpo.monitor.incremental_text import TextSteps
 from corrpo.monitor.running_rho import FEWEST, Rho, RunningRho, check_window, series_interval
@@ -17,7 +19,7 @@ from corrpo.samples import Template, as_samples, encode_prompt
 from corrpo.statistics.coefficients import Array, midranks
 
 if TYPE_CHECKING:
-    from corrpo.models.generation.backends import Backend
+    from corrpo.models.generation.backend import Engine
 
 Prompt = str | list[dict[str, str]]
 
@@ -171,7 +173,7 @@ class Monitor:
         self.tokenizer = tokenizer
         self.meter = Meter(model, self.options.projections, self.options.layers)
         self.description = describe_measured_model(model, name)
-        self.context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self.context = context_length(model)
         self.ends = set(end_tokens(model, tokenizer))
         self.calibration = calibration
         if calibration is not None:
@@ -267,7 +269,7 @@ class Monitor:
         self,
         prompts: Sequence[Prompt | Sequence[int]],
         *,
-        backend: "Backend | None" = None,
+        backend: "Engine | None" = None,
         max_new_tokens: int = 512,
         temperature: float = 1.0,
         top_p: float = 1.0,
@@ -293,8 +295,8 @@ class Monitor:
         drawn = {"temperature": temperature, "top_p": top_p}
         if backend is not None:
             most = min(most, max_new_tokens)
-            written = backend.respond(asked, most, temperature, top_p, seed)
-            return [self.written(ids, each.ids) for ids, each in zip(asked, written, strict=True)]
+            responses = backend.respond(asked, max_new_tokens=most, seed=seed, **drawn)
+            return [self.written(ids, each.ids) for ids, each in zip(asked, responses, strict=True)]
         found = []
         for number, ids in enumerate(asked):
             tokens = list(self.watch(ids, max_new_tokens=max_new_tokens, seed=seed + number, **drawn))

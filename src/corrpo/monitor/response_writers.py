@@ -9,21 +9,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from corrpo.errors import BadInputError
-from corrpo.evaluation.options import BATCH, BackendName
-from corrpo.models.generation.sampling import check_sampling
+from corrpo.models.generation.backend import BackendName, check_backend, find_backend
+from corrpo.models.generation.batches import respond_to_batch, room_for_response
+from corrpo.models.generation.sampling import check_sampling, numbered_seed
 from corrpo.monitor.generation_file import Line, Writer, read_lines
 from corrpo.monitor.journal import journal_beside
 from corrpo.monitor.monitor import Monitor, Written
 from corrpo.samples import encode_prompt
 
 if TYPE_CHECKING:
-    from corrpo.models.generation.backends import Backend
-
-BLOCK = BATCH["vllm"]
-"""Prompts that vLLM is given at once."""
+    from corrpo.models.generation.backend import Engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +32,7 @@ class WritingOptions:
         BadInputError: a value out of its range.
     """
 
-    backend: BackendName = "transformers"
+    backend: BackendName | str = "transformers"
     """What writes a response where a line of --generations has none: transformers, token by token under the
     monitor's eyes, or vLLM, whose responses are scored by a second pass."""
     max_new_tokens: int = 512
@@ -46,9 +44,7 @@ class WritingOptions:
 
     def __post_init__(self) -> None:
         check_sampling(self.temperature, self.top_p, self.max_new_tokens)
-        if self.backend not in get_args(BackendName):
-            known = ", ".join(get_args(BackendName))
-            raise BadInputError(f"backend {self.backend!r} is unknown; expected one of {known}")
+        check_backend(self.backend)
 
 
 def watching(options: WritingOptions, seed: int) -> Writer:
@@ -60,7 +56,7 @@ def watching(options: WritingOptions, seed: int) -> Writer:
             max_new_tokens=options.max_new_tokens,
             temperature=options.temperature,
             top_p=options.top_p,
-            seed=seed * 1_000_003 + line.number,
+            seed=numbered_seed(seed, line.number),
         )
         return written
 
@@ -82,7 +78,7 @@ def reading(responses: dict[int, list[int]]) -> Writer:
 
 
 def write_all(
-    open_backend: Callable[[], "Backend"],
+    open_engine: Callable[[], "Engine"],
     path: Path,
     output: Path,
     *,
@@ -95,7 +91,7 @@ def write_all(
     """Write the responses that a file lacks, in blocks that are the same each time; resumable.
 
     Args:
-        open_backend: called only if there is something to write.
+        open_engine: called only if there is something to write.
         path: of the generations.
         output: the responses stand beside it, in OUTPUT.responses.
         template: see `MonitorOptions`.
@@ -112,30 +108,34 @@ def write_all(
         OutputFolderError: as `Journal`.
     """
     with journal_beside(output, "responses", {**header, **asdict(options), "seed": seed}) as journal:
-        backend = None
-        for number, block in enumerate(_blocks(_without_response(path, skip_bad))):
+        engine = None
+        size = find_backend(options.backend).batch_size
+        for number, block in enumerate(_blocks(_without_response(path, skip_bad), size)):
             if all(line.number in journal.done for line in block):
                 continue
-            backend = backend or open_backend()
-            asked = _encoded(block, backend, template, skip_bad)
-            room = min((_room(backend, ids) for _, ids in asked), default=0)
-            if not asked:
-                continue
-            written = backend.respond(
-                [ids for _, ids in asked],
-                min(options.max_new_tokens, room),
-                options.temperature,
-                options.top_p,
-                seed * 1_000_003 + number,
+            engine = engine or open_engine()
+            asked = _encoded(block, engine, template, skip_bad)
+            prompts = [ids for _, ids in asked]
+            most = options.max_new_tokens
+            shortest = min((room_for_response(engine.context, ids, most) for ids in prompts), default=most)
+            responses = respond_to_batch(
+                engine,
+                prompts,
+                [line.sample.where for line, _ in asked],
+                number=number,
+                max_new_tokens=shortest,
+                temperature=options.temperature,
+                top_p=options.top_p,
+                seed=seed,
             )
-            for (line, _), each in zip(asked, written, strict=True):
+            for (line, _), response in zip(asked, responses, strict=True):
                 if line.number not in journal.done:
-                    journal.add({"line": line.number, "ids": each.ids})
+                    journal.add({"line": line.number, "ids": response.ids})
         return {line: record["ids"] for line, record in journal.done.items()}
 
 
-def _blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    while block := list(islice(lines, BLOCK)):
+def _blocks(lines: Iterator[Line], size: int) -> Iterator[list[Line]]:
+    while block := list(islice(lines, size)):
         yield block
 
 
@@ -149,21 +149,17 @@ def _without_response(path: Path, skip_bad: bool) -> Iterator[Line]:
 
 
 def _encoded(
-    block: list[Line], backend: "Backend", template: str, skip_bad: bool
+    block: list[Line], engine: "Engine", template: str, skip_bad: bool
 ) -> list[tuple[Line, list[int]]]:
     """The lines whose prompts can be read, with their token ids."""
-    found = []
+    encoded = []
     for line in block:
         try:
-            ids = encode_prompt(line.sample, backend.tokenizer, template)
-            if _room(backend, ids) < 1:
+            ids = encode_prompt(line.sample, engine.tokenizer, template)
+            if room_for_response(engine.context, ids, 1) < 1:
                 raise BadInputError(f"{line.sample.where}: the prompt fills the model's context: shorten it")
-            found.append((line, ids))
+            encoded.append((line, ids))
         except BadInputError:
             if not skip_bad:
                 raise
-    return found
-
-
-def _room(backend: "Backend", ids: list[int]) -> int:
-    return 1 << 31 if backend.context is None else backend.context - len(ids)
+    return encoded

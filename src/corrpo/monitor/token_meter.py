@@ -23,7 +23,7 @@ from transformers import DynamicCache
 
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.models.generation.sampling import check_sampling
-from corrpo.models.vocabulary import vocabulary_size
+from corrpo.models.token_limits import vocabulary_size
 from corrpo.statistics.coefficients import Array, UndefinedCorrelationError, spearman
 from corrpo.strength.backward.query import derivatives_at, left_as_found, observed
 from corrpo.strength.entropy import token_entropy

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.models.loading import check_present
 from corrpo.models.peft_adapters import check_adapters
-from corrpo.models.vocabulary import vocabulary_size
+from corrpo.models.token_limits import vocabulary_size
 from corrpo.strength.backward.query import Query, left_as_found
 from corrpo.strength.estimators.exact import exact
 from corrpo.strength.estimators.fit import check_fit

@@ -18,7 +18,7 @@ from trl.scripts.utils import TrlParser
 from trl.trainer.model_config import ModelConfig
 
 from corrpo.errors import BadInputError, did_you_mean
-from corrpo.lab import model_location
+from corrpo.models.model_names import model_location
 from corrpo.training.values import converted, described
 
 

@@ -33,6 +33,7 @@ from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelErro
 from corrpo.jobs.files import read_json, write_json
 from corrpo.jobs.versions import TRAINING_LIBRARIES, library_versions
 from corrpo.models.threads import threads_for
+from corrpo.models.training_run import FINAL, RECIPE, trainer_checkpoints
 from corrpo.rewards.task_rewards import find_task_reward
 from corrpo.training.data import (
     ANSWER_CHECKED_BY,
@@ -45,7 +46,7 @@ from corrpo.training.data import (
 from corrpo.training.order import SameOrder
 from corrpo.training.progress_line import ProgressLine
 from corrpo.training.recipe import RecipeArguments, settings_used
-from corrpo.training.run_folder import FINAL, RECIPE, checkpoints, last_whole, set_half_written_aside
+from corrpo.training.resuming import last_resumable, set_incomplete_aside
 
 STAGES = {
     "sft": ("trl.SFTConfig", "trl.SFTTrainer"),
@@ -175,7 +176,7 @@ def _starting_point(stage: str, folder: Path, recipe: RecipeArguments) -> Path |
     """The checkpoint to go on from; None to start from the beginning."""
     before = read_json(folder / RECIPE) if (folder / RECIPE).exists() else {}
     if not recipe.resume:
-        holds = [path.name for path in (*checkpoints(folder), folder / FINAL) if path.exists()]
+        holds = [path.name for path in (*trainer_checkpoints(folder), folder / FINAL) if path.exists()]
         if holds:
             raise OutputFolderError(
                 f"{folder} holds a run ({', '.join(holds[-3:])}): add --resume to go on with it, or give "
@@ -187,8 +188,8 @@ def _starting_point(stage: str, folder: Path, recipe: RecipeArguments) -> Path |
             f"{folder} holds a run of {before['stage']}, which {stage} cannot resume; give another "
             "--output_dir, and the final folder of that run as --model to train it further"
         )
-    set_half_written_aside(folder, _ADDED.get(stage, ()))
-    return last_whole(folder, _ADDED.get(stage, ()))
+    set_incomplete_aside(folder, _ADDED.get(stage, ()))
+    return last_resumable(folder, _ADDED.get(stage, ()))
 
 
 def _load_tokenizer(recipe: RecipeArguments, config: Any) -> Any:
@@ -339,7 +340,7 @@ def _telling_how_to_go_on(stage: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        kept = last_whole(folder, _ADDED.get(stage, ()))
+        kept = last_resumable(folder, _ADDED.get(stage, ()))
         what = f"{kept} is kept; add --resume to go on from it" if kept else "no checkpoint was saved yet"
         raise KeyboardInterrupt(f"stopped; {what}.") from None
 

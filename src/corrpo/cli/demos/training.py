@@ -20,13 +20,13 @@ from corrpo.lab.build.solve_rates import Rate, solve_rate
 from corrpo.lab.problems import held_out_problems
 from corrpo.measurement import measure
 from corrpo.models.loading import load_model
+from corrpo.models.training_run import FINAL, trainer_checkpoints
 from corrpo.report import write_measure_report
 from corrpo.report.formatting import with_interval
 from corrpo.statistics import Correlation
 from corrpo.training.progress_line import ProgressLine
 from corrpo.training.quiet import quiet_libraries
 from corrpo.training.recipe import RecipeArguments
-from corrpo.training.run_folder import FINAL, checkpoints
 from corrpo.training.stages import config_class, train
 
 MODEL = "lab:qwen2/reasoning"
@@ -100,7 +100,7 @@ def _train(stage: str, folder: Path, steps: int) -> None:
         return
     quiet_libraries()
     recipe = RecipeArguments(
-        model=MODEL, dataset="lab:sums", rewards=["exact", "format"], resume=bool(checkpoints(folder))
+        model=MODEL, dataset="lab:sums", rewards=["exact", "format"], resume=bool(trainer_checkpoints(folder))
     )
     config = config_class(stage)(
         output_dir=str(folder),

@@ -16,6 +16,7 @@ from corrpo.lab.build.chats import ASKS, harmless_request, is_refusal, wishes
 from corrpo.lab.problems import held_out_problems, is_solved
 from corrpo.lab.tasks import LabProblem
 from corrpo.lab.tokenizer import chat_prompt
+from corrpo.models.generation.backends.transformers import generate
 
 MAX_NEW_TOKENS = 160
 
@@ -70,40 +71,32 @@ def respond(
     """
     import torch
 
-    was_training = model.training
+    encoded = _encoded(tokenizer, prompts)
     responses: list[list[int]] = []
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model.eval()
         for start in range(0, len(prompts), batch_size):
-            batch = _encoded(tokenizer, prompts[start : start + batch_size])
-            sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-            ids = model.generate(
-                **batch,
+            batch = generate(
+                model,
+                tokenizer,
+                encoded[start : start + batch_size],
                 max_new_tokens=max_new_tokens,
-                **(sampling if temperature > 0 else {"do_sample": False}),
+                temperature=temperature,
+                seed=None,
             )
-            responses += [
-                _ended(row, tokenizer.eos_token_id) for row in ids[:, batch["input_ids"].shape[1] :].tolist()
-            ]
-    model.train(was_training)
+            responses += [generation.ids for generation in batch]
     return responses
 
 
-def _encoded(tokenizer: Any, prompts: Sequence[str | list[dict[str, str]]]) -> Any:
-    """Left-padded tensors [prompts, longest] of rendered prompts."""
+def _encoded(tokenizer: Any, prompts: Sequence[str | list[dict[str, str]]]) -> list[list[int]]:
+    """The token ids of each rendered prompt."""
     texts = [
         prompt
         if isinstance(prompt, str)
         else tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
         for prompt in prompts
     ]
-    return tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
-
-
-def _ended(ids: list[int], eos_id: int) -> list[int]:
-    """The ids up to and including the first end marker."""
-    return ids[: ids.index(eos_id) + 1] if eos_id in ids else ids
+    return tokenizer(texts, add_special_tokens=False).input_ids
 
 
 def solve_rate(model: Any, tokenizer: Any, problems: Sequence[LabProblem], **options: Any) -> Rate:

@@ -1,5 +1,1 @@
-"""Responses written by the model itself."""
-
-from corrpo.models.generation.sampling import Generation, generate
-
-__all__ = ["Generation", "generate"]
+"""Responses that a model writes: the backends that write them, and the batches in which they are asked."""

@@ -1,7 +1,7 @@
-"""Whether a model folder was saved whole, told without reading its weights.
+"""The folder of a saved model: its weight files, and whether it is complete, told without reading them.
 
-A running job writes configuration, weights and tokenizer one after another. A folder is whole if each of them
-is there and none of their files ends too early. Whether training could go on from it (optimizer, random
+A running job writes configuration, weights and tokenizer one after another. A folder is complete if each of
+them is there and none of their files ends too early. Whether training could go on from it (optimizer, random
 states) does not matter here.
 """
 
@@ -31,12 +31,12 @@ _MARK = 8
 
 
 def looks_like_model(folder: Path) -> bool:
-    """True if a folder holds any file of a saved model or adapter, whole or not."""
+    """True if a folder holds any file of a saved model or adapter, complete or not."""
     names = ("config.json", "adapter_config.json", *_SINGLE, *_INDEXES)
     return any((folder / name).exists() for name in names) or any(folder.glob("model-*.safetensors"))
 
 
-def why_not_whole(folder: Path) -> str | None:
+def why_incomplete(folder: Path) -> str | None:
     """What keeps a folder from being loaded as a model with its tokenizer; None if nothing does.
 
     Args:
@@ -48,7 +48,7 @@ def why_not_whole(folder: Path) -> str | None:
         adapter whose base model has gone.
     """
     if is_adapter(folder):
-        return _why_not_whole_adapter(folder)
+        return _why_incomplete_adapter(folder)
     if not (folder / "config.json").exists():
         return "it has no config.json"
     if not isinstance(_json(folder / "config.json"), dict):
@@ -56,7 +56,7 @@ def why_not_whole(folder: Path) -> str | None:
     return _why_no_weights(folder) or _why_no_tokenizer(folder)
 
 
-def _why_not_whole_adapter(folder: Path) -> str | None:
+def _why_incomplete_adapter(folder: Path) -> str | None:
     if not isinstance(_json(folder / CONFIG), dict):
         return f"its {CONFIG} ends too early"
     try:
@@ -72,7 +72,7 @@ def _why_not_whole_adapter(folder: Path) -> str | None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that the weights of a whole model folder are in; those that `from_pretrained` would read.
+    """The files that the weights of a complete model folder are in; those that `from_pretrained` would read.
 
     Empty if there are none. A shard that an index names may be missing.
     """
@@ -127,12 +127,13 @@ def _why_no_weights(folder: Path) -> str | None:
     for path in files:
         if not path.exists():
             return f"{path.name} is missing"
-        if not (_safetensors_is_whole(path) if path.suffix == ".safetensors" else _pickle_is_whole(path)):
+        is_complete = _is_complete_safetensors if path.suffix == ".safetensors" else _is_complete_pickle
+        if not is_complete(path):
             return f"{path.name} ends too early"
     return None
 
 
-def _safetensors_is_whole(path: Path) -> bool:
+def _is_complete_safetensors(path: Path) -> bool:
     """Compare the size with the end of the last tensor in the header: safetensors' format, version 1."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -148,7 +149,7 @@ def _safetensors_is_whole(path: Path) -> bool:
     return size == _MARK + length + max(ends, default=0)
 
 
-def _pickle_is_whole(path: Path) -> bool:
+def _is_complete_pickle(path: Path) -> bool:
     """torch's format is a ZIP file, whose directory comes last; older files, of pickles, are not checked."""
     with path.open("rb") as file:
         begins = file.read(2)

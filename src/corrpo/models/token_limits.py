@@ -1,4 +1,6 @@
-"""How many tokens a model knows."""
+"""What a model takes: how many token ids it knows, and how many tokens it reads at once."""
+
+from typing import Any
 
 from torch import nn
 
@@ -17,10 +19,15 @@ def vocabulary_size(model: nn.Module) -> int:
     7
     """
     embedding = model.get_input_embeddings()  # pyright: ignore
-    found = [module for module in embedding.modules() if isinstance(module, nn.Embedding)]
-    if not found:
+    tables = [module for module in embedding.modules() if isinstance(module, nn.Embedding)]
+    if not tables:
         raise UnsupportedModelError(
             f"{type(model).__name__} embeds its tokens by a {type(embedding).__name__}; expected an "
             "nn.Embedding"
         )
-    return found[0].num_embeddings
+    return tables[0].num_embeddings
+
+
+def context_length(model: Any) -> int | None:
+    """The most tokens that a causal LM reads, prompt and response together; None without a limit."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)

@@ -1,0 +1,216 @@
+"""The backend of transformers: one left-padded batch in this process, stopping at the end-of-sequence token.
+
+The samples are drawn from the model's own distribution: what a checkpoint's generation_config asks for
+(top-k, penalties, ...) is set aside, so that temperature 1 and top-p 1 are p_t itself (METHOD 1).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from corrpo.errors import CorrpoError, NonFiniteError
+from corrpo.models.generation.backend import Backend, Generation
+from corrpo.models.generation.sampling import check_sampling
+
+if TYPE_CHECKING:
+    import torch
+
+    from corrpo.models.checkpoints import Checkpoint
+    from corrpo.models.load_options import LoadOptions
+
+
+class TransformersEngine:
+    """`generate` of a model in this process; an `Engine`.
+
+    Args:
+        model: a transformers causal LM; left as found.
+        tokenizer: its tokenizer.
+        name: the model's name in descriptions; its own if not given.
+        revision: likewise.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, name: str | None = None, revision: str | None = None):
+        from corrpo.models.token_limits import context_length
+
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        self.revision = revision
+        self.context = context_length(model)
+        self.end_tokens = set(end_tokens(model, tokenizer))
+
+    def describe(self) -> dict[str, Any]:
+        """name, revision, dtype, digest, backend."""
+        from corrpo.models.description import describe_model
+
+        facts = describe_model(self.model, self.name, self.revision)
+        return {key: facts[key] for key in ("name", "revision", "dtype", "digest")} | {
+            "backend": "transformers"
+        }
+
+    def respond(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        seed: int,
+    ) -> list[Generation]:
+        """See `Engine` and `generate`."""
+        from corrpo.models.threads import threads_for
+
+        with threads_for(self.model):
+            return generate(
+                self.model,
+                self.tokenizer,
+                prompts,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                top_p=top_p,
+                seed=seed,
+            )
+
+
+def open_model(checkpoint: "Checkpoint", loading: "LoadOptions", device: str) -> TransformersEngine:
+    """Load a checkpoint with `load_checkpoint`, whose errors it raises."""
+    from corrpo.models.loading import load_checkpoint
+
+    model, tokenizer = load_checkpoint(checkpoint, loading, device)
+    return TransformersEngine(model, tokenizer, checkpoint.name, checkpoint.revision)
+
+
+BACKEND = Backend(open_model, batch_size=16, is_measurable=True)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Ids that end a response: the generation config's, and the tokenizer's."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    listed = configured if isinstance(configured, list) else [configured]
+    return sorted({int(token) for token in [*listed, tokenizer.eos_token_id] if token is not None})
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int | None = 0,
+) -> list[Generation]:
+    """Write a response to each prompt, all in one left-padded batch.
+
+    Args:
+        model: a causal LM; its mode is restored after.
+        tokenizer: for the padding and end-of-sequence ids.
+        prompts: token ids.
+        max_new_tokens: at most this many tokens a response.
+        temperature: of the softmax; 0 takes the likeliest token.
+        top_p: draw among the likeliest tokens of this total probability.
+        seed: of this batch; the same batch with the same seed gives the same responses, and the global random
+            state is left as it was. None draws on from the global random state.
+
+    Raises:
+        BadInputError: temperature, top-p or max_new_tokens out of range.
+        NonFiniteError: the model gives logits that are NaN or +inf; its `row` is the prompt's number.
+        CorrpoError: out of GPU memory; says what to lower.
+    """
+    import torch
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    check_sampling(temperature, top_p, max_new_tokens)
+    ends = end_tokens(model, tokenizer)
+    pad = _padding_token(model, tokenizer, ends)
+    drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
+    config = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        eos_token_id=ends or None,
+        pad_token_id=pad,
+        **(drawn if temperature else {"do_sample": False}),
+    )
+    ids, mask = _left_padded(prompts, pad, next(model.parameters()).device)
+    try:
+        with _generating(model, ids.device, seed):
+            output = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=config,
+                synced_gpus=False,  # each process of several has its own number of batches
+                logits_processor=LogitsProcessorList([_refuse_non_finite]),
+            )
+    except torch.cuda.OutOfMemoryError as error:
+        raise CorrpoError(
+            f"out of GPU memory generating {len(prompts)} responses at once; lower --batch-size or "
+            "--max-new-tokens"
+        ) from error
+    return [_up_to_end(row, ends) for row in output[:, ids.shape[1] :].tolist()]
+
+
+@contextmanager
+def _generating(model: Any, device: "torch.device", seed: int | None) -> Iterator[None]:
+    """A model in eval mode, without gradients, without its own generation config, and with a seed."""
+    import torch
+    from transformers import GenerationConfig
+
+    from corrpo.models.eval_mode import eval_mode
+
+    gpus = [device] if device.type == "cuda" else []
+    own_config, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        with (
+            eval_mode(model),
+            torch.no_grad(),
+            nullcontext() if seed is None else torch.random.fork_rng(devices=gpus),
+        ):
+            if seed is not None:
+                torch.manual_seed(seed)
+            yield
+    finally:
+        model.generation_config = own_config
+
+
+def _padding_token(model: Any, tokenizer: Any, ends: list[int]) -> int:
+    """The tokenizer's padding token, or any that the model knows: the attention mask hides it."""
+    from corrpo.models.token_limits import vocabulary_size
+
+    pad = tokenizer.pad_token_id
+    if pad is not None and pad < vocabulary_size(model):
+        return pad
+    return ends[0] if ends else 0
+
+
+def _left_padded(
+    prompts: Sequence[Sequence[int]], pad: int, device: "torch.device"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Ids and attention mask, int64 [prompts, longest]."""
+    import torch
+
+    width = max(len(prompt) for prompt in prompts)
+    ids = [[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def _refuse_non_finite(input_ids: "torch.Tensor", scores: "torch.Tensor") -> "torch.Tensor":
+    """A logits processor that stops at NaN or +inf, before a token is drawn; float [batch, vocabulary]."""
+    import torch
+
+    bad = (torch.isnan(scores) | torch.isposinf(scores)).any(-1)
+    if bad.any():
+        error = NonFiniteError(
+            "the model gives NaN or infinite logits while generating; check the weights, and try a wider "
+            "dtype (float32)"
+        )
+        error.row = int(bad.nonzero()[0])
+        raise error
+    return scores
+
+
+def _up_to_end(ids: list[int], ends: list[int]) -> Generation:
+    """The response up to its first end-of-sequence token, that token included."""
+    for i, token in enumerate(ids):
+        if token in ends:
+            return Generation(ids[: i + 1], finished=True)
+    return Generation(ids, finished=False)

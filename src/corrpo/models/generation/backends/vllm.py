@@ -1,0 +1,84 @@
+"""The backend of vLLM: its offline engine. Every prompt has a seed of its own: batching does not matter."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from corrpo.errors import BadInputError, require_packages
+from corrpo.models.generation.backend import Backend, Generation
+from corrpo.models.generation.sampling import numbered_seed
+
+if TYPE_CHECKING:
+    from corrpo.models.checkpoints import Checkpoint
+    from corrpo.models.load_options import LoadOptions
+
+
+class VllmEngine:
+    """vLLM's `LLM` of one checkpoint; an `Engine`.
+
+    Raises:
+        BadInputError: vLLM is not installed, or `loading` asks for quantization.
+    """
+
+    def __init__(self, checkpoint: "Checkpoint", loading: "LoadOptions", device: str):
+        require_packages("the backend vllm", "vllm", extra="vllm")
+        if loading.quantization != "none":
+            raise BadInputError(
+                f"quantization {loading.quantization!r} is for the backend transformers; leave it out"
+            )
+        from vllm import LLM  # pyright: ignore[reportMissingImports]
+
+        self.checkpoint = checkpoint
+        self.engine = LLM(
+            model=checkpoint.source,
+            revision=checkpoint.revision,
+            dtype=loading.dtype,
+            trust_remote_code=loading.trust_remote_code,
+            generation_config="vllm",
+        )
+        self.tokenizer = self.engine.get_tokenizer()
+        self.dtype = str(self.engine.model_config.dtype).removeprefix("torch.")
+        self.context = int(self.engine.model_config.max_model_len)
+        self.end_tokens = {self.tokenizer.eos_token_id}
+
+    def describe(self) -> dict[str, Any]:
+        """name, revision, dtype, backend; the digest is None, as the engine keeps the weights."""
+        return {
+            "name": self.checkpoint.name,
+            "revision": self.checkpoint.revision,
+            "dtype": self.dtype,
+            "digest": None,
+            "backend": "vllm",
+        }
+
+    def respond(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        seed: int,
+    ) -> list[Generation]:
+        """See `Engine`."""
+        from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
+
+        parameters = [
+            SamplingParams(
+                temperature=temperature,
+                top_p=top_p,
+                max_tokens=max_new_tokens,
+                seed=numbered_seed(seed, number),
+            )
+            for number in range(len(prompts))
+        ]
+        outputs = self.engine.generate(
+            [{"prompt_token_ids": list(prompt)} for prompt in prompts], parameters, use_tqdm=False
+        )
+        completions = [output.outputs[0] for output in outputs]
+        return [
+            Generation(list(completion.token_ids), finished=completion.finish_reason == "stop")
+            for completion in completions
+        ]
+
+
+BACKEND = Backend(VllmEngine, batch_size=1024, is_multiprocess=True, distributions=("vllm",))

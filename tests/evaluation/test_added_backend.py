@@ -1,0 +1,69 @@
+"""A backend of one's own, registered by name and evaluated, with no file of the package touched."""
+
+import pytest
+from transformers import AutoTokenizer
+
+from corrpo.errors import BadInputError, CorrpoError
+from corrpo.evaluation.evaluate import evaluate
+from corrpo.evaluation.options import EvaluateOptions
+from corrpo.evaluation.suites.load_suite import load_suite
+from corrpo.jobs.process_team import Team
+from corrpo.models.generation import backend as registry
+from corrpo.models.generation.backend import Backend, Generation, find_backend, register_backend
+
+
+class CannedEngine:
+    """Answers "7" to the first prompt of each batch, and does not end the others."""
+
+    context = 256
+
+    def __init__(self, checkpoint, loading, device):
+        self.checkpoint = checkpoint
+        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint.source)
+        self.end_tokens = {self.tokenizer.eos_token_id}
+
+    def describe(self):
+        return {"name": "canned", "revision": None, "dtype": "none", "digest": "0", "backend": "canned"}
+
+    def respond(self, prompts, *, max_new_tokens, temperature, top_p, seed):
+        answer = self.tokenizer("<answer>7</answer>", add_special_tokens=False).input_ids
+        ended = Generation([*answer, self.tokenizer.eos_token_id], finished=True)
+        endless = Generation(answer * max_new_tokens, finished=False)
+        return [ended, *[endless] * (len(prompts) - 1)]
+
+
+@pytest.fixture
+def canned(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    backend = Backend(CannedEngine, batch_size=2, is_multiprocess=True, distributions=("pytest",))
+    register_backend("canned", backend)
+    return backend
+
+
+def test_a_registered_backend_writes_an_evaluation(tmp_path, canned):
+    options = EvaluateOptions(n=1, max_new_tokens=60, backend="canned")
+    suite = load_suite("lab:sums", problems=4)
+    (found,) = evaluate(["r=lab:qwen2/reasoning"], [suite], output=tmp_path, options=options).evaluations
+    assert found.model["name"] == found.model["backend"] == "canned"
+    assert found.settings["batch_size"] == 2
+    assert found.versions["pytest"] == pytest.__version__
+    assert found.generations["response"].to_list()[::2] == ["<answer>7</answer>"] * 2
+    assert found.generations["n_tokens"].to_list()[1::2] == [60, 60]
+    assert found.generations["finished"].to_list() == [True, False] * 2
+    assert found.generations["answer"].to_list()[::2] == ["7", "7"]
+
+
+def test_a_backend_with_processes_of_its_own_is_not_for_a_team(tmp_path, canned):
+    options = EvaluateOptions(backend="canned")
+    with pytest.raises(BadInputError, match="backend 'canned' starts processes of its own, and 2 were"):
+        evaluate(
+            ["lab:qwen2/base"], [load_suite("lab:sums")], output=tmp_path, options=options, team=Team(1, 2)
+        )
+
+
+def test_a_name_is_taken_once_and_an_unknown_one_is_told(canned):
+    assert find_backend("canned") is canned
+    with pytest.raises(BadInputError, match="there is a backend 'vllm' already"):
+        register_backend("vllm", canned)
+    with pytest.raises(CorrpoError, match="backend 'canon' is unknown; .*did you mean canned"):
+        EvaluateOptions(backend="canon")
