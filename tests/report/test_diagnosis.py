@@ -12,7 +12,8 @@ from corrpo.cli.main import main
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import load_evaluations
 from corrpo.measurement.labelled_fingerprints import Labelled
-from corrpo.report.diagnosis import BEGIN, END, diagnose, markdown, renew_page
+from corrpo.report.diagnosis import diagnose
+from corrpo.report.pages.diagnosis import BEGIN, END, markdown, renew_page
 from report.fingerprints import make_fingerprint
 from report.runs import without_digest, write_evaluations
 

@@ -9,7 +9,8 @@ import pytest
 
 from corrpo.errors import BadInputError
 from corrpo.measurement.entropy_strength_figure import MAX_POINTS, power_of_ten, running_quartiles
-from corrpo.report.figures import Panel, TypeValue, scatter_figure, types_figure
+from corrpo.report.figures.rho_by_model_type import TypeValue, types_figure
+from corrpo.report.figures.token_scatter import Panel, scatter_figure
 from corrpo.report.plotting.figure_style import TYPE_COLOURS, type_colours
 from corrpo.statistics import Correlation
 

@@ -13,7 +13,8 @@ from corrpo.measurement.labelled_fingerprints import Labelled
 from corrpo.report import write_comparison_report, write_measure_report
 from corrpo.report.layer_correlations import layer_table, norms_array
 from corrpo.report.notable_tokens import AFTER, BEFORE, LISTED, high_entropy_low_gradient, highest_entropy
-from corrpo.report.pages.comparison import comparison_page, measure_page
+from corrpo.report.pages.comparison import comparison_page
+from corrpo.report.pages.fingerprint import measure_page
 from corrpo.statistics import spearman
 from report.fingerprints import make_fingerprint, statistics_of
 

@@ -9,7 +9,7 @@ import pytest
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import GENERATIONS_SCHEMA, Evaluation
 from corrpo.measurement.trajectory import Trajectory
-from corrpo.report.accuracy_and_rho import join_performance, performance_table
+from corrpo.report.checkpoint_performance import join_performance, performance_table
 from corrpo.statistics import partial_spearman, spearman
 from corrpo.statistics.accuracy_estimate import estimate_average, estimate_pass_at_k
 from report.fingerprints import make_fingerprint

@@ -9,8 +9,8 @@ import pytest
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError
 from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.report import write_report
 from corrpo.report.collection import collect
-from corrpo.report.pages.results import write_report
 from report.fingerprints import make_fingerprint
 from report.runs import write_evaluations, write_track
 

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from polars.testing import assert_frame_equal
 
-from corrpo.report.figures.accuracy_against_rho import PerformancePanel, performance_figure
-from corrpo.report.figures.rho_over_training import RunsPanel, add_legend, dynamics_figure, line_looks
+from corrpo.report.figures.accuracy_and_rho_at_checkpoints import PerformancePanel, performance_figure
+from corrpo.report.figures.rho_over_training import dynamics_figure
 from corrpo.report.figures.runs_side_by_side import RunsColumn, runs_figure
 from corrpo.report.plotting.figure_style import figure_style
-from corrpo.report.plotting.run_lines import Line, Part, StepAxis, Value, draw_line, draw_names, draw_steps
+from corrpo.report.plotting.run_lines import RunsPanel, add_legend, draw_line, line_looks
+from corrpo.report.plotting.step_axis import StepAxis, draw_names, draw_steps
+from corrpo.report.run_series import Line, Part, Value
 
 HOSTILE = "$x^{$<script>\x00\u202e&\ud800 _"
 

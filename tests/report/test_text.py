@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corrpo.report.formatting import decimal, token_text, visible
-from corrpo.report.pages.render import render
+from corrpo.report.html_templates import render
 
 
 @given(st.text(st.characters(codec=None)))
@@ -40,6 +40,6 @@ def test_a_number_that_does_not_exist_is_a_dash():
 
 def test_templates_escape_and_make_visible(tmp_path, monkeypatch):
     (tmp_path / "x.html").write_text("{{ a }}|{{ b | decimal }}")
-    monkeypatch.setattr("corrpo.report.pages.render.TEMPLATES", tmp_path)
+    monkeypatch.setattr("corrpo.report.html_templates.TEMPLATES", tmp_path)
     shown = render("x.html", a="<script>\u202e\ud800", b=-0.123456789)
     assert shown == '&lt;script&gt;\\u202e\\ud800|<data value="-0.123456789">−0.12</data>'

@@ -1,18 +1,10 @@
 """`corrpo compare`: fingerprints of model types side by side, as tables, figures and a report."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from corrpo.measurement.comparison import Comparison
-    from corrpo.measurement.labelled_fingerprints import Labelled
 
 
 @dataclass(frozen=True)
@@ -51,6 +43,7 @@ def run(config: Compare) -> None:
 
     from corrpo.measurement.comparison import compare_fingerprints
     from corrpo.measurement.labelled_fingerprints import load_labelled
+    from corrpo.report.pages.comparison import write_comparison
     from corrpo.report.terminal_tables import print_comparison
 
     console = Console()
@@ -67,26 +60,5 @@ def run(config: Compare) -> None:
     )
     print_comparison(comparison, console)
     if config.output is not None:
-        for path in write(comparison, labelled, config.output):
-            print(path)
-
-
-def write(comparison: Comparison, labelled: Sequence[Labelled], folder: Path) -> list[Path]:
-    """Write comparison.json, the figures and comparison.html into `folder`; returns their paths.
-
-    Raises:
-        OutputFolderError: the folder cannot be written to.
-    """
-    from corrpo.jobs.files import write_json
-    from corrpo.report import write_comparison_report
-    from corrpo.report.plates import comparison_figures
-
-    fingerprints = [each.fingerprint for each in labelled]
-    drawn = comparison_figures(comparison, fingerprints)
-    types, scatters = drawn
-    figures = [(folder / f"{each.name}.svg", each) for each in [types, *(each for _, each in scatters)]]
-    write_json(folder / "comparison.json", comparison.as_dict())
-    for path, figure in figures:
-        figure.write(path)
-    write_comparison_report(comparison, fingerprints, folder / "comparison.html", drawn)
-    return [folder / "comparison.json", *(path for path, _ in figures), folder / "comparison.html"]
+        paths = write_comparison(comparison, [row.fingerprint for row in labelled], config.output)
+        print(*paths, sep="\n")

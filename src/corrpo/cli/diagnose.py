@@ -46,7 +46,8 @@ def run(options: Diagnose) -> None:
     """
     from corrpo.evaluation.results import load_evaluations
     from corrpo.measurement.labelled_fingerprints import load_labelled
-    from corrpo.report.diagnosis import diagnose, markdown, renew_page, write_diagnosis
+    from corrpo.report.diagnosis import diagnose
+    from corrpo.report.pages.diagnosis import markdown, renew_page, write_diagnosis
 
     diagnosis = diagnose(
         load_labelled(options.labels),

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from corrpo.report.options import ReportOptions
 
-@dataclass(frozen=True)
-class Report:
+
+@dataclass(frozen=True, kw_only=True)
+class Report(ReportOptions):
     """Report results: figures 1 to 5, tables, intervals, controls, settings and what they support.
 
     corrpo report out/measured out/track out/evaluated --output out/report
@@ -24,17 +26,6 @@ class Report:
     label. A trajectory and an evaluation under one label are one run."""
     output: Path
     """Folder of the page and the figures; made if missing. Files of an earlier report are replaced."""
-    axis: Literal["steps", "stretched", "fraction"] = "steps"
-    """steps; stretched: every measured step has the same room, as in the published figures; fraction of
-    each stage, to lay runs of other lengths over one another."""
-    published: bool = False
-    """Lay the published curves over those of the same family (--axis fraction makes them comparable)."""
-    formats: tuple[Literal["svg", "pdf", "png"], ...] = ("svg", "pdf")
-    """Formats of the figures."""
-    measure: str = "pass@1"
-    """pass@k that stands for accuracy in figures 4 and 5."""
-    resamples: int = 1000
-    """Resamples behind the intervals that are computed here."""
 
 
 def run(options: Report) -> None:
@@ -47,8 +38,10 @@ def run(options: Report) -> None:
     from rich.console import Console
     from rich.progress import track
 
+    from corrpo.models.keywords import narrow
     from corrpo.report.collection import collect
-    from corrpo.report.pages.results import write_report
+    from corrpo.report.pages.report import write_results
+    from corrpo.report.results import Results
 
     messages = Console(stderr=True)
     collection = collect(options.words)
@@ -56,14 +49,10 @@ def run(options: Report) -> None:
         messages.print(
             f"left out, as it is unfinished: {path}", highlight=False, markup=False, soft_wrap=True
         )
-    paths = write_report(
+    results = Results(
         collection,
-        options.output,
-        axis=options.axis,
-        published=options.published,
-        formats=options.formats,
-        measure=options.measure,
-        resamples=options.resamples,
+        narrow(options, ReportOptions),
         progress=lambda pairs: track(pairs, "comparing types", console=messages, transient=True),
     )
+    paths = write_results(results, options.output)
     print(*paths, sep="\n")

@@ -1,7 +1,7 @@
-"""The table of benchmarks: models or checkpoints by suites and measures, with what the verifier failed on."""
+"""The table of accuracies: models or checkpoints by suites and measures, with what the verifier failed on."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import Evaluation
@@ -27,8 +27,11 @@ class SuiteCounts:
     verifier_errors: int
 
 
+COUNTED = tuple(field.name for field in fields(SuiteCounts) if field.name not in ("name", "problems"))
+
+
 @dataclass(frozen=True)
-class BenchmarkTable:
+class AccuracyTable:
     """Accuracies, in the order of the given runs.
 
     Attributes:
@@ -46,22 +49,22 @@ class BenchmarkTable:
     interval_name: str
 
 
-def benchmark_table(evaluated: Sequence[EvaluatedRun]) -> BenchmarkTable:
+def accuracy_table(evaluated: Sequence[EvaluatedRun]) -> AccuracyTable:
     """The table of all evaluations.
 
     Raises:
         BadInputError: a suite that was evaluated on other problems, or with other settings, in two of them;
             the difference is named.
     """
-    everything = [evaluation for run in evaluated for evaluation in run.evaluations]
-    names = list(dict.fromkeys(each.suite["name"] for each in everything))
-    of_suite = {name: [each for each in everything if each.suite["name"] == name] for name in names}
+    rows = [evaluation for run in evaluated for evaluation in run.evaluations]
+    names = list(dict.fromkeys(row.suite["name"] for row in rows))
+    of_suite = {name: [row for row in rows if row.suite["name"] == name] for name in names}
     for same in of_suite.values():
         _check_same(same)
     columns = [
         (name, measure)
         for name, same in of_suite.items()
-        for measure in dict.fromkeys(measure for each in same for measure in each.estimates)
+        for measure in dict.fromkeys(measure for row in same for measure in row.estimates)
     ]
     groups = [_rows(run, columns) for run in evaluated]
     reasons = [
@@ -72,23 +75,23 @@ def benchmark_table(evaluated: Sequence[EvaluatedRun]) -> BenchmarkTable:
         if cell is not None and cell.reason
     ]
     counted = [_counts(name, same) for name, same in of_suite.items()]
-    return BenchmarkTable(columns, groups, counted, reasons, interval_name(everything[0].settings))
+    return AccuracyTable(columns, groups, counted, reasons, interval_name(rows[0].settings))
 
 
 def checkpoint_name(run: EvaluatedRun, evaluation: Evaluation) -> str:
     """What to call the model of an evaluation in a table: the run, and its stage and step if it has some."""
     step = evaluation.checkpoint["step"]
-    several = len({each.checkpoint["key"] for each in run.evaluations}) > 1
-    if step is None and not several:
+    has_several = len({row.checkpoint["key"] for row in run.evaluations}) > 1
+    if step is None and not has_several:
         return run.label
-    at = "" if step is None else f" step {step:,}"
-    return f"{run.label}: {evaluation.checkpoint['stage']}{at}"
+    after = "" if step is None else f" step {step:,}"
+    return f"{run.label}: {evaluation.checkpoint['stage']}{after}"
 
 
 def _rows(run: EvaluatedRun, columns: Sequence[tuple[str, str]]) -> list[tuple[str, list[Estimate | None]]]:
     rows: dict[str, dict[str, Evaluation]] = {}
-    for each in run.evaluations:
-        rows.setdefault(checkpoint_name(run, each), {})[each.suite["name"]] = each
+    for evaluation in run.evaluations:
+        rows.setdefault(checkpoint_name(run, evaluation), {})[evaluation.suite["name"]] = evaluation
     return [
         (
             name,
@@ -115,16 +118,6 @@ def _check_same(evaluations: Sequence[Evaluation]) -> None:
             )
 
 
-def _counts(name: str, evaluations: Iterable[Evaluation]) -> SuiteCounts:
-    evaluations = list(evaluations)
-    total = lambda what: sum(each.counts[what] for each in evaluations)  # noqa: E731
-    return SuiteCounts(
-        name=name,
-        problems=evaluations[0].suite["problems"],
-        generations=total("generations"),
-        unfinished=total("unfinished"),
-        unparsed=total("unparsed"),
-        unreadable=total("unreadable"),
-        verifier_timeouts=total("verifier_timeouts"),
-        verifier_errors=total("verifier_errors"),
-    )
+def _counts(name: str, evaluations: Sequence[Evaluation]) -> SuiteCounts:
+    totals = {what: sum(row.counts[what] for row in evaluations) for what in COUNTED}
+    return SuiteCounts(name, evaluations[0].suite["problems"], **totals)

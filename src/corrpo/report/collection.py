@@ -38,6 +38,11 @@ class EvaluatedRun:
     folder: Path
     evaluations: tuple[Evaluation, ...]
 
+    @property
+    def suites(self) -> list[str]:
+        """Names of the suites, in order."""
+        return list(dict.fromkeys(row.suite["name"] for row in self.evaluations))
+
 
 @dataclass(frozen=True)
 class Collection:
@@ -91,13 +96,11 @@ def collect(words: Sequence[str]) -> Collection:
             else:
                 unfinished.append(path)
         if before == len(fingerprints) + len(trajectories) + len(evaluated):
-            told = f"; {len(unfinished)} runs in it are unfinished" if unfinished else ""
-            raise BadInputError(f"{folder} holds no finished result{told}: {FORM}")
-    for what, found in (("trajectories", trajectories), ("evaluations", evaluated)):
-        _refuse_twice(what, [(each.label, each.folder) for each in found])
-    _refuse_twice(
-        "fingerprints", [(f"{each.label} on {each.sample_set}", each.folder) for each in fingerprints]
-    )
+            others = f"; {len(unfinished)} runs in it are unfinished" if unfinished else ""
+            raise BadInputError(f"{folder} holds no finished result{others}: {FORM}")
+    for what, runs in (("trajectories", trajectories), ("evaluations", evaluated)):
+        _refuse_twice(what, [(run.label, run.folder) for run in runs])
+    _refuse_twice("fingerprints", [(f"{row.label} on {row.sample_set}", row.folder) for row in fingerprints])
     return Collection(tuple(fingerprints), tuple(trajectories), tuple(evaluated), tuple(unfinished))
 
 
@@ -136,9 +139,9 @@ def _label(given: str | None, folder: Path, parts: Sequence[str]) -> str:
     return "/".join(names[-_PARTS_OF_LABEL:])
 
 
-def _refuse_twice(what: str, found: Sequence[tuple[str, Path]]) -> None:
+def _refuse_twice(what: str, labelled: Sequence[tuple[str, Path]]) -> None:
     seen: dict[str, Path] = {}
-    for label, folder in found:
+    for label, folder in labelled:
         first = seen.setdefault(label, folder)
         if first is not folder:
             raise BadInputError(

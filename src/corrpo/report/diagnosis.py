@@ -8,26 +8,17 @@ attention have; everything else of the measurement is the same for all.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import Evaluation
-from corrpo.jobs.files import write_json, write_parquet, write_text
 from corrpo.measurement.comparison import Comparison, Row, compare_fingerprints
 from corrpo.measurement.labelled_fingerprints import Labelled
-from corrpo.report.explanations import estimator_label
-from corrpo.report.figures import Drawing, TypeValue, types_figure
-from corrpo.report.formatting import DASH, count, decimal, percent, visible
 from corrpo.statistics import Correlation, Difference
 from corrpo.statistics.accuracy_estimate import Estimate
 
-NAME = "diagnosis"
-"""Of the files: diagnosis.parquet, .csv, .md, .json and .svg."""
-BEGIN, END = "<!-- diagnosis -->", "<!-- end of diagnosis -->"
-"""Lines of a page between which the table stands."""
 SCHEMA_VERSION = 1
 _SAME = ("estimator", "norm", "target")
 _OF_A_CORRELATION = {
@@ -79,14 +70,14 @@ class Diagnosis:
         accuracy, _low, _high, accuracy_problems, accuracy_generations, suite; source, the fingerprint's
         folder.
         """
-        return pl.DataFrame([_record(each, self.against) for each in self.models], infer_schema_length=None)
+        return pl.DataFrame([_record(model, self.against) for model in self.models], infer_schema_length=None)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings, the versions, all differences and the notes, JSON-safe."""
         return {
             "schema_version": SCHEMA_VERSION,
             "against": list(self.against),
-            "comparisons": [each.as_dict() for each in self.comparisons],
+            "comparisons": [comparison.as_dict() for comparison in self.comparisons],
         }
 
 
@@ -115,10 +106,10 @@ def diagnose(
         BadInputError: as `compare_fingerprints`; families measured with another estimator, norm or target;
             a type in `against` that there is not; a model with two evaluations.
     """
-    families = list(dict.fromkeys(each.family for each in labelled))
+    families = list(dict.fromkeys(row.family for row in labelled))
     comparisons = tuple(
         compare_fingerprints(
-            [each for each in labelled if each.family == family],
+            [row for row in labelled if row.family == family],
             method=method,
             resamples=resamples,
             seed=seed,
@@ -127,7 +118,7 @@ def diagnose(
         for family in families
     )
     _check_families(families, comparisons)
-    types = dict.fromkeys(each.type for each in labelled)
+    types = dict.fromkeys(row.type for row in labelled)
     for name in against:
         if name not in types:
             raise BadInputError(f"against {name!r}: there is no such type; there are {', '.join(types)}")
@@ -150,17 +141,17 @@ def _check_families(families: Sequence[str], comparisons: Sequence[Comparison]) 
 
 
 def _by_digest(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
-    found: dict[str, Evaluation] = {}
-    for each in evaluations:
-        if each.model["digest"] is None:  # vLLM holds the weights
+    by_digest: dict[str, Evaluation] = {}
+    for evaluation in evaluations:
+        if evaluation.model["digest"] is None:  # vLLM holds the weights
             continue
-        first = found.setdefault(each.model["digest"], each)
-        if first is not each:
+        first = by_digest.setdefault(evaluation.model["digest"], evaluation)
+        if first is not evaluation:
             raise BadInputError(
-                f"the weights of {each.model['name']} were evaluated twice, on {first.suite['name']} and on "
-                f"{each.suite['name']}: give the folder of one evaluation of each model"
+                f"the weights of {evaluation.model['name']} were evaluated twice, on {first.suite['name']} "
+                f"and on {evaluation.suite['name']}: give the folder of one evaluation of each model"
             )
-    return found
+    return by_digest
 
 
 def _diagnosed(
@@ -168,8 +159,9 @@ def _diagnosed(
 ) -> Diagnosed:
     changes = {}
     for name in against:
-        if (found := _change(row, comparison, name)) is not None:
-            changes[name] = found
+        change = _change(row, comparison, name)
+        if change is not None:
+            changes[name] = change
     evaluation = scored.get(row.model_digest)
     return Diagnosed(
         row,
@@ -182,13 +174,13 @@ def _diagnosed(
 
 def _change(row: Row, comparison: Comparison, start: str) -> Difference | None:
     """The correlation of a row less that of the type `start`, whichever of the two comes first."""
-    for each in comparison.differences:
-        if each.sample_set != row.sample_set:
+    for pair in comparison.differences:
+        if pair.sample_set != row.sample_set:
             continue
-        if (each.a, each.b) == (start, row.type):
-            return each.difference
-        if (each.a, each.b) == (row.type, start):
-            return _turned(each.difference)
+        if (pair.a, pair.b) == (start, row.type):
+            return pair.difference
+        if (pair.a, pair.b) == (row.type, start):
+            return _turned(pair.difference)
     return None
 
 
@@ -199,15 +191,15 @@ def _turned(difference: Difference) -> Difference:
     return replace(difference, value=value, low=low, high=high)
 
 
-def _record(each: Diagnosed, against: Sequence[str]) -> dict[str, Any]:
-    row = each.row
+def _record(model: Diagnosed, against: Sequence[str]) -> dict[str, Any]:
+    row = model.row
     record: dict[str, Any] = {
         "family": row.family,
         "regime": row.type,
         "sample_set": row.sample_set,
         "model": row.model,
         "model_digest": row.model_digest,
-        "projections": " ".join(each.projections),
+        "projections": " ".join(model.projections),
     }
     for name, statistic in _OF_A_CORRELATION.items():
         record |= _parts(name, getattr(row, statistic))
@@ -220,15 +212,15 @@ def _record(each: Diagnosed, against: Sequence[str]) -> dict[str, Any]:
         "strength": row.mean_strength,
     }
     for name in against:
-        record |= _parts(f"change_from_{name}", each.changes.get(name))
-    accuracy = each.accuracy
+        record |= _parts(f"change_from_{name}", model.changes.get(name))
+    accuracy = model.accuracy
     return record | {
         "accuracy": accuracy and accuracy.value,
         "accuracy_low": accuracy and accuracy.low,
         "accuracy_high": accuracy and accuracy.high,
         "accuracy_problems": accuracy and accuracy.n_problems,
         "accuracy_generations": accuracy and accuracy.n_samples,
-        "suite": each.suite,
+        "suite": model.suite,
         "source": row.folder,
     }
 
@@ -237,84 +229,3 @@ def _parts(name: str, result: Correlation | Difference | None) -> dict[str, floa
     ends = ("value", "low", "high", "p")
     names = (name, f"{name}_low", f"{name}_high", f"{name}_p")
     return {key: result and getattr(result, end) for key, end in zip(names, ends, strict=True)}
-
-
-def markdown(table: pl.DataFrame) -> str:
-    """The table of a diagnosis for a page: what `Diagnosis.table` holds, rounded.
-
-    Args:
-        table: as `Diagnosis.table` or a diagnosis.parquet has it.
-    """
-    against = [name.removeprefix("change_from_") for name in table.columns if _is_change(name)]
-    sets = table["sample_set"].n_unique() > 1
-    head = ["family", "model", *(["samples"] if sets else []), "rho", "position held", "untrained"]
-    head += [f"change from {name}" for name in against]
-    head += ["pass@1, %", "tokens a response", "tokens", "samples answered"]
-    lines = [head, ["---"] * (3 if sets else 2) + ["--:"] * (len(head) - (3 if sets else 2))]
-    for row in table.iter_rows(named=True):
-        names = [row["family"], row["regime"], *([row["sample_set"]] if sets else [])]
-        numbers = [_shown(row, name) for name in ("rho", "rho_position_held", "untrained")]
-        numbers += [_shown(row, f"change_from_{name}") for name in against]
-        numbers += [_shown(row, "accuracy", percent), decimal(row["response_tokens"], 0)]
-        numbers += [count(row["n_tokens"]), count(row["n_samples"])]
-        lines.append([*(visible(name).replace("|", "\\|") for name in names), *numbers])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def renew_page(page: Path | str, table: pl.DataFrame) -> None:
-    """Put the table into a Markdown page, between the lines `BEGIN` and `END`, in place of what is there.
-
-    Raises:
-        BadInputError: the page cannot be read, or has not each of the two lines once, in this order.
-        OutputFolderError: the page cannot be written.
-    """
-    page = Path(page)
-    try:
-        text = page.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"cannot read the page {page}: {error}") from error
-    before, begin, rest = text.partition(f"{BEGIN}\n")
-    _, end, after = rest.partition(f"{END}\n")
-    if not (begin and end) or any(mark in before + after for mark in (BEGIN, END)):
-        raise BadInputError(f"{page}: expected a line {BEGIN} and below it a line {END}, each once")
-    write_text(page, f"{before}{BEGIN}\n\n{markdown(table)}\n{END}\n{after}")
-
-
-def _is_change(name: str) -> bool:
-    return name.startswith("change_from_") and not name.endswith(("_low", "_high", "_p"))
-
-
-def _shown(row: dict[str, Any], name: str, form: Callable[[float | None], str] = decimal) -> str:
-    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    if value is None:
-        return DASH
-    return form(value) if low is None else f"{form(value)} [{form(low)}, {form(high)}]"
-
-
-def figure(diagnosis: Diagnosis) -> Drawing:
-    """rho of each model with its interval and its untrained control, a panel for each family."""
-    rows = [each.row for each in diagnosis.models]
-    label = estimator_label(diagnosis.comparisons[0].measurement)
-    values = [
-        TypeValue(r.family, r.type, r.sample_set, r.spearman, (r.untrained or {}).get("spearman"), r.folder)
-        for r in rows
-    ]
-    return types_figure(
-        NAME, values, value_label=f"Spearman ρ of token entropy and\ngradient strength ({label})"
-    )
-
-
-def write_diagnosis(diagnosis: Diagnosis, folder: Path | str) -> list[Path]:
-    """Write diagnosis.parquet, .csv, .md, .json and .svg into a folder; returns their paths.
-
-    Raises:
-        OutputFolderError: the folder cannot be written to.
-    """
-    table = diagnosis.table()
-    paths = [Path(folder) / f"{NAME}.{end}" for end in ("parquet", "csv", "md", "json", "svg")]
-    write_parquet(paths[0], table)
-    write_text(paths[1], table.write_csv())
-    write_text(paths[2], markdown(table))
-    write_json(paths[3], diagnosis.as_dict())
-    figure(diagnosis).write(paths[4])
-    return paths

@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from corrpo.statistics import Correlation, Difference
@@ -97,15 +98,13 @@ def count(value: int | None) -> str:
     return DASH if value is None else f"{value:,}"
 
 
-def interval(result: Correlation | Difference | Association) -> str:
+def bracketed(low: float | None, high: float | None, show: Callable[[float | None], str] = decimal) -> str:
     """`[low, high]`, or nothing where there is no interval.
 
-    >>> interval(Correlation(-0.42, -0.51, -0.33, 0.001, 1234, 64))
-    '[−0.51, −0.33]'
+    >>> bracketed(-0.51, -0.33), bracketed(0.1, None)
+    ('[−0.51, −0.33]', '')
     """
-    if result.low is None or result.high is None:
-        return ""
-    return f"[{decimal(result.low)}, {decimal(result.high)}]"
+    return "" if low is None or high is None else f"[{show(low)}, {show(high)}]"
 
 
 def with_interval(result: Correlation | Difference | Association) -> str:
@@ -114,9 +113,29 @@ def with_interval(result: Correlation | Difference | Association) -> str:
     >>> with_interval(Correlation(-0.42, -0.51, -0.33, 0.001, 1234, 64))
     '−0.42 [−0.51, −0.33]'
     """
-    return f"{decimal(result.value)} {interval(result)}".rstrip()
+    return f"{decimal(result.value)} {bracketed(result.low, result.high)}".rstrip()
 
 
 def plain(value: Any) -> str:
     """A setting in one line: text as it is, everything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def markdown_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int, number_rule: str = "---:"
+) -> str:
+    """A Markdown table, a line for the head, the rule and each row.
+
+    Args:
+        head: names of the columns.
+        rows: as many cells each.
+        text_columns: how many of the first columns are text; the others are numbers, on the right.
+        number_rule: what stands below the name of a column of numbers.
+
+    >>> print(markdown_table(["arm", "rho"], [["grpo", "0.1"]], text_columns=1))
+    | arm | rho |
+    | --- | ---: |
+    | grpo | 0.1 |
+    """
+    rule = ["---" if column < text_columns else number_rule for column in range(len(head))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))

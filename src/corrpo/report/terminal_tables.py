@@ -60,15 +60,15 @@ def _differences(comparison: Comparison) -> Table:
         ["family", "sample set", "difference"],
         ["value [interval]", "p", "n", "left out"],
     )
-    for each in comparison.differences:
+    for pair in comparison.differences:
         table.add_row(
-            Text(visible(each.family)),
-            Text(visible(each.sample_set)),
-            Text(f"{visible(each.b)} − {visible(each.a)}"),
-            Text(with_interval(each.difference)),
-            p_value(each.difference.p),
-            count(each.difference.n_samples),
-            count(each.difference.n_dropped),
+            Text(visible(pair.family)),
+            Text(visible(pair.sample_set)),
+            Text(f"{visible(pair.b)} − {visible(pair.a)}"),
+            Text(with_interval(pair.difference)),
+            p_value(pair.difference.p),
+            count(pair.difference.n_samples),
+            count(pair.difference.n_dropped),
         )
     return table
 
@@ -80,8 +80,8 @@ def _reasons(comparison: Comparison) -> list[str]:
         if row.spearman.reason
     ]
     of_pairs = [
-        f"{each.b} − {each.a} on {each.sample_set}: {each.difference.reason}"
-        for each in comparison.differences
-        if each.difference.reason
+        f"{pair.b} − {pair.a} on {pair.sample_set}: {pair.difference.reason}"
+        for pair in comparison.differences
+        if pair.difference.reason
     ]
     return of_rows + of_pairs

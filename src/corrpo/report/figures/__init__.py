@@ -1,11 +1,19 @@
-"""Figures, a file each; every function returns a `Drawing`, and knows nothing of files and results.
+"""The figures of reports: the table of their names, and a module of the same name for each.
 
-1 entropy against strength (scatter), 2 model types over sample sets (types), 3 rho over training (dynamics),
-4 accuracy against rho (performance), 5 runs side by side (runs).
+A module defines one record, `FIGURE` (see `corrpo.report.figures.figure`), and is imported when its figure
+is drawn: nothing heavy is imported here.
 """
 
-from corrpo.report.figures.rho_by_model_type import TypeValue, types_figure
-from corrpo.report.figures.token_scatter import Panel, scatter_figure
-from corrpo.report.plotting.drawing import FORMATS, Drawing
+from typing import Literal, get_args
 
-__all__ = ["FORMATS", "Drawing", "Panel", "TypeValue", "scatter_figure", "types_figure"]
+FigureName = Literal[
+    "token_scatter",
+    "rho_by_model_type",
+    "rho_over_training",
+    "accuracy_and_rho_at_checkpoints",
+    "runs_side_by_side",
+    "arm_differences",
+    "arm_accuracy_and_rho",
+]
+FIGURES: tuple[FigureName, ...] = get_args(FigureName)
+"""In the order in which a report writes their files."""

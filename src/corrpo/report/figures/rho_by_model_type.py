@@ -1,7 +1,8 @@
 """Figure 2: the correlation of each model type over sample sets, one panel per family."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from corrpo.measurement.comparison import Row
+from corrpo.report.explanations import estimator_label
+from corrpo.report.figures.figure import Drawn, ReportFigure
 from corrpo.report.plotting.drawing import Drawing, numbers_table
 from corrpo.report.plotting.figure_style import (
     INK,
@@ -21,6 +25,7 @@ from corrpo.report.plotting.figure_style import (
     type_colours,
     type_markers,
 )
+from corrpo.report.results import ComparedFingerprints, Results
 from corrpo.statistics import Correlation
 
 SPREAD = 0.56
@@ -42,6 +47,44 @@ class TypeValue:
     correlation: Correlation
     untrained: Correlation | None = None
     source: str = ""
+
+
+def draw(results: Results | ComparedFingerprints, stem: str) -> Iterator[Drawn]:
+    """One drawing, a panel for each family."""
+    if results.compared is None:
+        return
+    comparison = results.compared.comparison
+    drawing = rows_figure(stem, comparison.rows, comparison.measurement)
+    yield Drawn(drawing, {"estimator": estimator_label(comparison.measurement)})
+
+
+FIGURE = ReportFigure(
+    stem="figure2",
+    section="types",
+    needs="compared",
+    draw=draw,
+    shows="Spearman ρ of token entropy and gradient strength ({estimator}) by sample set and model type. "
+    "Bars are\nintervals that resample whole samples; a hollow marker has none.",
+    source="{name}.svg, from comparison.json, “rows”.",
+    has_anchor=False,
+)
+
+
+def rows_figure(name: str, rows: Sequence[Row], measurement: Mapping[str, Any]) -> Drawing:
+    """The figure of the rows of comparisons with this estimator."""
+    values = [
+        TypeValue(
+            row.family,
+            row.type,
+            row.sample_set,
+            row.spearman,
+            (row.untrained or {}).get("spearman"),
+            row.folder,
+        )
+        for row in rows
+    ]
+    label_of_rho = f"Spearman ρ of token entropy and\ngradient strength ({estimator_label(measurement)})"
+    return types_figure(name, values, value_label=label_of_rho)
 
 
 def types_figure(name: str, values: Sequence[TypeValue], *, value_label: str) -> Drawing:

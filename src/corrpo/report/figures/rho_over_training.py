@@ -1,37 +1,61 @@
 """Figure 3: the correlation over training, a line for each run, a panel for each family."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
 
+from corrpo.report.figures.figure import Drawn, ReportFigure
+from corrpo.report.options import Axis
 from corrpo.report.plotting.drawing import Drawing, numbers_table
-from corrpo.report.plotting.figure_style import (
-    INK,
-    OTHER_COLOURS,
-    OTHER_MARKERS,
-    figure_style,
-    label,
-    signed_number,
+from corrpo.report.plotting.figure_style import figure_style
+from corrpo.report.plotting.run_lines import (
+    WIDE,
+    RunsPanel,
+    add_legend,
+    draw_panel,
+    line_looks,
+    signed_axis,
 )
-from corrpo.report.plotting.run_lines import Axis, Line, StepAxis, draw_line, draw_names, draw_steps
-
-COLOURS = ("#004488", "#BB5566", "#DDAA33", *OTHER_COLOURS)
-MARKERS = ("o", "^", "s", *OTHER_MARKERS)
-PUBLISHED = ("#555555", "#999999", "#777777")
-WIDE = 6.8
-"""Width of a figure that takes both columns of a page, in inches."""
+from corrpo.report.plotting.step_axis import DOTTED, StepAxis
+from corrpo.report.published_curves import SOURCE, published_curves
+from corrpo.report.results import Results
+from corrpo.report.run_groups import continuations, family_of, run_of
+from corrpo.report.run_series import Line, Part, Value, rho_parts
 
 
-@dataclass(frozen=True)
-class RunsPanel:
-    """One panel: its title and its runs."""
+def draw(results: Results, stem: str) -> Iterator[Drawn]:
+    """One drawing of the runs from their own start; those that go on from another run are in figure 5."""
+    continued = continuations(results.trajectories)
+    trajectories = [run for run in results.trajectories if run.label not in continued]
+    families = list(dict.fromkeys(family_of(run.label) for run in trajectories))
+    panels = [
+        RunsPanel(
+            family or "rho over training",
+            tuple(
+                Line(run_of(run.label), rho_parts(run))
+                for run in trajectories
+                if family_of(run.label) == family
+            )
+            + (_published_lines(family) if results.options.published else ()),
+        )
+        for family in families
+    ]
+    drawing = dynamics_figure(
+        stem, panels, axis=results.options.axis, value_label=results.rho_label(trajectories)
+    )
+    elsewhere = " Runs that go on from a checkpoint of another one are in figure 5." if continued else ""
+    yield Drawn(drawing, {"elsewhere": elsewhere})
 
-    title: str
-    lines: tuple[Line, ...]
+
+FIGURE = ReportFigure(
+    stem="figure3",
+    section="dynamics",
+    needs="trajectories",
+    draw=draw,
+    shows="Spearman ρ of token entropy and gradient strength at each checkpoint, on the same prompts. Bars "
+    "and bands are intervals that resample whole samples; a cross is a ρ that does not exist. "
+    f"{DOTTED}{{elsewhere}}",
+)
 
 
 def dynamics_figure(
@@ -63,82 +87,33 @@ def dynamics_figure(
         return Drawing(name, figure, numbers_table(rows_of_data))
 
 
-Looks = dict[tuple[str, bool], tuple[str, str]]
-"""Colour and marker of each line, by its label and whether it was published."""
+def _published_lines(family: str) -> tuple[Line, ...]:
+    """The published runs of models of a family, SFT then GRPO and pure RL; of no known family, all."""
+    curves = published_curves()
+    models = list(dict.fromkeys(curve.model for curve in curves))
+    of_family = [model for model in models if model.split("-")[0] in family.lower()]
+    lines = []
+    for model in of_family or models:
+        stages = {curve.figure: curve.stages for curve in curves if curve.model == model}
+        runs = {
+            "SFT, then GRPO": (*stages["sft"], *stages["sft_then_rl"]),
+            "pure RL": stages["rl_zero"],
+        }
+        lines += [
+            Line(f"published: {model}, {name}", _published_parts(run), published=True)
+            for name, run in runs.items()
+        ]
+    return tuple(lines)
 
 
-def line_looks(lines: Sequence[Line]) -> Looks:
-    """A colour and a marker for each label, those of published curves in grey."""
-    looks: Looks = {}
-    for line in lines:
-        key = (line.label, line.published)
-        if key not in looks:
-            number = sum(published == line.published for _, published in looks)
-            colours = PUBLISHED if line.published else COLOURS
-            looks[key] = (colours[number % len(colours)], MARKERS[number % len(MARKERS)])
-    return looks
-
-
-def draw_panel(
-    axes: Axes, panel: RunsPanel, places: StepAxis, looks: Looks, *, top: bool = True, bottom: bool = True
-) -> list[dict]:
-    """Draw all runs of a panel.
-
-    Args:
-        axes: empty.
-        panel: its title and its runs.
-        places: made of these runs, or of more that are to have the same x axis.
-        looks: of all lines; see `line_looks`.
-        top: write the title and the stages.
-        bottom: write what the x axis is.
-
-    Returns:
-        A row for each value.
-    """
-    axes.axhline(0, color=INK, linewidth=0.7, zorder=1)
-    draw_steps(axes, places)
-    rows = []
-    for line in panel.lines:
-        drawn = draw_line(axes, line, places, *looks[line.label, line.published])
-        rows += [{"panel": panel.title, **row} for row in drawn]
-    if top:
-        draw_names(axes, panel.title, places)
-    if bottom:
-        axes.set_xlabel(places.title)
-        axes.tick_params(labelbottom=True)
-    return rows
-
-
-def signed_axis(axes: Axes) -> None:
-    """Tick labels with a true minus sign."""
-    axes.locator_params(axis="y", nbins=6)
-    axes.yaxis.set_major_formatter(FuncFormatter(signed_number))
-
-
-def add_legend(figure: Figure, looks: Looks) -> None:
-    """A legend above all panels, if there is more than one line to tell apart; published lines come last."""
-    if len(looks) < 2 and not any(published for _, published in looks):
-        return
-    entries = sorted(looks.items(), key=lambda entry: entry[0][1])
-    for columns in range(min(len(entries), 4), 0, -1):
-        rows = -(-len(entries) // columns)
-        if columns > 1 and -(-len(entries) // rows) != columns:
-            continue
-        legend = figure.legend(
-            [_handle(*look, published=published) for (_, published), look in entries],
-            [" "] * len(entries),
-            loc="outside upper center",
-            ncols=columns,
-        )
-        for text, ((name, _), _) in zip(legend.get_texts(), entries, strict=True):
-            text.set_text(label(name, 42))
-        if columns == 1 or legend.get_window_extent().width < 0.97 * figure.bbox.width:
-            return
-        legend.remove()
-
-
-def _handle(colour: str, marker: str, *, published: bool) -> Line2D:
-    look = {"color": colour, "marker": marker, "markersize": 3.4, "linewidth": 1.2}
-    if published:
-        look |= {"linestyle": (0, (3, 2)), "markerfacecolor": "white"}
-    return Line2D([], [], **look)
+def _published_parts(
+    stages: Sequence[tuple[str, tuple[int, ...], tuple[float, ...]]],
+) -> tuple[Part, ...]:
+    """Stages with the steps counted from the beginning of each; the source counts on from one to the next."""
+    parts: list[Part] = []
+    passed = 0
+    for stage, steps, values in stages:
+        own = tuple(step - passed for step in steps)
+        parts.append(Part(stage, own, tuple(Value(value, source=SOURCE) for value in values)))
+        passed = steps[-1]
+    return tuple(parts)

@@ -1,11 +1,17 @@
 """Figure 5: runs side by side over training, rho above and accuracy below, a column for each family."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from corrpo.report.figures.rho_over_training import (
+from corrpo.measurement.trajectory import Trajectory
+from corrpo.report.collection import EvaluatedRun
+from corrpo.report.figures.figure import Drawn, ReportFigure
+from corrpo.report.options import Axis
+from corrpo.report.plotting.drawing import Drawing, numbers_table
+from corrpo.report.plotting.figure_style import figure_style, label
+from corrpo.report.plotting.run_lines import (
     WIDE,
     RunsPanel,
     add_legend,
@@ -13,9 +19,36 @@ from corrpo.report.figures.rho_over_training import (
     line_looks,
     signed_axis,
 )
-from corrpo.report.plotting.drawing import Drawing, numbers_table
-from corrpo.report.plotting.figure_style import figure_style, label
-from corrpo.report.plotting.run_lines import Axis, Line, StepAxis
+from corrpo.report.plotting.step_axis import DOTTED, StepAxis
+from corrpo.report.results import Results
+from corrpo.report.run_groups import family_of, run_of
+from corrpo.report.run_series import Line, Part, accuracy_parts, rho_parts
+
+
+def draw(results: Results, stem: str) -> Iterator[Drawn]:
+    """A drawing for each group of runs that started from the same weights within each family."""
+    options = results.options
+    suites = [row.suite["name"] for run in results.evaluated.values() for row in run.evaluations]
+    suite = suites[0] if suites else None
+    for number, group in enumerate(results.run_groups):
+        drawing = runs_figure(
+            stem if number == 0 else f"{stem}-{number + 1}",
+            [_column(family, group, results, suite) for family in dict.fromkeys(map(_family, group))],
+            axis=options.axis,
+            rho_label=results.rho_label(group),
+            accuracy_label=f"{options.measure} on {suite} (%)",
+        )
+        names = ", ".join(dict.fromkeys(run_of(run.label) for run in group))
+        yield Drawn(drawing, {"names": names})
+
+
+FIGURE = ReportFigure(
+    stem="figure5",
+    section="runs",
+    needs="run_groups",
+    draw=draw,
+    shows=f"Runs that started from the same weights: {{names}}. Bars and bands are intervals. {DOTTED}",
+)
 
 
 @dataclass(frozen=True)
@@ -69,3 +102,29 @@ def runs_figure(
             grid[1, 0].set_ylim(bottom=0)
         add_legend(figure, looks)
         return Drawing(name, figure, numbers_table(rows))
+
+
+def _family(run: Trajectory) -> str:
+    return family_of(run.label)
+
+
+def _column(family: str, group: Sequence[Trajectory], results: Results, suite: str | None) -> RunsColumn:
+    runs = [run for run in group if _family(run) == family]
+    accuracies = {
+        run.label: _accuracy_of(results.evaluated.get(run.label), suite, results.options.measure)
+        for run in runs
+    }
+    return RunsColumn(
+        family or "runs from one start",
+        tuple(Line(run_of(run.label), rho_parts(run)) for run in runs),
+        tuple(Line(run_of(label), parts) for label, parts in accuracies.items() if parts),
+    )
+
+
+def _accuracy_of(run: EvaluatedRun | None, suite: str | None, measure: str) -> tuple[Part, ...]:
+    found = [
+        each
+        for each in (run.evaluations if run else ())
+        if each.suite["name"] == suite and measure in each.estimates
+    ]
+    return accuracy_parts(found, measure, str(run.folder)) if run and found else ()

@@ -1,6 +1,7 @@
 """Figure 1: token entropy against gradient strength, one small panel per fingerprint."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,29 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from corrpo.measurement.entropy_strength_figure import (
+    MAX_POINTS,
     draw_tokens,
     points_shown,
     scale_entropy,
     scale_strength,
 )
+from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.report.explanations import estimator_label, strength_label
+from corrpo.report.figures.figure import Drawn, ReportFigure
 from corrpo.report.formatting import count, visible, with_interval
+from corrpo.report.html_templates import number_element
 from corrpo.report.plotting.drawing import Drawing
-from corrpo.report.plotting.figure_style import INK, MUTED, figure_style, hide, label
+from corrpo.report.plotting.figure_style import (
+    INK,
+    MUTED,
+    OTHER,
+    TYPE_COLOURS,
+    figure_style,
+    hide,
+    label,
+    type_colours,
+)
+from corrpo.report.results import ComparedFingerprints, Results
 from corrpo.statistics import Correlation
 
 
@@ -42,6 +58,43 @@ class Panel:
     colour: str
     places: pl.DataFrame | None = None
     source: str = ""
+
+
+def draw(results: Results | ComparedFingerprints, stem: str) -> Iterator[Drawn]:
+    """A drawing for each family: a row of panels for each sample set, a column for each model type."""
+    compared = results.compared
+    if compared is None:
+        return
+    rows = compared.comparison.rows
+    families = list(dict.fromkeys(row.family for row in rows))
+    facts = {
+        "estimator": estimator_label(compared.comparison.measurement),
+        "max_points": number_element(MAX_POINTS, count),
+    }
+    for family, name in zip(families, _file_names(stem, families), strict=True):
+        yield Drawn(_family_scatter(name, family, compared), facts, heading=family)
+
+
+FIGURE = ReportFigure(
+    stem="figure1",
+    section="tokens",
+    needs="compared",
+    draw=draw,
+    shows="Token entropy against gradient strength ({estimator}). One dot per token, at most {max_points} "
+    "per\npanel, drawn at random (seed 0); lines are running medians over all measured tokens, bands their "
+    "quartiles.",
+    source="{name}.svg, from the tokens.parquet of each folder.",
+    has_anchor=False,
+)
+
+
+def fingerprint_scatter(fingerprint: Fingerprint) -> Drawing:
+    """The figure of one fingerprint, beside its untrained control if there is one."""
+    panels = [_panel("trained" if fingerprint.untrained else "", fingerprint, TYPE_COLOURS["base"])]
+    if fingerprint.untrained is not None and fingerprint.untrained_tokens is not None:
+        panels.append(_panel("untrained", fingerprint, OTHER, untrained=True))
+    label_of_strength = strength_label(fingerprint.settings)
+    return scatter_figure("scatter", [panels], strength_label=label_of_strength, shared=False)
 
 
 def scatter_figure(
@@ -153,3 +206,49 @@ def _name_rows(axes: np.ndarray, titles: Sequence[str]) -> None:
             ha="left",
             color=MUTED,
         )
+
+
+def _file_names(stem: str, families: Sequence[str]) -> list[str]:
+    """A distinct file name, without suffix, for each family."""
+    names: list[str] = []
+    for family in families:
+        safe = re.sub(r"[^A-Za-z0-9.]+", "-", family).strip("-.")
+        name = f"{stem}-{safe}"[:60] if safe else stem
+        names.append(name if name not in names else f"{name}-{len(names) + 1}")
+    return names
+
+
+def _family_scatter(name: str, family: str, compared: ComparedFingerprints) -> Drawing:
+    rows = compared.comparison.rows
+    pairs = [pair for pair in zip(rows, compared.fingerprints, strict=True) if pair[0].family == family]
+    types = list(dict.fromkeys(row.type for row, _ in pairs))
+    sets = list(dict.fromkeys(row.sample_set for row, _ in pairs))
+    colours = type_colours([row.type for row in rows])
+    panels = {
+        (row.sample_set, row.type): _panel(row.type, fingerprint, colours[row.type], source=row.folder)
+        for row, fingerprint in pairs
+    }
+    return scatter_figure(
+        name,
+        [[panels.get((sample_set, kind)) for kind in types] for sample_set in sets],
+        strength_label=strength_label(compared.comparison.measurement),
+        row_titles=[f"samples: {sample_set}" for sample_set in sets],
+    )
+
+
+def _panel(
+    title: str, fingerprint: Fingerprint, colour: str, *, untrained: bool = False, source: str = ""
+) -> Panel:
+    tokens, correlation = fingerprint.measured_tokens, fingerprint.spearman
+    if untrained and fingerprint.untrained is not None and fingerprint.untrained_tokens is not None:
+        tokens = fingerprint.untrained_tokens.filter(fingerprint.untrained_tokens["strength"].is_not_null())
+        correlation: Correlation = fingerprint.untrained["spearman"]
+    return Panel(
+        title,
+        tokens["entropy_bits"].to_numpy(),
+        tokens["strength"].to_numpy(),
+        correlation,
+        colour,
+        tokens.select("sample", "position"),
+        source,
+    )

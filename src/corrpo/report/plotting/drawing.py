@@ -1,19 +1,21 @@
 """A finished figure with the numbers it shows: SVG for a page; SVG, PDF or PNG for a paper; a table."""
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import whole_file, write_parquet, write_text
 from corrpo.report.formatting import visible
-from corrpo.report.plotting.figure_style import figure_style, svg_of
+from corrpo.report.options import FORMATS
+from corrpo.report.plotting.figure_style import figure_style
 
-FORMATS = ("svg", "pdf", "png")
 PNG_DPI = 300
 
 
@@ -50,8 +52,13 @@ class Drawing:
         """The SVG document: text as text, ids that begin with the name."""
         if self._svg is None:
             with figure_style(self.name):
-                self._svg = svg_of(self._figure, self.name)
+                self._svg = _svg_of(self._figure, self.name)
         return self._svg
+
+    def inline_svg(self) -> Markup:
+        """The SVG element alone, to stand inside HTML."""
+        svg = self.svg()
+        return Markup(svg[svg.index("<svg") :].strip())
 
     def write(self, path: Path) -> None:
         """Write the figure (.svg, .pdf, .png at 300 dpi) or its numbers (.parquet), by the suffix.
@@ -77,3 +84,18 @@ class Drawing:
         with figure_style(self.name):
             self._figure.savefig(buffer, format=kind, dpi=PNG_DPI, facecolor="white", metadata=nothing)
         return buffer.getvalue()
+
+
+def _svg_of(figure: Figure, name: str) -> str:
+    """A figure as an SVG document: text as text, no dates, and ids that begin with `name`."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=nothing, dpi=220)
+    return _with_own_ids(buffer.getvalue(), re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-"))
+
+
+def _with_own_ids(svg: str, prefix: str) -> str:
+    """Ids made unique to a figure, so that several can stand in one page."""
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
+    return re.sub(r'xlink:href="#', f'xlink:href="#{prefix}-', svg)

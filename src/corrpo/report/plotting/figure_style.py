@@ -1,7 +1,5 @@
-"""One look for every figure: palette, type sizes, and SVG that is the same bytes for the same numbers."""
+"""One look for every figure: colours, markers, type sizes, and names and numbers as its labels show them."""
 
-import io
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +7,6 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from corrpo.report.formatting import shortened, visible
 
@@ -65,26 +62,6 @@ def figure_style(name: str) -> Iterator[None]:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
         yield
-
-
-def svg_of(figure: Figure, name: str) -> str:
-    """A figure as an SVG document: text as text, no dates, and ids that begin with `name`."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=nothing, dpi=220)
-    return _with_own_ids(buffer.getvalue(), re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-"))
-
-
-def _with_own_ids(svg: str, prefix: str) -> str:
-    """Ids made unique to a figure, so that several can stand in one page."""
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
-    return re.sub(r'xlink:href="#', f'xlink:href="#{prefix}-', svg)
-
-
-def inline(svg: str) -> str:
-    """An SVG document as the element alone, to stand inside HTML."""
-    return svg[svg.index("<svg") :].strip()
 
 
 def type_colours(types: Sequence[str]) -> dict[str, str]:

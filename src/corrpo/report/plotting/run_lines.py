@@ -1,165 +1,114 @@
-"""What the figures over training share: runs as lines over steps, and the axes that steps can have."""
+"""Runs as lines over steps: panels with intervals, gaps and stages, a look for each run, one legend."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
-from corrpo.report.plotting.figure_style import MUTED, RULE, label
+from corrpo.report.plotting.figure_style import INK, OTHER_COLOURS, OTHER_MARKERS, label, signed_number
+from corrpo.report.plotting.step_axis import StepAxis, draw_names, draw_steps
+from corrpo.report.run_series import Line
 
-STAGE_SIZE, TITLE_SIZE = 6.5, 8.0
-CHARACTER = 0.62
-"""Width of a character, of the size of its type."""
-
+COLOURS = ("#004488", "#BB5566", "#DDAA33", *OTHER_COLOURS)
+MARKERS = ("o", "^", "s", *OTHER_MARKERS)
+PUBLISHED = ("#555555", "#999999", "#777777")
+WIDE = 6.8
+"""Width of a figure that takes both columns of a page, in inches."""
 Point = tuple[float, float | None, float | None, float | None]
 """x, value, low, high; None breaks the line."""
 
-Axis = Literal["steps", "stretched", "fraction"]
-"""steps: optimizer steps. stretched: every measured step has the same room, as in the published figures.
-fraction: of each stage, to lay runs of other lengths over one another."""
-
 
 @dataclass(frozen=True)
-class Value:
-    """A number with its interval, if there is one; None where it does not exist."""
+class RunsPanel:
+    """One panel: its title and its runs."""
 
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    source: str = ""
+    title: str
+    lines: tuple[Line, ...]
 
 
-@dataclass(frozen=True)
-class Part:
-    """One stage of a line.
-
-    Attributes:
-        stage: its name.
-        steps: optimizer steps since the stage began, ascending.
-        values: one for each step.
-    """
-
-    stage: str
-    steps: tuple[int, ...]
-    values: tuple[Value, ...]
+Looks = dict[tuple[str, bool], tuple[str, str]]
+"""Colour and marker of each line, by its label and whether it was published."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """One run.
-
-    Attributes:
-        label: of the run.
-        parts: its stages, one after another.
-        published: a curve from the literature, drawn dashed.
-    """
-
-    label: str
-    parts: tuple[Part, ...]
-    published: bool = False
+def line_looks(lines: Sequence[Line]) -> Looks:
+    """A colour and a marker for each label, those of published curves in grey."""
+    looks: Looks = {}
+    for line in lines:
+        key = (line.label, line.published)
+        if key not in looks:
+            number = sum(published == line.published for _, published in looks)
+            colours = PUBLISHED if line.published else COLOURS
+            looks[key] = (colours[number % len(colours)], MARKERS[number % len(MARKERS)])
+    return looks
 
 
-class StepAxis:
-    """Places on the x axis for the steps of some lines.
+def draw_panel(
+    axes: Axes, panel: RunsPanel, places: StepAxis, looks: Looks, *, top: bool = True, bottom: bool = True
+) -> list[dict]:
+    """Draw all runs of a panel.
 
     Args:
-        lines: that share a panel; the n-th stages of all of them share their room.
-        axis: see `Axis`.
+        axes: empty.
+        panel: its title and its runs.
+        places: made of these runs, or of more that are to have the same x axis.
+        looks: of all lines; see `line_looks`.
+        top: write the title and the stages.
+        bottom: write what the x axis is.
 
-    Attributes:
-        names: of the stages; see `stage_names`.
-        starts: the x at which each stage begins, and the end of the last.
+    Returns:
+        A row for each value.
     """
-
-    def __init__(self, lines: Sequence[Line], axis: Axis):
-        self.axis = axis
-        self.names = stage_names(lines)
-        count = max((len(line.parts) for line in lines), default=0)
-        self._grids = [
-            sorted({step for line in lines if len(line.parts) > n for step in line.parts[n].steps} | {0})
-            for n in range(count)
-        ]
-        rooms = [self._room(grid) for grid in self._grids]
-        self.starts: list[float] = np.concatenate(([0.0], np.cumsum(rooms))).tolist()
-
-    def _room(self, grid: Sequence[int]) -> float:
-        if self.axis == "fraction":
-            return 1.0
-        return float(len(grid) - 1) if self.axis == "stretched" else float(grid[-1])
-
-    def places(self, line: Line, n: int) -> list[float]:
-        """The x of each step of the n-th stage of a line."""
-        part = line.parts[n]
-        start = self.starts[n]
-        if self.axis == "steps":
-            return [start + step for step in part.steps]
-        if self.axis == "fraction":
-            last = max(part.steps[-1], 1)
-            return [start + step / last for step in part.steps]
-        return [start + self._grids[n].index(step) for step in part.steps]
-
-    @property
-    def boundaries(self) -> list[float]:
-        """Where one stage ends and the next begins."""
-        return self.starts[1:-1]
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """The two ends; 0 stands in the middle if it is the only step."""
-        return (0.0, self.starts[-1]) if self.starts[-1] else (-1.0, 1.0)
-
-    def ticks(self, most: int = 9) -> tuple[list[float], list[str]] | None:
-        """Places and labels, where they are not those of a plain axis of numbers."""
-        if self.axis == "steps" and self.starts[-1]:
-            return None
-        places, names = [], []
-        for n, grid in enumerate(self._grids):
-            if self.axis == "fraction":
-                marks = [(part, f"{part:g}") for part in (0.0, 0.5, 1.0)]
-            else:
-                every = max(1, -(-len(grid) // max(2, most // len(self._grids))))
-                chosen = [i for i in range(0, len(grid), every) if i == 0 or len(grid) - 1 - i >= every / 2]
-                marks = [(float(i), _short(grid[i])) for i in sorted({*chosen, len(grid) - 1})]
-            for place, name in marks[1 if n else 0 :]:
-                places.append(self.starts[n] + place)
-                names.append(name)
-        return places, names
-
-    @property
-    def title(self) -> str:
-        """Of the x axis."""
-        if self.axis == "fraction":
-            return "part of the stage"
-        several = ", of each stage" if self.axis == "stretched" and len(self._grids) > 1 else ""
-        return f"optimizer steps{several}"
+    axes.axhline(0, color=INK, linewidth=0.7, zorder=1)
+    draw_steps(axes, places)
+    rows = []
+    for line in panel.lines:
+        drawn = draw_line(axes, line, places, *looks[line.label, line.published])
+        rows += [{"panel": panel.title, **row} for row in drawn]
+    if top:
+        draw_names(axes, panel.title, places)
+    if bottom:
+        axes.set_xlabel(places.title)
+        axes.tick_params(labelbottom=True)
+    return rows
 
 
-def _short(step: float, _position: int | None = None) -> str:
-    """A step as a tick label.
-
-    >>> _short(800), _short(8000), _short(1250)
-    ('800', '8k', '1.25k')
-    """
-    return f"{step / 1000:g}k" if step >= 1000 else f"{step:g}"
+def signed_axis(axes: Axes) -> None:
+    """Tick labels with a true minus sign."""
+    axes.locator_params(axis="y", nbins=6)
+    axes.yaxis.set_major_formatter(FuncFormatter(signed_number))
 
 
-def stage_names(lines: Sequence[Line]) -> list[str]:
-    """What the n-th stages of some lines are called, those of published lines where there are no others.
+def add_legend(figure: Figure, looks: Looks) -> None:
+    """A legend above all panels, if there is more than one line to tell apart; published lines come last."""
+    if len(looks) < 2 and not any(published for _, published in looks):
+        return
+    entries = sorted(looks.items(), key=lambda entry: entry[0][1])
+    for columns in range(min(len(entries), 4), 0, -1):
+        rows = -(-len(entries) // columns)
+        if columns > 1 and -(-len(entries) // rows) != columns:
+            continue
+        legend = figure.legend(
+            [_handle(*look, published=published) for (_, published), look in entries],
+            [" "] * len(entries),
+            loc="outside upper center",
+            ncols=columns,
+        )
+        for text, ((name, _), _) in zip(legend.get_texts(), entries, strict=True):
+            text.set_text(label(name, 42))
+        if columns == 1 or legend.get_window_extent().width < 0.97 * figure.bbox.width:
+            return
+        legend.remove()
 
-    >>> r1, rl = (Line("", tuple(Part(s, (1,), (Value(0.1),)) for s in stages)) for stages in ("ab", "b"))
-    >>> stage_names([rl, r1])
-    ['a / b', 'b']
-    """
-    names = []
-    for n in range(max((len(line.parts) for line in lines), default=0)):
-        found = [line for line in lines if len(line.parts) > n]
-        measured = [line for line in found if not line.published] or found
-        measured.sort(key=lambda line: -len(line.parts))
-        names.append(" / ".join(dict.fromkeys(line.parts[n].stage for line in measured)))
-    return names
+
+def _handle(colour: str, marker: str, *, published: bool) -> Line2D:
+    look = {"color": colour, "marker": marker, "markersize": 3.4, "linewidth": 1.2}
+    if published:
+        look |= {"linestyle": (0, (3, 2)), "markerfacecolor": "white"}
+    return Line2D([], [], **look)
 
 
 def draw_line(axes: Axes, line: Line, places: StepAxis, colour: str, marker: str) -> list[dict]:
@@ -243,53 +192,3 @@ def _draw_marks(axes: Axes, rows: Sequence[dict], colour: str, marker: str, *, f
     foot = axes.get_xaxis_transform()
     look = {"marker": "x", "markersize": 3.5, "color": colour, "linestyle": "none"}
     axes.plot(missing, [0.015] * len(missing), transform=foot, **look)
-
-
-def draw_steps(axes: Axes, places: StepAxis) -> None:
-    """The x axis of a panel: its ends, ticks and the boundaries of stages."""
-    low, high = places.span
-    pad = 0.025 * (high - low)
-    axes.set_xlim(low - pad, high + pad)
-    ticks = places.ticks()
-    if ticks is not None:
-        axes.set_xticks(*ticks)
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(_short))
-    for x in places.boundaries:
-        axes.axvline(x, color=MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=0)
-    axes.grid(axis="y", color=RULE, linewidth=0.4, alpha=0.6)
-    axes.set_axisbelow(True)
-
-
-def draw_names(axes: Axes, title: str, places: StepAxis) -> None:
-    """The title of a panel, over the names of its stages if there are several; none stands on another.
-
-    Lengths are in points of type, which are the pixels of a figure until it is written.
-    """
-    width = axes.get_window_extent().width
-    heights: list[float] = []
-    for n, stage in enumerate(places.names if places.boundaries else ()):
-        text = label(stage, 24)
-        room = CHARACTER * STAGE_SIZE * len(text) + 4
-        middle = (places.starts[n] + places.starts[n + 1]) / 2
-        low, high = axes.get_xlim()
-        at, side = (middle - low) / (high - low) * width, "center"
-        left = at - room / 2
-        if at + room / 2 > width:
-            at, side, left = width, "right", width - room
-        height = next((h for h, end in enumerate(heights) if end <= left), len(heights))
-        heights[height : height + 1] = [left + room]
-        axes.annotate(
-            text,
-            (at / width, 1.0),
-            xycoords="axes fraction",
-            xytext=(0, 1.5 + 8 * height),
-            textcoords="offset points",
-            ha=side,
-            va="bottom",
-            fontsize=STAGE_SIZE,
-            color=MUTED,
-        )
-    most = int(width / (TITLE_SIZE * 1.1 * CHARACTER))
-    axes.set_title(label(title, most), fontweight="bold", fontsize=TITLE_SIZE, pad=4 + 8 * len(heights))

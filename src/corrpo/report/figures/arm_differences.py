@@ -1,20 +1,15 @@
-"""The figures of an experiment: the treatment's difference from each arm, and accuracy against rho by arm."""
+"""A figure of experiments: the difference in accuracy between the treatment and each other arm."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from corrpo.experiments.experiment_result import ExperimentResult
+from corrpo.report.figures.figure import Drawn, ReportFigure
 from corrpo.report.plotting.drawing import Drawing, numbers_table
-from corrpo.report.plotting.figure_style import (
-    INK,
-    MUTED,
-    RULE,
-    figure_style,
-    label,
-    signed_number,
-    type_colours,
-)
+from corrpo.report.plotting.figure_style import INK, MUTED, RULE, figure_style, label, signed_number
 
 
 @dataclass(frozen=True)
@@ -28,14 +23,27 @@ class Bar:
     high: float | None
 
 
-@dataclass(frozen=True)
-class Place:
-    """One arm: its change of rho and its accuracy in per cent."""
+def draw(result: ExperimentResult, stem: str) -> Iterator[Drawn]:
+    """One drawing of all comparisons at the first k of the analysis."""
+    verdict, k = result.verdict, result.verdict.analysis.k[0]
+    bars = [
+        Bar(row.model, row.arm, 100 * row.contrast.value, *_percent_interval(row.contrast))
+        for row in (*verdict.deciding, *verdict.others)
+        if row.k == k
+    ]
+    smallest = 100 * verdict.analysis.smallest_effect
+    axis_label = f"{verdict.analysis.treatment} less other arm (points of pass@{k})"
+    yield Drawn(differences_figure(stem, bars, smallest=smallest, axis_label=axis_label))
 
-    panel: str
-    name: str
-    x: float
-    value: float
+
+FIGURE = ReportFigure(
+    stem="differences",
+    section="experiment",
+    needs="verdict",
+    draw=draw,
+    shows="The difference in accuracy from each arm, paired by seed and problem; the intervals of a panel "
+    "hold together. The band holds what is smaller than the smallest effect of interest.",
+)
 
 
 def differences_figure(name: str, bars: Sequence[Bar], *, smallest: float, axis_label: str) -> Drawing:
@@ -70,28 +78,7 @@ def differences_figure(name: str, bars: Sequence[Bar], *, smallest: float, axis_
         return Drawing(name, figure, numbers_table(rows))
 
 
-def arms_figure(name: str, places: Sequence[Place], *, x_label: str, y_label: str) -> Drawing:
-    """A point for each arm, a panel for each model.
-
-    Args:
-        name: of the figure.
-        places: one or more.
-        x_label: of the change of rho.
-        y_label: of the accuracy.
-    """
-    panels = list(dict.fromkeys(place.panel for place in places))
-    colours = type_colours([place.name for place in places])
-    with figure_style(name):
-        figure = Figure(figsize=(max(3.4, 2.6 * len(panels)), 2.6), layout="constrained")
-        grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for axes, panel in zip(grid, panels, strict=True):
-            axes.set_title(label(panel))
-            axes.axvline(0, color=RULE, linewidth=0.6)
-            for place in (each for each in places if each.panel == panel):
-                axes.plot([place.x], [place.value], "o", color=colours[place.name], markersize=4)
-                at = (place.x, place.value)
-                axes.annotate(label(place.name), at, (3, 3), textcoords="offset points", fontsize=6)
-            axes.set_xlabel(x_label)
-            axes.xaxis.set_major_formatter(signed_number)
-        grid[0].set_ylabel(y_label)
-        return Drawing(name, figure, numbers_table([vars(place) for place in places]))
+def _percent_interval(contrast: Any) -> tuple[float | None, float | None]:
+    if contrast.low is None or contrast.high is None:
+        return None, None
+    return 100 * contrast.low, 100 * contrast.high

@@ -1,12 +1,12 @@
 """Templates to HTML: every string is made visible, then escaped; every number carries its full value."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from corrpo.report import formatting
 
@@ -19,6 +19,22 @@ def render(template: str, **context: Any) -> str:
     Whatever a template prints that is not markup of this package passes `formatting.visible` and is escaped.
     """
     return _environment().get_template(template).render(**context)
+
+
+def filled(text: str, facts: Mapping[str, Any]) -> Markup:
+    """A sentence of this package with facts in the places of its {names}, made visible and escaped.
+
+    >>> print(filled("the model's name is {name}", {"name": "<b>"}))
+    the model&#39;s name is &lt;b&gt;
+    """
+    return escape(text).format(**{name: _finalize(value) for name, value in facts.items()})
+
+
+def number_element(value: float | int | None, show: Callable[..., str], *args: int) -> Markup:
+    """A number as `show` rounds it, with the full one beside it, as it stands in the JSON file."""
+    if value is None:
+        return Markup(formatting.DASH)
+    return Markup('<data value="{}">{}</data>').format(json.dumps(value), show(value, *args))
 
 
 def _environment() -> Environment:
@@ -37,7 +53,7 @@ def _environment() -> Environment:
         "p_value": formatting.p_value,
         "count": formatting.count,
     }
-    environment.filters |= {name: _data(function) for name, function in formats.items()}
+    environment.filters |= {name: _filter(function) for name, function in formats.items()}
     environment.filters |= {"plain": formatting.plain}
     return environment
 
@@ -48,12 +64,5 @@ def _finalize(value: Any) -> Any:
     return formatting.visible(value if isinstance(value, str) else str(value))
 
 
-def _data(show: Callable[..., str]) -> Callable[..., Markup]:
-    """A filter that shows a rounded number and keeps the full one, as it stands in the JSON file."""
-
-    def shown(value: float | int | None, *args: int) -> Markup:
-        if value is None:
-            return Markup(formatting.DASH)
-        return Markup('<data value="{}">{}</data>').format(json.dumps(value), show(value, *args))
-
-    return shown
+def _filter(show: Callable[..., str]) -> Callable[..., Markup]:
+    return lambda value, *args: number_element(value, show, *args)

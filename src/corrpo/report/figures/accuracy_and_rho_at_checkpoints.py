@@ -1,7 +1,8 @@
 """Figure 4: accuracy against rho over the checkpoints of a run, a panel for each run and suite."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -12,13 +13,42 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
-from corrpo.report.formatting import visible
+from corrpo.evaluation.results import evaluation_folder
+from corrpo.report.checkpoint_performance import Performance
+from corrpo.report.figures.figure import Drawn, ReportFigure
+from corrpo.report.formatting import visible, with_interval
 from corrpo.report.plotting.drawing import Drawing, numbers_table
 from corrpo.report.plotting.figure_style import INK, MUTED, RULE, figure_style, label, signed_number
-from corrpo.report.plotting.run_lines import Value
+from corrpo.report.results import Results
+from corrpo.report.run_series import Value, percent_value, rho_value
+from corrpo.statistics.checkpoint_association import Association
 
 SIDES = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 """Right or left and above or below a point, for the step beside it."""
+
+
+def draw(results: Results, stem: str) -> Iterator[Drawn]:
+    """A drawing for each suite."""
+    performances = results.performances
+    for number, suite in enumerate(dict.fromkeys(run.suite for run in performances)):
+        of_suite = [run for run in performances if run.suite == suite]
+        drawing = performance_figure(
+            stem if number == 0 else f"{stem}-{number + 1}",
+            [_performance_panel(run, results.evaluated[run.label].folder) for run in of_suite],
+            rho_label="Spearman ρ of entropy and strength",
+            accuracy_label=f"{of_suite[0].measure} on {suite} (%)",
+        )
+        yield Drawn(drawing)
+
+
+FIGURE = ReportFigure(
+    stem="figure4",
+    section="performance",
+    needs="performances",
+    draw=draw,
+    shows="Accuracy against ρ at the checkpoints of a run, joined in the order of training; darker is "
+    "later. Bars are intervals: over samples for ρ, over problems for accuracy.",
+)
 
 
 @dataclass(frozen=True)
@@ -175,3 +205,22 @@ def _rows(panel: PerformancePanel) -> list[dict]:
         }
         for step, rho, accuracy in zip(panel.steps, panel.rho, panel.accuracy, strict=True)
     ]
+
+
+def _performance_panel(performance: Performance, evaluated: Path) -> PerformancePanel:
+    points = performance.points
+    return PerformancePanel(
+        title=performance.label,
+        steps=tuple(point.at for point in points),
+        rho=tuple(rho_value(point.rho, str(point.fingerprint)) for point in points),
+        accuracy=tuple(
+            percent_value(point.accuracy, f"{evaluated}/{evaluation_folder(point.key, performance.suite)}")
+            for point in points
+        ),
+        note=f"rank correlation {_association_text(performance.association)}\n"
+        f"with the step held constant {_association_text(performance.association_given_step)}",
+    )
+
+
+def _association_text(association: Association) -> str:
+    return "not defined" if association.value is None else with_interval(association)

@@ -1,0 +1,57 @@
+"""Which runs belong together: by the family of their labels, and by the weights that they started from."""
+
+from collections.abc import Sequence
+
+from corrpo.measurement.trajectory import Point, Trajectory
+
+
+def family_of(label: str) -> str:
+    """What stands before the last slash of a label."""
+    return label.rpartition("/")[0]
+
+
+def run_of(label: str) -> str:
+    """What stands after the last slash of a label."""
+    return label.rpartition("/")[2]
+
+
+def continuations(trajectories: Sequence[Trajectory]) -> set[str]:
+    """Labels of the runs that go on from a later checkpoint of another: CorR-PO from the end of an SFT."""
+    later = {
+        (family_of(each.label), point.model_digest)
+        for each in trajectories
+        for point in each.points
+        if point.checkpoint.global_step
+    }
+    starts = {each.label: _start_of(each) for each in trajectories}
+    return {
+        label
+        for label, start in starts.items()
+        if start is not None and (family_of(label), start.model_digest) in later
+    }
+
+
+def runs_from_one_start(trajectories: Sequence[Trajectory]) -> list[list[Trajectory]]:
+    """Groups of runs that can be set side by side: in each family, two or more from the same weights.
+
+    The n-th groups of all families go together, so that the same comparison stands in one figure; runs that
+    go on from another one come first.
+    """
+    continued = continuations(trajectories)
+    by_start: dict[tuple[str, str], list[Trajectory]] = {}
+    for each in sorted(trajectories, key=lambda each: each.label not in continued):
+        first = _start_of(each)
+        if first is not None:
+            by_start.setdefault((family_of(each.label), first.model_digest), []).append(each)
+    of_family: dict[str, list[list[Trajectory]]] = {}
+    for (family, _), group in by_start.items():
+        if len(group) > 1:
+            of_family.setdefault(family, []).append(group)
+    most = max(map(len, of_family.values()), default=0)
+    return [
+        [each for groups in of_family.values() if len(groups) > n for each in groups[n]] for n in range(most)
+    ]
+
+
+def _start_of(trajectory: Trajectory) -> Point | None:
+    return next((point for point in trajectory.points if point.checkpoint.global_step == 0), None)
