@@ -53,7 +53,8 @@ def run(options: Track) -> None:
     """
     from rich.console import Console
 
-    from corrpo.measurement.track import TABLE, track
+    from corrpo.measurement.track import track
+    from corrpo.measurement.track_folder import TABLE
     from corrpo.measurement.trajectory import TRACK
     from corrpo.report import write_report
     from corrpo.report.collection import Collection

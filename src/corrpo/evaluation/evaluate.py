@@ -31,13 +31,13 @@ from corrpo.evaluation.scoring import counts, estimates
 from corrpo.evaluation.suites.suite import Suite
 from corrpo.jobs.files import read_json, write_json, write_parquet
 from corrpo.jobs.folder_lock import locked_by_team
+from corrpo.jobs.outcome import Outcome
 from corrpo.jobs.process_count import processes_for
 from corrpo.jobs.process_pool import parallel
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.run_folder import RunFolder
 from corrpo.jobs.torchrun import check_processes, device_of_process
 from corrpo.jobs.versions import library_versions
-from corrpo.measurement.checkpoint_measurement import Outcome
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
 from corrpo.models.generation.backend import Engine, find_backend, open_backend
 from corrpo.models.load_options import LoadOptions
@@ -139,8 +139,8 @@ def evaluate(
         ]
         for outcome in _outcomes(jobs, together, count, loading.device):
             if outcome.reason is not None:
-                failed.append(Skipped(outcome.checkpoint.name, outcome.reason))
-            console.print(f"{outcome.checkpoint}: {outcome.reason or 'evaluated'}")
+                failed.append(Skipped(outcome.item.name, outcome.reason))
+            console.print(f"{outcome.item}: {outcome.reason or 'evaluated'}")
         found = [
             Evaluation.load(output / evaluation_folder(each.key, suite.name))
             for each in checkpoints
@@ -154,7 +154,7 @@ def evaluate(
     return Evaluated(tuple(found), tuple(skipped), tuple(failed))
 
 
-def _outcomes(jobs: Sequence[_Job], team: Team, processes: int, device: str) -> Iterator[Outcome]:
+def _outcomes(jobs: Sequence[_Job], team: Team, processes: int, device: str) -> Iterator[Outcome[Checkpoint]]:
     """One evaluated checkpoint after another: by the whole team each, or by processes of their own."""
     if team.size == 1:
         yield from parallel(_evaluate_checkpoint, jobs, processes=processes, device=device, name=_name_of)
@@ -204,7 +204,7 @@ def _is_finished(checkpoint: Checkpoint, output: Path, suites: Sequence[Suite], 
     return known is not None and known == source_stamp(checkpoint, loading)
 
 
-def _evaluate_checkpoint(job: _Job, device: str, team: Team | None = None) -> Outcome:
+def _evaluate_checkpoint(job: _Job, device: str, team: Team | None = None) -> Outcome[Checkpoint]:
     """Evaluate one checkpoint on every suite in this process, or in all of a team."""
     team = team or Team()
     gc.collect()  # of a large model or engine before, as much as may stay in cycles

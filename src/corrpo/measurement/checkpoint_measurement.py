@@ -3,10 +3,9 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-
-from corrpo.errors import CorrpoError, OutputFolderError
+from corrpo.errors import OutputFolderError
 from corrpo.jobs.files import read_json, write_json
+from corrpo.jobs.outcome import Outcome, outcome_of
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.run_folder import SETTINGS
 from corrpo.measurement import MeasureOptions, measure
@@ -28,15 +27,7 @@ class Job:
     settings: MeasureOptions
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A checkpoint that was measured, or why it was not."""
-
-    checkpoint: Checkpoint
-    reason: str | None = None
-
-
-def measure_checkpoint(job: Job, device: str, team: Team | None = None) -> Outcome:
+def measure_checkpoint(job: Job, device: str, team: Team | None = None) -> Outcome[Checkpoint]:
     """Measure one checkpoint in this process, or in all of a team, which share its samples.
 
     Args:
@@ -49,19 +40,18 @@ def measure_checkpoint(job: Job, device: str, team: Team | None = None) -> Outco
         its folder was measured on, or give NaN; no memory. The fingerprint is in `job.folder`.
     """
     team = team or Team()
-    try:
-        with team.together() as together, quiet_loading():
-            stamp = source_stamp(job.checkpoint, job.loading)
-            _load_and_measure(job, device, together)
-    except CorrpoError as error:
-        team.check()  # what has ended the job is no failure of this checkpoint
-        return Outcome(job.checkpoint, str(error))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        told = str(error).splitlines()[0] if str(error) else "no memory left"
-        return Outcome(job.checkpoint, f"{told}: try fewer --processes, or a smaller --batch-size")
-    if stamp is not None and team.first:
+    stamp = None
+    out_of_memory = "try fewer --processes, or a smaller --batch-size"
+    with (
+        outcome_of(job.checkpoint, out_of_memory=out_of_memory, team=team) as outcome,
+        team.together() as together,
+        quiet_loading(),
+    ):
+        stamp = source_stamp(job.checkpoint, job.loading)
+        _load_and_measure(job, device, together)
+    if outcome.reason is None and stamp is not None and team.first:
         write_json(job.folder / SOURCE, stamp)
-    return Outcome(job.checkpoint)
+    return outcome
 
 
 def _load_and_measure(job: Job, device: str, team: Team) -> None:

@@ -190,17 +190,17 @@ def _notes(labelled: Sequence[Labelled]) -> list[str]:
     """What differs beyond the label and could explain a difference, and where samples are few, in words."""
     lines = []
     few = [
-        f"{each.label} on {each.sample_set}"
-        for each in labelled
-        if each.fingerprint.spearman.low is not None and each.fingerprint.spearman.n_samples < FEW_SAMPLES
+        f"{one.label} on {one.sample_set}"
+        for one in labelled
+        if one.fingerprint.spearman.low is not None and one.fingerprint.spearman.n_samples < FEW_SAMPLES
     ]
     if few:
         lines.append(f"fewer than {FEW_SAMPLES} samples, so do not rely on the intervals: {_some(few)}")
-    facts = [_facts(each.fingerprint) for each in labelled]
-    for name in dict.fromkeys(name for each in facts for name in each):
+    facts = [_facts(one.fingerprint) for one in labelled]
+    for name in dict.fromkeys(name for values in facts for name in values):
         by_value: dict[str, list[str]] = {}
-        for each, values in zip(labelled, facts, strict=True):
-            by_value.setdefault(repr(values.get(name)), []).append(f"{each.label} on {each.sample_set}")
+        for one, values in zip(labelled, facts, strict=True):
+            by_value.setdefault(repr(values.get(name)), []).append(f"{one.label} on {one.sample_set}")
         if len(by_value) > 1:
             held = "; ".join(f"{value} in {_some(owners)}" for value, owners in by_value.items())
             lines.append(f"{name} differs: {held}")
@@ -220,24 +220,24 @@ def _facts(fingerprint: Fingerprint) -> dict[str, Any]:
     return {"dtype": fingerprint.model.get("dtype")} | settings | versions
 
 
-def _digest(each: Labelled) -> str | None:
-    return each.fingerprint.model.get("digest")
+def _digest(labelled: Labelled) -> str | None:
+    return labelled.fingerprint.model.get("digest")
 
 
 def _some(names: Sequence[str], limit: int = 3) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def _row(each: Labelled) -> Row:
-    fingerprint = each.fingerprint
+def _row(labelled: Labelled) -> Row:
+    fingerprint = labelled.fingerprint
     tokens = fingerprint.measured_tokens
     samples = fingerprint.tokens["sample"].n_unique()
     return Row(
-        label=each.label,
-        family=each.family,
-        type=each.type,
-        sample_set=each.sample_set,
-        folder=str(each.folder),
+        label=labelled.label,
+        family=labelled.family,
+        type=labelled.type,
+        sample_set=labelled.sample_set,
+        folder=str(labelled.folder),
         model=str(fingerprint.model.get("name")),
         model_digest=str(fingerprint.model.get("digest")),
         samples_digest=str(fingerprint.samples.get("digest")),

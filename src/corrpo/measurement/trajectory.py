@@ -192,11 +192,11 @@ def _load_track(kind: type[Trajectory], folder: Path, label: str) -> Trajectory:
         label=label,
         folder=folder,
         points=tuple(
-            read_point(Checkpoint.from_dict(each), folder / each["key"]) for each in record["points"]
+            read_point(Checkpoint.from_dict(point), folder / point["key"]) for point in record["points"]
         ),
         settings=record["settings"],
         samples=record["samples"],
-        skipped=tuple(Skipped(**each) for each in record["skipped"]),
+        skipped=tuple(Skipped(**skipped) for skipped in record["skipped"]),
     )
 
 
@@ -226,8 +226,8 @@ def _identity(summary: dict[str, Any]) -> dict[str, Any]:
 
 def _step_folders(folder: Path) -> dict[int, Path]:
     """The fingerprints step-N in a folder, by N."""
-    found = (path.parent for path in folder.glob(f"{_STEP}*/{FINGERPRINT}"))
-    numbered = ((path.name.removeprefix(_STEP), path) for path in found)
+    folders = (path.parent for path in folder.glob(f"{_STEP}*/{FINGERPRINT}"))
+    numbered = ((path.name.removeprefix(_STEP), path) for path in folders)
     return dict(sorted((int(name), path) for name, path in numbered if name.isdecimal()))
 
 
