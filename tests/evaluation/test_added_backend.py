@@ -43,7 +43,7 @@ def canned(monkeypatch):
 def test_a_registered_backend_writes_an_evaluation(tmp_path, canned):
     options = EvaluateOptions(n=1, max_new_tokens=60, backend="canned")
     suite = load_suite("lab:sums", problems=4)
-    (found,) = evaluate(["r=lab:qwen2/reasoning"], [suite], output=tmp_path, options=options).evaluations
+    (found,) = evaluate(["r=lab:qwen2/reasoning"], [suite], output=tmp_path, **vars(options)).evaluations
     assert found.model["name"] == found.model["backend"] == "canned"
     assert found.settings["batch_size"] == 2
     assert found.versions["pytest"] == pytest.__version__
@@ -57,7 +57,7 @@ def test_a_backend_with_processes_of_its_own_is_not_for_a_team(tmp_path, canned)
     options = EvaluateOptions(backend="canned")
     with pytest.raises(BadInputError, match="backend 'canned' starts processes of its own, and 2 were"):
         evaluate(
-            ["lab:qwen2/base"], [load_suite("lab:sums")], output=tmp_path, options=options, team=Team(1, 2)
+            ["lab:qwen2/base"], [load_suite("lab:sums")], output=tmp_path, **vars(options), team=Team(1, 2)
         )
 
 

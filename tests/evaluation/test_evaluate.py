@@ -28,7 +28,7 @@ def sums(count=5):
 
 
 def test_every_generation_is_kept_and_the_numbers_follow_from_them(tmp_path):
-    done = evaluate([MODEL, "lab:llama/reasoning"], sums(), output=tmp_path, options=QUICK)
+    done = evaluate([MODEL, "lab:llama/reasoning"], sums(), output=tmp_path, **vars(QUICK))
     assert [each.checkpoint["key"] for each in done.evaluations] == ["r", "reasoning"]
     table = pl.read_parquet(tmp_path / "evaluations.parquet")
     for each in load_evaluations(tmp_path):
@@ -77,10 +77,10 @@ def test_a_killed_evaluation_goes_on_and_ends_as_an_undisturbed_one(tmp_path):
 
 
 def test_a_finished_evaluation_is_read_and_its_model_not_loaded(tmp_path, monkeypatch):
-    before = evaluate([MODEL], sums(), output=tmp_path, options=QUICK).evaluations[0]
+    before = evaluate([MODEL], sums(), output=tmp_path, **vars(QUICK)).evaluations[0]
     monkeypatch.setattr("corrpo.evaluation.evaluate.open_backend", None)
-    assert evaluate([MODEL], sums(), output=tmp_path, options=QUICK).evaluations[0].counts == before.counts
-    done = evaluate([MODEL], sums(), output=tmp_path, options=EvaluateOptions(**{**vars(QUICK), "n": 2}))
+    assert evaluate([MODEL], sums(), output=tmp_path, **vars(QUICK)).evaluations[0].counts == before.counts
+    done = evaluate([MODEL], sums(), output=tmp_path, **{**vars(QUICK), "n": 2})
     assert "n was 3, now 2" in done.failed[0].reason
 
 
@@ -88,7 +88,7 @@ def test_two_processes_cannot_write_to_one_folder(tmp_path):
     from corrpo.jobs.folder_lock import locked_folder
 
     with locked_folder(tmp_path), pytest.raises(OutputFolderError, match="another process is writing"):
-        evaluate([MODEL], sums(), output=tmp_path, options=QUICK)
+        evaluate([MODEL], sums(), output=tmp_path, **vars(QUICK))
 
 
 def test_checkpoints_that_are_half_written_are_skipped(tmp_path):
@@ -98,7 +98,7 @@ def test_checkpoints_that_are_half_written_are_skipped(tmp_path):
     (run / "checkpoint-20").mkdir(parents=True)
     (run / "checkpoint-20" / "config.json").write_text("{")
     (run / "checkpoint-10").symlink_to(checkpoint("qwen2", "reasoning"))
-    done = evaluate([f"sft={run}"], sums(2), output=tmp_path / "out", options=QUICK)
+    done = evaluate([f"sft={run}"], sums(2), output=tmp_path / "out", **vars(QUICK))
     assert [each.checkpoint["step"] for each in done.evaluations] == [10]
     assert "checkpoint-20" in done.skipped[0].source
 
@@ -183,7 +183,7 @@ def test_bad_options_are_told(options, told):
 
 def test_k_above_n_of_a_suite_and_a_suite_twice_are_told(tmp_path):
     with pytest.raises(BadInputError, match="has 1 generations a problem; give --n 8"):
-        evaluate([MODEL], sums(), output=tmp_path, options=EvaluateOptions(k=(8,)))
+        evaluate([MODEL], sums(), output=tmp_path, k=(8,))
     with pytest.raises(BadInputError, match="each once"):
         evaluate([MODEL], sums() * 2, output=tmp_path)
 
@@ -217,13 +217,13 @@ class StandIn:
 
 def test_vllm_writes_the_generations_where_it_is_there(tmp_path, monkeypatch):
     options = EvaluateOptions(**{**vars(QUICK), "backend": "vllm", "batch_size": None})
-    done = evaluate([MODEL, "lab:qwen2/base"], sums(), output=tmp_path / "none", options=QUICK).failed
+    done = evaluate([MODEL, "lab:qwen2/base"], sums(), output=tmp_path / "none", **vars(QUICK)).failed
     assert done == ()
     with pytest.raises(CorrpoError, match=r"pip install 'corrpo\[vllm\]'"):
-        evaluate([MODEL], sums(), output=tmp_path / "missing", options=options)
+        evaluate([MODEL], sums(), output=tmp_path / "missing", **vars(options))
     module = SimpleNamespace(LLM=StandIn, SamplingParams=SimpleNamespace, __spec__=SimpleNamespace())
     monkeypatch.setitem(sys.modules, "vllm", module)
-    (found,) = evaluate([MODEL], sums(), output=tmp_path / "vllm", options=options).evaluations
+    (found,) = evaluate([MODEL], sums(), output=tmp_path / "vllm", **vars(options)).evaluations
     assert found.model == {
         "name": "lab:qwen2/reasoning",
         "revision": None,
@@ -244,7 +244,7 @@ def test_other_weights_under_vllm_are_refused(tmp_path, monkeypatch):
     model = shutil.copytree(checkpoint("qwen2", "reasoning"), tmp_path / "model")
 
     def run():
-        return evaluate([f"r={model}"], sums(2), output=tmp_path / "out", options=options)
+        return evaluate([f"r={model}"], sums(2), output=tmp_path / "out", **vars(options))
 
     assert run().failed == ()
     assert run().failed == (), "the same weights are the same evaluation"
@@ -255,7 +255,7 @@ def test_other_weights_under_vllm_are_refused(tmp_path, monkeypatch):
 
 def test_the_table_holds_the_models_of_every_call(tmp_path):
     for word in (MODEL, "b=lab:qwen2/base"):
-        evaluate([word], sums(2), output=tmp_path, options=QUICK)
+        evaluate([word], sums(2), output=tmp_path, **vars(QUICK))
     assert set(pl.read_parquet(tmp_path / "evaluations.parquet")["key"]) == {"r", "b"}
 
 
@@ -272,7 +272,7 @@ def test_no_memory_for_one_checkpoint_does_not_lose_the_others(tmp_path, monkeyp
         return real(self, prompts, **sampling)
 
     monkeypatch.setattr(TransformersEngine, "respond", respond)
-    done = evaluate(["large=lab:qwen2/base", MODEL], sums(2), output=tmp_path, options=QUICK)
+    done = evaluate(["large=lab:qwen2/base", MODEL], sums(2), output=tmp_path, **vars(QUICK))
     assert [each.checkpoint["key"] for each in done.evaluations] == ["r"]
     assert "CUDA out of memory: try fewer --processes" in done.failed[0].reason
 
@@ -282,7 +282,7 @@ def test_without_math_verify_nothing_is_generated(tmp_path, monkeypatch):
     path.write_text(json.dumps({"problem": "1 + 1?", "answer": "2"}) + "\n")
     monkeypatch.setitem(sys.modules, "math_verify", None)
     with pytest.raises(CorrpoError, match=r"math-verify, which is not installed: pip install"):
-        evaluate([MODEL], [load_suite(str(path))], output=tmp_path / "out", options=QUICK)
+        evaluate([MODEL], [load_suite(str(path))], output=tmp_path / "out", **vars(QUICK))
     assert not (tmp_path / "out").exists()
 
 

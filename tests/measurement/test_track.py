@@ -16,7 +16,6 @@ from corrpo.measurement.checkpoint_measurement import measure_checkpoint
 from corrpo.measurement.fingerprint import STATISTICS
 from corrpo.measurement.track import track
 from corrpo.measurement.trajectory import Trajectory, check_same_measurement, is_trajectory
-from corrpo.models.load_options import LoadOptions
 from measurement.runs import QUICK, lab_copy, noisy_run, placeholder, samples_file
 
 
@@ -153,7 +152,7 @@ def test_files_touched_but_not_changed_are_the_same_checkpoint(run, samples, tmp
     [
         ({"norm": "frobenius"}, "settings.norm was 'nuclear', now 'frobenius'"),
         ({"estimator": "last"}, "settings.estimator was 'own', now 'last'"),
-        ({"loading": LoadOptions(dtype="float64")}, "dtype was 'auto', now 'float64'"),
+        ({"dtype": "float64"}, "dtype was 'auto', now 'float64'"),
     ],
 )
 def test_other_settings_are_refused(run, samples, tmp_path, change, message):
@@ -214,7 +213,7 @@ def test_when_nothing_can_be_measured_the_first_reason_is_told(samples, tmp_path
 
 def test_mistakes_are_told_before_anything_is_written(run, samples, tmp_path):
     output = tmp_path / "out"
-    with pytest.raises(BadInputError, match="measure has no option 'estimater'"):
+    with pytest.raises(BadInputError, match="track has no option 'estimater'"):
         tracked([run], samples, output, estimater="own")
     with pytest.raises(BadInputError, match="processes=0"):
         track([str(run)], samples, output=output, processes=0, **QUICK)
@@ -285,7 +284,5 @@ def test_half_precision_can_be_measured_in_float32(samples, tmp_path):
 
     folder = lab_copy(tmp_path / "half")
     AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder)
-    trajectory = tracked(
-        [folder], samples, tmp_path / "out", loading=LoadOptions(device="cpu", dtype="float32")
-    ).trajectory
+    trajectory = tracked([folder], samples, tmp_path / "out", device="cpu", dtype="float32").trajectory
     assert Fingerprint.load(trajectory.points[0].folder).model["dtype"] == "float32"

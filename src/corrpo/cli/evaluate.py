@@ -11,7 +11,7 @@ from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.jobs.torchrun import current_team
 from corrpo.models.keywords import narrow
-from corrpo.models.load_options import LoadOptions
+from corrpo.models.load_options import CheckpointOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(EvaluateOptions, LoadOptions):
+class Evaluate(EvaluateOptions, CheckpointOptions):
     """Evaluate models, or the checkpoints of a run, on reasoning benchmarks, with intervals.
 
     corrpo evaluate base=Qwen/Qwen2.5-7B r1=deepseek-ai/DeepSeek-R1-Distill-Qwen-7B \\
@@ -37,14 +37,8 @@ class Evaluate(EvaluateOptions, LoadOptions):
     """One or more of gsm8k, math500, aime24, aime25, amc23, minerva, olympiadbench; rg:TASK for any task of
     reasoning-gym; lab:TASK for a task of the lab (lab:sums), lab:training-TASK for problems that training
     reads, to make data of; the path of a JSONL file with a problem and an answer a line."""
-    output: Path
-    """Folder of the results, new or of the same settings."""
     data: tuple[str, ...] = ()
     """SUITE=FILE.jsonl: a local copy of a benchmark, in place of fetching it."""
-    start: str | None = None
-    """The model that training began from: step 0 of the first stage."""
-    processes: int | None = None
-    """Checkpoints evaluated at once; by GPUs or cores and free memory if not given (1 with vllm)."""
 
 
 def run(options: Evaluate) -> None:
@@ -58,7 +52,7 @@ def run(options: Evaluate) -> None:
     from corrpo.evaluation.evaluate import evaluate
     from corrpo.evaluation.results import EVALUATIONS
     from corrpo.evaluation.suites.load_suite import load_suite
-    from corrpo.models.load_options import LoadOptions
+    from corrpo.models.load_options import CheckpointOptions
 
     copies = _copies(options.data, options.suite)
     suites = [
@@ -69,11 +63,8 @@ def run(options: Evaluate) -> None:
     evaluated = evaluate(
         options.words,
         suites,
-        output=options.output,
-        start=options.start,
-        processes=options.processes,
-        loading=narrow(options, LoadOptions),
-        options=narrow(options, EvaluateOptions),
+        **vars(narrow(options, EvaluateOptions)),
+        **vars(narrow(options, CheckpointOptions)),
         progress=team.first,
         team=team,
     )

@@ -11,7 +11,7 @@ from corrpo.jobs.torchrun import current_team
 from corrpo.lab import sample_location
 from corrpo.measurement import MeasureOptions
 from corrpo.models.keywords import narrow
-from corrpo.models.load_options import LoadOptions
+from corrpo.models.load_options import CheckpointOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Track(MeasureOptions, LoadOptions):
+class Track(MeasureOptions, CheckpointOptions):
     """Measure every checkpoint of a training on the same samples: rho over steps.
 
     corrpo track sft=out/sft grpo=out/grpo --start Qwen/Qwen2.5-7B --samples prompts.jsonl --output out/track
@@ -37,12 +37,6 @@ class Track(MeasureOptions, LoadOptions):
     is the run's own or the source's short name if not given; STEP is for names that do not tell it."""
     samples: Path
     """JSONL as in corrpo measure, or lab:reasoning, lab:safety, lab:base."""
-    output: Path
-    """Folder of the results, new or of the same samples and settings."""
-    start: str | None = None
-    """The model that training began from: step 0 of the first stage."""
-    processes: int | None = None
-    """Checkpoints measured at once; by GPUs or cores and free memory if not given."""
 
 
 def run(options: Track) -> None:
@@ -64,10 +58,7 @@ def run(options: Track) -> None:
     tracked = track(
         options.words,
         sample_location(options.samples),
-        output=options.output,
-        start=options.start,
-        processes=options.processes,
-        loading=narrow(options, LoadOptions),
+        **vars(narrow(options, CheckpointOptions)),
         progress=team.first,
         team=team,
         **vars(narrow(options, MeasureOptions)),

@@ -38,8 +38,10 @@ from corrpo.jobs.process_team import Team
 from corrpo.jobs.run_folder import RunFolder
 from corrpo.jobs.torchrun import check_processes, device_of_process
 from corrpo.jobs.versions import library_versions
+from corrpo.measurement.checkpoint_measurement import CheckpointKeywords
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
 from corrpo.models.generation.backend import Engine, find_backend, open_backend
+from corrpo.models.keywords import keywords_of, narrow
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.loading import quiet_loading
 from corrpo.models.source_stamp import SOURCE, source_stamp
@@ -74,54 +76,46 @@ class _Job:
     """All suites are there, of a model whose files are as they were."""
 
 
-def evaluate(
-    words: Sequence[str],
-    suites: Sequence[Suite],
-    *,
-    output: Path | str,
-    start: str | None = None,
-    processes: int | None = 1,
-    loading: LoadOptions | None = None,
-    options: EvaluateOptions | None = None,
-    progress: bool = False,
-    team: Team | None = None,
-) -> Evaluated:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateKeywords(EvaluateOptions, CheckpointKeywords):
+    """The keywords of `evaluate`."""
+
+    processes: int | None = 1
+    """Checkpoints evaluated at once; None goes by cores or GPUs and free memory. One where a model is spread
+    over all GPUs, or the backend starts processes of its own."""
+
+
+@keywords_of(EvaluateKeywords)
+def evaluate(words: Sequence[str], suites: Sequence[Suite], keywords: EvaluateKeywords) -> Evaluated:
     """Evaluate every model or checkpoint that words name on every suite.
 
     Args:
         words: [STAGE[:STEP]=]SOURCE each; see `find_checkpoints`. A model that is no checkpoint is called by
             STAGE.
         suites: see `load_suite`.
-        output: a folder; the same call goes on where it stopped.
-        start: the model that training began from, step 0 of the first stage.
-        processes: checkpoints evaluated at once; None goes by cores or GPUs and free memory. One where a
-            model is spread over all GPUs, or the backend starts processes of its own.
-        loading: device, dtype and so on.
-        options: the defaults if not given.
-        progress: show what is being done, on standard error.
-        team: processes that were started together (`corrpo.jobs.torchrun.launched`), which share the
-            generations of one evaluation after another; all of them must call this, and all get the result.
+        keywords: given as the keywords below.
 
     Returns:
         The evaluations of this call, and the checkpoints that were skipped or failed. evaluations.parquet
         holds those of earlier calls with the same output too.
 
     Raises:
-        BadInputError: words, suites or options that cannot be used, before anything is loaded.
+        BadInputError: words, suites or options that cannot be used, before anything is loaded; math-verify is
+            not installed and needed.
         OutputFolderError: `output` holds evaluations with other settings (named), or another process writes.
-        CorrpoError: not one checkpoint could be evaluated, or math-verify is not installed and needed.
+        CorrpoError: not one checkpoint could be evaluated.
     """
-    output, loading, options = Path(output), loading or LoadOptions(), options or EvaluateOptions()
-    team = team or Team()
+    output, processes, team = Path(keywords.output), keywords.processes, keywords.team or Team()
+    options, loading = narrow(keywords, EvaluateOptions), narrow(keywords, LoadOptions)
     _check_suites(suites, options)
     check_processes(team, processes, loading.device_map)
     _check_backend(team, options)
     if loading.device_map is not None or find_backend(options.backend).is_multiprocess:
         processes = 1
     checkpoints, skipped = team.from_first(
-        lambda: find_checkpoints(words, start=start, revision=loading.revision)
+        lambda: find_checkpoints(words, start=keywords.start, revision=loading.revision)
     )
-    console = Console(stderr=True, quiet=not progress, soft_wrap=True, highlight=False, markup=False)
+    console = Console(stderr=True, quiet=not keywords.progress, soft_wrap=True, highlight=False, markup=False)
     for each in skipped:
         console.print(f"skipped {each}")
     failed: list[Skipped] = []
@@ -132,7 +126,7 @@ def evaluate(
         left = [each for each in checkpoints if not finished[each.key]]
         alone = bool(left) and together.size == 1
         count = processes_for(left, processes, device=loading.device, dtype=loading.dtype) if alone else 1
-        shown = progress and count == 1 and together.first
+        shown = keywords.progress and count == 1 and together.first
         jobs = [
             _Job(each, output, tuple(suites), loading, options, shown, finished[each.key])
             for each in checkpoints

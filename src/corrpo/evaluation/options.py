@@ -9,7 +9,7 @@ from corrpo.models.generation.sampling import check_sampling
 from corrpo.samples import Template
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
     """Options of `corrpo.evaluation.evaluate` and of `corrpo evaluate`.
 

@@ -36,7 +36,6 @@ from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.outcome import Outcome, outcome_of
 from corrpo.measurement import measure
 from corrpo.measurement.fingerprint import Fingerprint
-from corrpo.models.load_options import LoadOptions
 from corrpo.models.loading import load_model, quiet_loading
 from corrpo.models.training_run import FINAL, trainer_checkpoints
 from corrpo.training.progress_line import ProgressLine
@@ -163,8 +162,8 @@ def _evaluate(run: Run, model: str, device: str) -> None:
         [f"run={model}"],
         [run.suite],
         output=run.folder / "evaluation",
-        loading=LoadOptions(device=device),
-        options=options,
+        device=device,
+        **vars(options),
     )
     if evaluated.failed:
         raise CorrpoError(evaluated.failed[0].reason)

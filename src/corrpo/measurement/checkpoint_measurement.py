@@ -11,9 +11,22 @@ from corrpo.jobs.run_folder import SETTINGS
 from corrpo.measurement import MeasureOptions, measure
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.description import model_digest
-from corrpo.models.load_options import LoadOptions
+from corrpo.models.load_options import CheckpointOptions, LoadOptions
 from corrpo.models.loading import load_checkpoint, quiet_loading
 from corrpo.models.source_stamp import SOURCE, source_stamp
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointKeywords(CheckpointOptions):
+    """The keywords of a function that works on many checkpoints, in parallel."""
+
+    output: Path | str
+    """A folder; the same call goes on where it stopped."""
+    progress: bool = False
+    """Show what is being done, on standard error."""
+    team: Team | None = None
+    """Processes that were started together (`corrpo.jobs.torchrun.launched`), which share the work on one
+    checkpoint after another; all of them must call this, and all get the result."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from corrpo.statistics.correlation_estimate import check_settings
 from corrpo.strength.spec import GradientSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasureOptions(GradientSpec):
     """Options of `corrpo.measure` and of `corrpo measure`.
 

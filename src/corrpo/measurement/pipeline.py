@@ -33,6 +33,7 @@ from corrpo.models.eval_mode import eval_mode
 from corrpo.models.generation.backend import Engine, Generation
 from corrpo.models.generation.backends.transformers import TransformersEngine
 from corrpo.models.generation.batches import respond_to_batch, response_text
+from corrpo.models.keywords import keywords_of, narrow
 from corrpo.models.loading import untrained_model
 from corrpo.models.sharding import full_parameters
 from corrpo.models.threads import threads_for
@@ -58,17 +59,30 @@ class _Work:
     response_ids: list[int] | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class MeasureKeywords(MeasureOptions):
+    """The keywords of `measure`."""
+
+    output: Path | str | None = None
+    """A folder. Each finished response and measurement is kept there at once, the same call goes on where it
+    stopped, and the finished fingerprint is saved there. None keeps all in memory."""
+    name: str | None = None
+    """The model's name in the fingerprint; its own if not given."""
+    revision: str | None = None
+    """The model's revision in the fingerprint; its own if not given."""
+    progress: bool = False
+    """Show a progress bar with the time left."""
+    team: Team | None = None
+    """The processes that share the work (`corrpo.jobs.torchrun.launched`); all of them must call this with
+    the same arguments, with an output, and all get the fingerprint. This process alone if not given."""
+
+
+@keywords_of(MeasureKeywords)
 def measure(
     model: Any,
     tokenizer: Any,
     samples: Path | str | Iterable[Sample | Mapping[str, Any]],
-    *,
-    output: Path | str | None = None,
-    name: str | None = None,
-    revision: str | None = None,
-    progress: bool = False,
-    team: Team | None = None,
-    **options: Any,
+    keywords: MeasureKeywords,
 ) -> Fingerprint:
     """Measure the Entropy-Gradient Inversion of a causal LM on samples.
 
@@ -78,15 +92,7 @@ def measure(
         tokenizer: its tokenizer.
         samples: a JSONL file, or dicts {"prompt", "response", "answer", "id"}; see `load_samples`. A sample
             without a response is answered by the model.
-        output: a folder. Each finished response and measurement is kept there at once, the same call goes
-            on where it stopped, and the finished fingerprint is saved there. None keeps all in memory.
-        name: the model's name in the fingerprint; its own if not given.
-        revision: likewise.
-        progress: show a progress bar with the time left.
-        team: the processes that share the work (`corrpo.jobs.torchrun.launched`); all of them must call this
-            with the same arguments, with an `output`, and all get the fingerprint. This process alone if not
-            given.
-        **options: fields of `MeasureOptions`.
+        keywords: given as the keywords below.
 
     Returns:
         The `Fingerprint`.
@@ -97,28 +103,23 @@ def measure(
         UnsupportedModelError: the estimator does not fit the model.
         OutputFolderError: see `RunFolder`.
     """
-    settings = checked_options(options)
-    if output is None and team is not None and team.size > 1:
+    if keywords.output is None and keywords.team is not None and keywords.team.size > 1:
         raise BadInputError("several processes share their work through a folder: give output")
-    with full_parameters(model) as whole:
-        return _measure(whole, tokenizer, samples, output, name, revision, progress, team, settings)
+    with full_parameters(model) as full_model:
+        return _measure(full_model, tokenizer, samples, keywords)
 
 
 def _measure(
     model: Any,
     tokenizer: Any,
     samples: Path | str | Iterable[Sample | Mapping[str, Any]],
-    output: Path | str | None,
-    name: str | None,
-    revision: str | None,
-    progress: bool,
-    team: Team | None,
-    settings: MeasureOptions,
+    keywords: MeasureKeywords,
 ) -> Fingerprint:
-    """`measure` of a model whose parameters are whole."""
+    """`measure` of a model that is in one piece."""
+    settings = narrow(keywords, MeasureOptions)
     given = as_samples(samples)
     work = [encode_sample(sample, model, tokenizer, settings) for sample in given]
-    described = describe_measured_model(model, name, revision)
+    described = describe_measured_model(model, keywords.name, keywords.revision)
     sample_set = {
         "name": Path(samples).stem if isinstance(samples, Path | str) else "samples",
         "digest": samples_digest(given),
@@ -127,14 +128,14 @@ def _measure(
     try_estimator(model, settings)
     with ExitStack() as stack:
         run = None
-        if output is not None:
+        if keywords.output is not None:
             claim = identity | {"versions": library_versions(), "prompts_digest": _digest(work)}
-            run = stack.enter_context(RunFolder(Path(output), claim, team).claimed())
+            run = stack.enter_context(RunFolder(Path(keywords.output), claim, keywords.team).claimed())
             if run.team.from_first((run.path / FINGERPRINT).exists):
                 return _finished(run)
         stack.enter_context(threads_for(model))
         stack.enter_context(eval_mode(model))
-        bar = stack.enter_context(progress_bar(shown=progress, description="{task.description:>10}"))
+        bar = stack.enter_context(progress_bar(shown=keywords.progress, description="{task.description:>10}"))
         answering = _respond(TransformersEngine(model, tokenizer), work, settings)
         responses = pl.concat(_tables(answering, run, bar, "responses"))
         prompts = {item.sample.id: item.prompt_ids for item in work}
@@ -200,19 +201,6 @@ def try_estimator(model: Any, settings: MeasureOptions) -> None:
 def _digest(work: list[_Work]) -> str:
     """SHA-256 of all token ids, so that another tokenizer or chat template shows."""
     return hashlib.sha256(json.dumps([[w.prompt_ids, w.response_ids] for w in work]).encode()).hexdigest()
-
-
-def checked_options(options: dict[str, Any]) -> MeasureOptions:
-    """The options of a measurement by name.
-
-    Raises:
-        BadInputError: an option that there is not, or a value out of its range.
-    """
-    known = MeasureOptions.__dataclass_fields__
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise BadInputError(f"measure has no option {unknown[0]!r}; it has {', '.join(known)}")
-    return MeasureOptions(**options)
 
 
 def encode_sample(sample: Sample, model: Any, tokenizer: Any, settings: MeasureOptions) -> _Work:

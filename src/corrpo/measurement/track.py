@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +16,33 @@ from corrpo.jobs.process_team import Team
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.torchrun import check_processes, device_of_process
 from corrpo.jobs.versions import library_versions
-from corrpo.measurement.checkpoint_measurement import Job, measure_checkpoint
+from corrpo.measurement.checkpoint_measurement import CheckpointKeywords, Job, measure_checkpoint
 from corrpo.measurement.options import MeasureOptions
-from corrpo.measurement.pipeline import checked_options
 from corrpo.measurement.track_folder import Tracked, TrackFolder
 from corrpo.measurement.trajectory import Point
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
+from corrpo.models.keywords import keywords_of, narrow
 from corrpo.models.load_options import LoadOptions
 from corrpo.samples import load_samples, samples_digest
 from corrpo.statistics import Correlation
 
 
-def track(
-    words: Sequence[str],
-    samples: Path | str,
-    *,
-    output: Path | str,
-    start: str | None = None,
-    processes: int | None = None,
-    loading: LoadOptions | None = None,
-    progress: bool = False,
-    team: Team | None = None,
-    **options: Any,
-) -> Tracked:
+@dataclass(frozen=True, kw_only=True)
+class TrackKeywords(MeasureOptions, CheckpointKeywords):
+    """The keywords of `track`."""
+
+
+@keywords_of(TrackKeywords)
+def track(words: Sequence[str], samples: Path | str, keywords: TrackKeywords) -> Tracked:
     """Measure the fingerprint of every checkpoint on the same samples.
+
+    The same call measures checkpoints that have come since. One measured before whose folder was deleted
+    since, as a Trainer with `save_total_limit` does, stays in the trajectory.
 
     Args:
         words: [STAGE[:STEP]=]SOURCE each; see `find_checkpoints`.
         samples: a JSONL file, as in `corrpo.measure`.
-        output: a folder. The same call goes on where it stopped, and measures checkpoints that have come
-            since. One measured before whose folder was deleted since, as a Trainer with `save_total_limit`
-            does, stays in the trajectory.
-        start: the model that training began from, step 0 of the first stage.
-        processes: how many to share the work between; by cores or GPUs and free memory if not given.
-        loading: device, dtype and so on.
-        progress: show what is being done, on standard error.
-        team: processes that were started together (`corrpo.jobs.torchrun.launched`), which share the samples
-            of one checkpoint after another; all of them must call this, and all get the result.
-        **options: fields of `MeasureOptions`.
+        keywords: given as the keywords below.
 
     Returns:
         The trajectory, and the checkpoints that failed.
@@ -63,13 +53,14 @@ def track(
             other files.
         CorrpoError: not one checkpoint could be measured.
     """
-    output, samples, loading = Path(output), Path(samples), loading or LoadOptions()
-    settings, team = checked_options(options), team or Team()
+    output, samples = Path(keywords.output), Path(samples)
+    settings, loading = narrow(keywords, MeasureOptions), narrow(keywords, LoadOptions)
+    processes, team = keywords.processes, keywords.team or Team()
     check_processes(team, processes, loading.device_map)
     processes = 1 if loading.device_map is not None else processes
     claim = _claim(samples, settings, loading)
     checkpoints, skipped = team.from_first(
-        lambda: find_checkpoints(words, start=start, revision=loading.revision)
+        lambda: find_checkpoints(words, start=keywords.start, revision=loading.revision)
     )
     if processes is not None:
         processes_for(checkpoints, processes)  # a bad number is refused before the folder is made
@@ -82,7 +73,7 @@ def track(
             Job(checkpoint, output / checkpoint.key, samples, loading, settings) for checkpoint in folder.left
         ]
         together.from_first(lambda: jobs)
-        _measure_all(jobs, folder, together, processes, loading, progress)
+        _measure_all(jobs, folder, together, processes, loading, keywords.progress)
         return together.from_first(folder.end)
 
 

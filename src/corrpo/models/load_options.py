@@ -1,9 +1,10 @@
-"""How a model is loaded: the settings of `corrpo.load_model`, and of every command that loads one.
+"""How models are loaded: the settings of `corrpo.load_model`, and of every command that loads one or several.
 
 Nothing heavy is imported here, so that a command's options can be shown quickly.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from corrpo.errors import unknown_name
@@ -43,3 +44,19 @@ class LoadOptions:
             value = getattr(self, name)
             if value not in get_args(names) and (name, value) != ("device_map", None):
                 raise unknown_name(name, value, get_args(names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions(LoadOptions):
+    """How many checkpoints are loaded and worked on, one after another or at once.
+
+    Raises:
+        BadInputError: see `LoadOptions`.
+    """
+
+    output: Path
+    """Folder of the results, new or of the same settings; the same command goes on where it stopped."""
+    start: str | None = None
+    """The model that training began from: step 0 of the first stage."""
+    processes: int | None = None
+    """Checkpoints worked on at once; by GPUs or cores and free memory if not given (1 with vllm)."""

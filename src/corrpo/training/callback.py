@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,18 +33,45 @@ from corrpo.jobs.files import read_json
 from corrpo.measurement import measure
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.fingerprint_format import FINGERPRINT
-from corrpo.measurement.pipeline import checked_options, encode_sample, try_estimator
+from corrpo.measurement.options import MeasureOptions
+from corrpo.measurement.pipeline import encode_sample, try_estimator
 from corrpo.models.description import model_digest
+from corrpo.models.keywords import keywords_of, narrow
 from corrpo.models.sharding import awaits_engine, full_parameters
 from corrpo.samples import Sample, as_samples, samples_digest
 
 logger = logging.getLogger(__name__)
 
-DEFAULTS: dict[str, Any] = {"max_tokens": 64, "resamples": 200, "permutations": 0}
-"""Where the callback is cheaper than `MeasureOptions`; each can be given otherwise."""
-
 COEFFICIENTS = ("spearman", "position_partial", "pearson")
 """The correlations of a fingerprint that are logged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallbackOptions(MeasureOptions):
+    """The keywords of `FingerprintCallback`; some defaults are cheaper than those of a measurement.
+
+    Raises:
+        BadInputError: a value out of its range.
+    """
+
+    max_tokens: int | None = 64
+    resamples: int = 200
+    permutations: int = 0
+    every: int = 50
+    """Optimizer steps between measurements."""
+    at_start: bool = True
+    """Also measure before the first step (step 0), unless the run is resumed."""
+    output: Path | str | None = None
+    """A folder for the full fingerprint of each measurement, OUTPUT/step-000050 and so on, which `corrpo
+    compare` reads. A step that is there with the same weights is read, not measured again. If its weights
+    are others, it and all later steps are moved to OUTPUT/earlier-1 with a warning."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
+            raise BadInputError(
+                f"every={self.every!r}: expected a whole number of optimizer steps, 1 or more"
+            )
 
 
 class FingerprintCallback(TrainerCallback):
@@ -73,12 +100,7 @@ class FingerprintCallback(TrainerCallback):
         trainer: any transformers or TRL Trainer, made with a tokenizer as `processing_class`.
         samples: a JSONL file, or dicts, as in `corrpo.measure`; read once. A given response is the same text
             at every step; without one, the model writes a new one each time, from the same seed.
-        every: optimizer steps between measurements.
-        at_start: also measure before the first step (step 0), unless the run is resumed.
-        output: a folder for the whole fingerprint of each measurement, OUTPUT/step-000050 and so on, which
-            `corrpo compare` reads. A step found there with the same weights is read, not measured again.
-            If its weights are others, it and all later steps are moved to OUTPUT/earlier-1 with a warning.
-        **measure_options: fields of `MeasureOptions`; the defaults that differ are in `DEFAULTS`.
+        options: given as keywords, the fields of `CallbackOptions`.
 
     Raises:
         BadInputError: a sample, an option or an `every` that cannot be used; no tokenizer.
@@ -88,26 +110,22 @@ class FingerprintCallback(TrainerCallback):
             weights can be gathered only when training begins, the estimator is tried then.
     """
 
+    @keywords_of(CallbackOptions)
     def __init__(
         self,
         trainer: Trainer,
         samples: Path | str | Iterable[Sample | Mapping[str, Any]],
-        every: int = 50,
-        at_start: bool = True,
-        output: Path | str | None = None,
-        **measure_options: Any,
+        options: CallbackOptions,
     ):
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise BadInputError(f"every={every!r}: expected a whole number of optimizer steps, 1 or more")
+        """Check the samples and the options against the trainer's model."""
         self.trainer = trainer
-        self.every = every
-        self.at_start = at_start
-        self.output = None if output is None else Path(output)
+        self.every = options.every
+        self.at_start = options.at_start
+        self.output = None if options.output is None else Path(options.output)
         self.samples = as_samples(samples)
         self.sample_set = Path(samples).stem if isinstance(samples, Path | str) else "samples"
-        self.options = DEFAULTS | measure_options
         self.tokenizer = _tokenizer_of(trainer)
-        self.settings = checked_options(self.options)
+        self.settings = narrow(options, MeasureOptions)
         model = trainer.accelerator.unwrap_model(trainer.model)
         for sample in self.samples:
             encode_sample(sample, model, self.tokenizer, self.settings)
@@ -172,7 +190,7 @@ class FingerprintCallback(TrainerCallback):
                 return Fingerprint.load(earlier[step])
             _set_aside(self.output, step)
         with own_precision(model):
-            fingerprint = measure(model, self.tokenizer, self.samples, **self.options)
+            fingerprint = measure(model, self.tokenizer, self.samples, **vars(self.settings))
         fingerprint = replace(fingerprint, samples=fingerprint.samples | {"name": self.sample_set})
         if self.output is not None:
             fingerprint.save(_step_folder(self.output, step))
