@@ -36,7 +36,7 @@ from corrpo.rewards.rollouts import RolloutMeter
 from corrpo.samples import Sample, encode_prompt
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.gradient_norms import logit_gradient_norms
-from corrpo.training.quiet import quiet_libraries
+from corrpo.training.silence_libraries import silence_libraries
 
 ARMS, SEEDS = ("none", "negate", "shuffle"), (0, 1, 2)
 STEPS, SUMS, ROLLOUTS = 100, 64, 4
@@ -106,7 +106,7 @@ def fresh_rollouts(model: Any, tokenizer: Any, seed: int) -> Fresh:
 def run(arm: str, seed: int) -> Fresh:
     """Train one arm (or none, for "before") and look at the model after."""
     torch.set_num_threads(1)
-    quiet_libraries()
+    silence_libraries()
     warnings.filterwarnings("ignore")
     folder = checkpoint("qwen2", "reasoning")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from corrpo.errors import BadInputError
 from corrpo.training.recipe import RecipeArguments, known_fields, parse_recipe, settings_used
 from corrpo.training.stages import STAGES, config_class
-from corrpo.training.values import converted
+from corrpo.training.yaml_values import converted
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHIPPED = sorted(

@@ -13,10 +13,11 @@ import corrpo
 from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelError
 from corrpo.lab import checkpoint
 from corrpo.models.training_run import trainer_checkpoints
-from corrpo.training.progress_line import ProgressLine
 from corrpo.training.recipe import parse_recipe
 from corrpo.training.resuming import is_resumable, last_resumable
-from corrpo.training.stages import OFFLINE, config_class, train
+from corrpo.training.run_stage import train
+from corrpo.training.stages import STAGES, config_class
+from corrpo.training.training_progress import ProgressLine
 from training.verdicts import of_sums, write_generations
 
 COMMON = {
@@ -115,7 +116,7 @@ REWARDED = {"max_completion_length": 64}
     ],
 )
 def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(stage, steps, tmp_path, capsys):
-    settings = {} if stage in OFFLINE else REWARDED
+    settings = REWARDED if STAGES[stage].draws_rollouts else {}
     whole = stage_run(stage, tmp_path / "whole", max_steps=steps[1], **settings)
     stage_run(stage, tmp_path / "parts", max_steps=steps[0], **settings)
     capsys.readouterr()
@@ -229,7 +230,7 @@ def test_what_cannot_work_is_refused_before_training(stage, settings, told, tmp_
 def test_data_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "1 + 1"}\n')
-    monkeypatch.setattr("corrpo.training.stages._load_model", pytest.fail)
+    monkeypatch.setattr("corrpo.training.run_stage.load_starting_model", pytest.fail)
     with pytest.raises(BadInputError, match=r"has no column 'answer'.*--answer_column"):
         stage_run("grpo", tmp_path / "out", dataset=str(path))
     evaluation = {"eval_strategy": "steps", "eval_steps": 1, "eval_dataset": str(path)}

@@ -46,9 +46,9 @@ def run(options: Experiment) -> None:
     missing = [name for name in (*NEEDED, "yaml") if find_spec(name) is None]
     if missing:
         raise CorrpoError(f"an experiment needs {', '.join(missing)}: pip install 'corrpo[train]'")
-    from corrpo.training.quiet import quiet_libraries
+    from corrpo.training.silence_libraries import silence_libraries
 
-    quiet_libraries()
+    silence_libraries()
     from corrpo.experiments.recipe_reader import read_experiment
     from corrpo.experiments.result_tables import RESULTS, RUNS
     from corrpo.experiments.run_experiment import VERDICT, refuse_several_processes, run_experiment

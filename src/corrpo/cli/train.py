@@ -9,15 +9,9 @@ from dataclasses import fields
 from importlib.util import find_spec
 from typing import Any
 
-from corrpo.errors import BadInputError, CorrpoError
+from corrpo.errors import CorrpoError
+from corrpo.training.stages import STAGES, config_class, find_stage
 
-STAGES = {
-    "sft": "supervised fine-tuning on reasoning traces (TRL's SFTTrainer)",
-    "dpo": "direct preference optimization on pairs of responses (TRL's DPOTrainer)",
-    "grpo": "group policy optimization on task rewards (TRL's GRPOTrainer)",
-    "corrpo": "GRPO with the inversion in the reward (CorR-PO)",
-    "rloo": "REINFORCE leave-one-out with the inversion in the reward (weight 0: TRL's RLOO)",
-}
 NEEDED = ("trl", "datasets", "accelerate", "peft")
 
 HELP = """\
@@ -64,24 +58,23 @@ def main(words: Sequence[str]) -> None:
 
     Raises:
         CorrpoError: the packages of corrpo[train] are missing.
-        BadInputError, OutputFolderError, UnsupportedModelError: see `corrpo.training.stages.train`.
+        BadInputError, OutputFolderError, UnsupportedModelError: see `corrpo.training.run_stage.train`.
         SystemExit: 0 after a page of help.
     """
     if not words or words[0] in ("-h", "--help"):
-        stages = "\n".join(f"  {name:<8}{line}" for name, line in STAGES.items())
+        stages = "\n".join(f"  {name:<8}{stage.meaning}" for name, stage in STAGES.items())
         print(HELP.format(stages=stages))
         raise SystemExit(0)
     stage, flags = words[0], words[1:]
-    if stage not in STAGES:
-        raise BadInputError(f"there is no stage {stage!r}; expected one of {', '.join(STAGES)}")
+    find_stage(stage)
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise CorrpoError(f"training needs {', '.join(missing)}: pip install 'corrpo[train]'")
-    from corrpo.training.quiet import quiet_libraries
+    from corrpo.training.silence_libraries import silence_libraries
 
-    quiet_libraries()
+    silence_libraries()
     from corrpo.training.recipe import parse_recipe
-    from corrpo.training.stages import config_class, train
+    from corrpo.training.run_stage import train
 
     if "-h" in flags or "--help" in flags:
         print(_stage_help(stage, config_class(stage)))
@@ -111,7 +104,7 @@ def _stage_help(stage: str, config_class: type) -> str:
     usual = f"{USUAL['all']} {USUAL[stage if stage in USUAL else 'rl']}"
     trainer = stage if stage in ("sft", "dpo", "rloo") else "grpo"
     parts = [
-        f"corrpo train {stage}: {STAGES[stage]}",
+        f"corrpo train {stage}: {STAGES[stage].meaning}",
         f"corrpo train {stage} --config RECIPE.yaml [--any_field value ...]",
         "Where model and data come from\n" + "\n".join(map(_described, own)),
         "Where the run goes\n  --output_dir\n      Folder of checkpoints and the final model. Needed.",

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corrpo.rewards.choices import CONTROL_NAMES
+from corrpo.rewards.controls import find_control
+
 INVERSION_WEIGHT = 0.5
 """lambda of the arms that have the inversion in their reward."""
 
@@ -50,8 +53,9 @@ _GSPO = _GRPO | {"importance_sampling_level": "sequence", "epsilon": 3e-4, "epsi
 _INVERSION = {"inversion_weight": INVERSION_WEIGHT}
 
 
-def _control(name: str) -> dict[str, Any]:
-    return _GRPO | _INVERSION | {"inversion_control": name}
+def _control(name: str) -> Preset:
+    settings = _GRPO | _INVERSION | {"inversion_control": name}
+    return Preset("corrpo", settings, find_control(name).arm)
 
 
 PRESETS: dict[str, Preset] = {
@@ -60,11 +64,8 @@ PRESETS: dict[str, Preset] = {
     "dr_grpo": Preset("grpo", _DR_GRPO, "Dr. GRPO"),
     "gspo": Preset("grpo", _GSPO, "GSPO"),
     "rloo": Preset("rloo", {"inversion_weight": 0.0}, "RLOO"),
-    "corrpo": Preset("corrpo", _GRPO | _INVERSION, "CorR-PO: GRPO with the inversion in the reward"),
-    "negate": Preset("corrpo", _control("negate"), "CorR-PO that rewards the opposite of inversion"),
-    "shuffle": Preset("corrpo", _control("shuffle"), "CorR-PO with rho shuffled within the group"),
-    "clamp": Preset("corrpo", _control("clamp"), "CorR-PO that holds rho at its start"),
-    "constant": Preset("corrpo", _control("constant"), "CorR-PO with the same reward for all rollouts"),
+    "corrpo": Preset("corrpo", _GRPO | _INVERSION, find_control("none").arm),
+    **{name: _control(name) for name in CONTROL_NAMES if name != "none"},
     "verifier-free": Preset("corrpo", _GRPO | _INVERSION | {"rewards": []}, "the inversion as only reward"),
     "correct": Preset(
         "corrpo", _GRPO | _INVERSION | {"inversion_gate": "correct"}, "CorR-PO on correct rollouts"

@@ -38,9 +38,9 @@ from corrpo.measurement import measure
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.models.loading import load_model, quiet_loading
 from corrpo.models.training_run import FINAL, trainer_checkpoints
-from corrpo.training.progress_line import ProgressLine
-from corrpo.training.quiet import quiet_libraries
-from corrpo.training.stages import train
+from corrpo.training.run_stage import train
+from corrpo.training.silence_libraries import silence_libraries
+from corrpo.training.training_progress import ProgressLine
 
 RUN, SCHEMA_VERSION = "run.json", 1
 _LOCK_PATIENCE = 20.0
@@ -149,7 +149,7 @@ def _train(run: Run, arm: Arm, lock: IO[str]) -> Path:
         settings = arm.settings_of_run(run.source, seed, folder)
         train_by_launcher(run.launcher, arm.stage, settings, run.folder, lock)
         return folder / FINAL
-    quiet_libraries()
+    silence_libraries()
     recipe, config = training_arguments(arm, run.source, seed, folder, str(run))
     config._n_gpu = min(1, config.n_gpu)  # several GPUs are for several runs
     recipe.resume = folder.exists()

@@ -29,7 +29,7 @@ from corrpo.experiments.verdict_rules import Analysis
 from corrpo.measurement.options import MeasureOptions
 from corrpo.training.recipe import RecipeArguments, known_fields, recipe_of
 from corrpo.training.stages import config_class
-from corrpo.training.values import converted, described
+from corrpo.training.yaml_values import converted, described
 
 Options = TypeVar("Options")
 
@@ -54,7 +54,7 @@ def read_experiment(path: Path | str) -> ExperimentRecipe:
 def training_arguments(
     arm: Arm, model: str, seed: int, folder: Path, place: str
 ) -> tuple[RecipeArguments, Any]:
-    """The recipe and config of `corrpo.training.stages.train` for one run, in `folder`; not resumed.
+    """The recipe and config of `corrpo.training.run_stage.train` for one run, in `folder`; not resumed.
 
     Args:
         arm: gives stage and settings.

@@ -7,7 +7,7 @@ checked when the config is made. No torch and no engine is needed.
 import math
 from dataclasses import dataclass, field
 
-from corrpo.errors import BadInputError, did_you_mean
+from corrpo.errors import BadInputError, did_you_mean, unknown_name
 from corrpo.rewards.choices import (
     CONTROL_NAMES,
     GATE_NAMES,
@@ -15,6 +15,7 @@ from corrpo.rewards.choices import (
     SHAPE_NAMES,
     STATISTIC_NAMES,
 )
+from corrpo.strength.estimators import ESTIMATORS
 from corrpo.strength.spec import GradientSpec
 
 _CHOICES = {
@@ -119,7 +120,9 @@ class InversionSettings:
         weight = self.inversion_weight
         if not isinstance(weight, int | float) or not math.isfinite(weight):
             raise BadInputError(f"inversion_weight={weight!r}: expected a finite number")
-        _ = self.gradient  # refuses an unknown estimator, and projections that are not distinct
+        if self.inversion_estimator not in ESTIMATORS:
+            raise unknown_name("inversion_estimator", self.inversion_estimator, ESTIMATORS)
+        _ = self.gradient  # refuses projections that are not distinct names
         if self.inversion_min_tokens < 3:
             raise BadInputError(
                 f"inversion_min_tokens={self.inversion_min_tokens}: expected 3 or more; fewer have no rho"

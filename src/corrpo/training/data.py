@@ -26,11 +26,9 @@ from corrpo.lab.problems import (
 )
 from corrpo.lab.tasks import LabProblem, find_lab_task
 from corrpo.lab.tokenizer import chat_prompt
-from corrpo.training.generated import CHOSEN, are_generations, pairs, right_responses
+from corrpo.rewards.task_rewards import rewards_of_answers
+from corrpo.training.data_from_generations import CHOSEN, are_generations, pairs, right_responses
 from corrpo.training.recipe import RecipeArguments
-
-ANSWER_CHECKED_BY = ("exact", "math")
-"""Rewards that compare with the right answer."""
 
 _FORMS = {
     "messages": "chat messages",
@@ -107,7 +105,7 @@ def load_prompts(source: Source, recipe: RecipeArguments, *, chat: bool) -> Data
         BadInputError: rows that cannot be read, a missing column, an empty prompt or answer, chat messages
             without a chat template; names the dataset and the row.
     """
-    checked_by = [name for name in recipe.rewards if name in ANSWER_CHECKED_BY]
+    checked_by = [name for name in recipe.rewards if name in rewards_of_answers()]
     rows = load_rows(source)
     columns = {"prompt": recipe.prompt_column, "answer": recipe.answer_column}
     if source.name.startswith(LAB):

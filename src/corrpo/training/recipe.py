@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-import torch
 import yaml
 from trl.scripts.utils import TrlParser
 from trl.trainer.model_config import ModelConfig
 
 from corrpo.errors import BadInputError, did_you_mean
 from corrpo.models.model_names import model_location
-from corrpo.training.values import converted, described
+from corrpo.training.yaml_values import converted, described
 
 
 @dataclass(kw_only=True)
@@ -161,6 +160,11 @@ def known_fields(config_class: type) -> dict[str, Any]:
     return hints
 
 
+def evaluates(config: Any) -> bool:
+    """Whether a stage's config asks for evaluations while it trains."""
+    return config.eval_strategy.value != "no"
+
+
 def settings_used(recipe: RecipeArguments, config: Any) -> dict[str, Any]:
     """Every setting of a run by name, JSON-safe, without `resume`; hub tokens are masked."""
     everything = asdict(recipe) | config.to_dict()
@@ -220,6 +224,8 @@ def _machine_defaults() -> dict[str, Any]:
         "ddp_find_unused_parameters": False,
         "log_level_replica": "error",
     }
+    import torch
+
     if not torch.cuda.is_available():
         defaults |= {"use_cpu": True, "bf16": False}
     return defaults

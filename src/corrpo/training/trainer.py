@@ -36,8 +36,7 @@ from corrpo.rewards.inversion_step import InversionState, inversion_step
 from corrpo.rewards.rollouts import RolloutMeter, RolloutSignals
 from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
 from corrpo.training.reward_functions import check_columns, check_names_and_weights
-
-STATE = "inversion_state.json"
+from corrpo.training.stages import INVERSION_STATE
 
 # The mixin stands before a TRL trainer; type checkers see one beneath it.
 _Base = GRPOTrainer if TYPE_CHECKING else object
@@ -175,14 +174,14 @@ class InversionMixin(_Base):
         """TRL's, after the starting rho: trainer_state.json, which transformers writes last, ends it."""
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-            write_json(folder / STATE, self.inversion_state.as_dict())
+            write_json(folder / INVERSION_STATE, self.inversion_state.as_dict())
         super()._save_checkpoint(model, trial)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """TRL's, with the starting rho of the run that goes on."""
         super()._load_optimizer_and_scheduler(checkpoint)  # pyright: ignore
-        if checkpoint is not None and (Path(checkpoint) / STATE).exists():
-            self.inversion_state.start_rho = read_json(Path(checkpoint) / STATE)["start_rho"]
+        if checkpoint is not None and (Path(checkpoint) / INVERSION_STATE).exists():
+            self.inversion_state.start_rho = read_json(Path(checkpoint) / INVERSION_STATE)["start_rho"]
 
 
 class CorRPOTrainer(InversionMixin, GRPOTrainer):

@@ -24,10 +24,11 @@ from corrpo.models.training_run import FINAL, trainer_checkpoints
 from corrpo.report import write_measure_report
 from corrpo.report.formatting import with_interval
 from corrpo.statistics import Correlation
-from corrpo.training.progress_line import ProgressLine
-from corrpo.training.quiet import quiet_libraries
 from corrpo.training.recipe import RecipeArguments
-from corrpo.training.stages import config_class, train
+from corrpo.training.run_stage import train
+from corrpo.training.silence_libraries import silence_libraries
+from corrpo.training.stages import config_class
+from corrpo.training.training_progress import ProgressLine
 
 MODEL = "lab:qwen2/reasoning"
 STEPS, PROBLEMS = 40, 500
@@ -98,7 +99,7 @@ def _train(stage: str, folder: Path, steps: int) -> None:
     """One run, eight prompts with eight rollouts each a step."""
     if (folder / FINAL).exists():
         return
-    quiet_libraries()
+    silence_libraries()
     recipe = RecipeArguments(
         model=MODEL, dataset="lab:sums", rewards=["exact", "format"], resume=bool(trainer_checkpoints(folder))
     )

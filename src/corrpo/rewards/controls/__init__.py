@@ -19,7 +19,8 @@ class Control:
 
     Attributes:
         formula: the c that a rollout gets, in one line.
-        question: what an arm with this control tells, in one line.
+        question: what a run with this control tells, in one line.
+        arm: what an arm of an experiment with it is, in one line.
         reward: `reward(rho, shape, **needed) -> c`, where rho and c are [groups, size], a row for the
             rollouts of one prompt, in the same dtype; c is NaN exactly where rho is, and nothing crosses
             rows. `shape` is a function of `rewards.shapes`.
@@ -29,6 +30,7 @@ class Control:
 
     formula: str
     question: str
+    arm: str
     reward: Callable[..., Any]
     needs: tuple[Literal["start", "generator"], ...] = ()
 

@@ -37,4 +37,10 @@ def clamp(
     return -(rho - start).abs()
 
 
-CONTROL = Control("-|rho - start|", "is it that rho falls, or that it is looked at?", clamp, needs=("start",))
+CONTROL = Control(
+    formula="-|rho - start|",
+    question="is it that rho falls, or that it is looked at?",
+    arm="CorR-PO that holds rho at its start",
+    reward=clamp,
+    needs=("start",),
+)

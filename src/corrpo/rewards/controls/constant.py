@@ -48,4 +48,9 @@ def group_mean(
     return mean.clamp(low, high).where(count > 0, 0.0)
 
 
-CONTROL = Control("the group's mean -shape(rho), for all", "is it anything but the level?", constant)
+CONTROL = Control(
+    formula="the group's mean -shape(rho), for all",
+    question="is it anything but the level?",
+    arm="CorR-PO with the same reward for all rollouts",
+    reward=constant,
+)

@@ -22,4 +22,9 @@ def negate(rho: Float[Tensor, "groups size"], shape: Shape) -> Float[Tensor, "gr
     return shape(rho)
 
 
-CONTROL = Control("shape(rho)", "is it the sign?", negate)
+CONTROL = Control(
+    formula="shape(rho)",
+    question="is it the sign?",
+    arm="CorR-PO that rewards the opposite of inversion",
+    reward=negate,
+)

@@ -20,4 +20,9 @@ def none(rho: Float[Tensor, "groups size"], shape: Shape) -> Float[Tensor, "grou
     return -shape(rho)
 
 
-CONTROL = Control("-shape(rho)", "the method itself", none)
+CONTROL = Control(
+    formula="-shape(rho)",
+    question="the method itself",
+    arm="CorR-PO: GRPO with the inversion in the reward",
+    reward=none,
+)

@@ -48,8 +48,9 @@ def shuffle(
 
 
 CONTROL = Control(
-    "the group's -shape(rho), dealt out at random",
-    "is it the information, or the spread?",
-    shuffle,
+    formula="the group's -shape(rho), dealt out at random",
+    question="is it the information, or the spread?",
+    arm="CorR-PO with rho shuffled within the group",
+    reward=shuffle,
     needs=("generator",),
 )

@@ -31,6 +31,15 @@ class TaskReward:
     needs_answer: bool
 
 
+def rewards_of_answers() -> tuple[str, ...]:
+    """The names of the rewards that compare with the right answer, which their datasets must have.
+
+    >>> rewards_of_answers()
+    ('exact', 'math')
+    """
+    return tuple(name for name in TASK_REWARDS if find_task_reward(name).needs_answer)
+
+
 def find_task_reward(name: str) -> TaskReward:
     """The task reward that a recipe calls `name`: "exact", "math" or "format".
 

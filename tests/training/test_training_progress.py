@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from corrpo.training.progress_line import ProgressLine
+from corrpo.training.training_progress import ProgressLine
 
 LOGS = [
     {"loss": 0.02, "reward": 0.5, "rewards/accuracy/mean": 0.25, "completions/mean_length": 60.0},

@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from corrpo.errors import BadInputError
 from corrpo.training.data import Source, load_preferences, load_traces
-from corrpo.training.generated import are_generations, pairs, right_responses
+from corrpo.training.data_from_generations import are_generations, pairs, right_responses
 from training.verdicts import generation, of_sums, write_generations
 
 ROWS = [

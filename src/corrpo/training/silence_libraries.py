@@ -5,7 +5,7 @@ import os
 import warnings
 
 
-def quiet_libraries() -> None:
+def silence_libraries() -> None:
     """Turn off bars, remarks and deprecation warnings of TRL, transformers and datasets in this process."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")

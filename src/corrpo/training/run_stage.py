@@ -1,0 +1,195 @@
+"""One stage of training run to its end: settings checked, data and model loaded, trained, saved.
+
+A run lives in `output_dir`: `recipe.json` (every setting and version), `checkpoint-STEP` folders, and at the
+end `final`. Each of the last two holds config, weights and tokenizer, and `corrpo measure` reads it.
+
+With LoRA a checkpoint holds adapters alone. `final` is merged; to merge a checkpoint:
+
+    from peft import AutoPeftModelForCausalLM
+    AutoPeftModelForCausalLM.from_pretrained("out/checkpoint-200").merge_and_unload().save_pretrained("merged")
+
+and copy the tokenizer's files beside the weights.
+
+A run that is resumed goes on from the last complete checkpoint and, on one machine, ends with the weights
+of an undisturbed run: weights, optimizer, schedule, random states and the order of the data are as they
+were. What differs: averages of metrics between two logs begin anew; and where a batch of rollouts serves
+several optimizer steps (num_iterations above 1, or steps_per_generation above gradient_accumulation_steps)
+and the checkpoint lies between these, the rollouts are drawn anew.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import PrinterCallback
+from trl.trainer.utils import get_peft_config
+
+from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.models.threads import threads_for
+from corrpo.rewards.task_rewards import find_task_reward, rewards_of_answers
+from corrpo.training.data import (
+    evaluation_source,
+    load_preferences,
+    load_prompts,
+    load_traces,
+    training_source,
+)
+from corrpo.training.final_model import save_final
+from corrpo.training.recipe import RecipeArguments, evaluates
+from corrpo.training.resumed_data_order import SameOrder
+from corrpo.training.resuming import last_resumable
+from corrpo.training.run_record import describe_start, starting_checkpoint, write_run_record
+from corrpo.training.stages import find_stage
+from corrpo.training.starting_model import load_starting_model, load_starting_tokenizer
+from corrpo.training.training_progress import ProgressLine
+
+
+def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: ProgressLine | None = None) -> Path:
+    """Run one stage to its end.
+
+    Args:
+        stage: "sft", "dpo", "grpo", "corrpo" or "rloo".
+        recipe: model, data, rewards, and whether to resume; see `parse_recipe`.
+        config: of `config_class(stage)`.
+        progress: what shows the run; a line on standard error if not given.
+
+    Returns:
+        `output_dir/final`, a model and tokenizer that `corrpo.load_model` reads.
+
+    Raises:
+        BadInputError: settings, data, a model or rewards that cannot be used; before any training.
+        UnsupportedModelError: not a causal LM, or with CorR-PO one that no estimator fits.
+        OutputFolderError: `output_dir` holds a run and `resume` is not set, or one of another stage.
+        KeyboardInterrupt: Ctrl-C, with what is kept and how to go on.
+    """
+    _check_settings(stage, recipe, config)
+    config.disable_tqdm = True
+    folder = Path(config.output_dir)
+    tokenizer = load_starting_tokenizer(recipe, config)
+    with config.main_process_first(desc="reading the data"):
+        checkpoint = starting_checkpoint(stage, folder, recipe)
+        rows, evaluation_rows = _load_data(stage, recipe, config, tokenizer)
+    _check_sizes(stage, config, rows)
+    line = progress or ProgressLine(stage)
+    model = load_starting_model(recipe, config)
+    with threads_for(model), line:
+        trainer = _make_trainer(stage, recipe, config, model, tokenizer, (rows, evaluation_rows), line)
+        if trainer.is_world_process_zero():
+            changed = write_run_record(stage, folder, recipe, config, checkpoint)
+            line.say(*describe_start(recipe, config, checkpoint, changed))
+        with _saying_how_to_go_on(stage, folder):
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        return save_final(trainer, folder, peft=recipe.use_peft)
+
+
+def _check_settings(stage: str, recipe: RecipeArguments, config: Any) -> None:
+    """Refuse what can be refused without reading anything."""
+    if config.resume_from_checkpoint is not None:
+        raise BadInputError(
+            f"resume_from_checkpoint={config.resume_from_checkpoint!r}: use --resume, which goes on from the "
+            "last whole checkpoint in output_dir"
+        )
+    if recipe.resume and config.save_only_model:
+        raise BadInputError("save_only_model keeps no optimizer, so nothing can be resumed: leave it out")
+    if evaluates(config) and evaluation_source(recipe) is None:
+        raise BadInputError(f"eval_strategy={config.eval_strategy.value} needs an eval_dataset or eval_split")
+    if find_stage(stage).draws_rollouts:
+        _check_rewards(stage, recipe, config)
+
+
+def _check_rewards(stage: str, recipe: RecipeArguments, config: Any) -> None:
+    names = [find_task_reward(name).function.__name__ for name in recipe.rewards]
+    if len(set(names)) < len(names):
+        raise BadInputError(
+            f"rewards={recipe.rewards}: each once, and of exact and math, which both score accuracy, only one"
+        )
+    gate = getattr(config, "inversion_gate", "all")
+    if gate != "all" and (not names or not find_task_reward(recipe.rewards[0]).needs_answer):
+        raise BadInputError(
+            f"inversion_gate={gate} goes by the first of rewards={recipe.rewards}; put the one that checks "
+            f"the answer first ({' or '.join(rewards_of_answers())})"
+        )
+    if not names and stage == "grpo":
+        raise BadInputError("grpo needs rewards: of exact, math, format at least one")
+    if config.reward_weights is not None and stage == "grpo" and len(config.reward_weights) != len(names):
+        raise BadInputError(
+            f"reward_weights={config.reward_weights}: expected one for each of rewards={recipe.rewards}"
+        )
+
+
+def _check_sizes(stage: str, config: Any, rows: Dataset) -> None:
+    """TRL leaves a batch out that it cannot fill: with too few prompts it would train on nothing."""
+    if not find_stage(stage).draws_rollouts:
+        return
+    needed = config.generation_batch_size // config.num_generations
+    if len(rows) < needed:
+        raise BadInputError(
+            f"the dataset has {len(rows)} prompts, and one generation batch takes {needed} "
+            f"(generation_batch_size {config.generation_batch_size} / num_generations "
+            f"{config.num_generations}): give more rows, or a smaller per_device_train_batch_size or "
+            "gradient_accumulation_steps"
+        )
+
+
+def _load_data(
+    stage: str, recipe: RecipeArguments, config: Any, tokenizer: Any
+) -> tuple[Dataset, Dataset | None]:
+    """The rows of training and of evaluation, checked."""
+    sources = training_source(recipe), evaluation_source(recipe) if evaluates(config) else None
+    kind = find_stage(stage).rows
+    if kind == "traces":
+        chat = bool(tokenizer.chat_template or config.chat_template_path)
+        loaded = [
+            source and load_traces(source, chat=chat, text_column=config.dataset_text_field)
+            for source in sources
+        ]
+    elif kind == "preferences":
+        chat = bool(tokenizer.chat_template)
+        loaded = [source and load_preferences(source, chat=chat) for source in sources]
+    else:
+        chat = bool(tokenizer.chat_template)
+        loaded = [source and load_prompts(source, recipe, chat=chat) for source in sources]
+    return loaded[0], loaded[1]  # pyright: ignore[reportReturnType]
+
+
+def _make_trainer(
+    stage: str,
+    recipe: RecipeArguments,
+    config: Any,
+    model: Any,
+    tokenizer: Any,
+    data: tuple[Dataset, Dataset | None],
+    line: ProgressLine,
+) -> Any:
+    rewards = {}
+    if find_stage(stage).draws_rollouts:
+        rewards = {"reward_funcs": [find_task_reward(name).function for name in recipe.rewards]}
+    try:
+        trainer = find_stage(stage).trainer_class()(
+            model=model,
+            args=config,
+            train_dataset=data[0],
+            eval_dataset=data[1],
+            processing_class=tokenizer,
+            peft_config=get_peft_config(recipe),
+            callbacks=[line, SameOrder()],
+            **rewards,
+        )
+    except (BadInputError, UnsupportedModelError):
+        raise
+    except ValueError as error:
+        raise BadInputError(f"these settings cannot be trained with: {error}") from error
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+@contextmanager
+def _saying_how_to_go_on(stage: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = last_resumable(folder, find_stage(stage).added_files)
+        what = f"{kept} is kept; add --resume to go on from it" if kept else "no checkpoint was saved yet"
+        raise KeyboardInterrupt(f"stopped; {what}.") from None
