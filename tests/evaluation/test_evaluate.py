@@ -219,7 +219,7 @@ def test_vllm_writes_the_generations_where_it_is_there(tmp_path, monkeypatch):
     options = EvaluateOptions(**{**vars(QUICK), "backend": "vllm", "batch_size": None})
     done = evaluate([MODEL, "lab:qwen2/base"], sums(), output=tmp_path / "none", **vars(QUICK)).failed
     assert done == ()
-    with pytest.raises(CorrpoError, match=r"pip install 'corrpo\[vllm\]'"):
+    with pytest.raises(CorrpoError, match=r"the backend vllm needs vllm.* '\.\[vllm\]' in a checkout"):
         evaluate([MODEL], sums(), output=tmp_path / "missing", **vars(options))
     module = SimpleNamespace(LLM=StandIn, SamplingParams=SimpleNamespace, __spec__=SimpleNamespace())
     monkeypatch.setitem(sys.modules, "vllm", module)

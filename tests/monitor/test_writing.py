@@ -173,7 +173,7 @@ def test_vllm_in_python_and_where_it_does_not_fit(prompts, tmp_path, vllm, lab_r
 
 def test_without_vllm_it_is_told_how_to_install_it(prompts, tmp_path, capsys):
     assert judge(prompts, tmp_path / "a.jsonl", "--backend", "vllm") == 1
-    assert "pip install 'corrpo[vllm]'" in capsys.readouterr().err
+    assert "the backend vllm needs vllm, which is not installed: pip install" in capsys.readouterr().err
 
 
 def test_this_model_writes_several_responses(lab_reasoning):

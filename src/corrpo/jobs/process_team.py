@@ -108,9 +108,9 @@ class Team:
         """Raise the error of another process, or what has ended the job; for between pieces of work."""
         stretch: Team | None = self if self.size > 1 else None
         while stretch is not None:
-            told = stretch._failure()
-            if told is not None and (told["process"] != self.rank or stretch._parent is None):
-                raise self._as_error(told)
+            failure = stretch._failure()
+            if failure is not None and (failure["process"] != self.rank or stretch._parent is None):
+                raise self._as_error(failure)
             stretch = stretch._parent
 
     def wait(self, what: str, meanwhile: Callable[[], None] | None = None) -> None:
@@ -157,7 +157,7 @@ class Team:
         """End the whole job for an error, without waiting for anybody.
 
         Returns:
-            Whether this process is the one to tell it.
+            Whether this process is the one to print it.
         """
         if self.size == 1:
             return True
@@ -178,32 +178,32 @@ class Team:
             if above._failure() is not None:
                 return
             above = above._parent
-        told = self._record(error)
+        failure = self._record(error)
         self._arrive("end")
         while self._ask("add", "at/end", 0) < self.size:
             if self._parent is not None:
                 self._parent.check()
             self._listen()
             time.sleep(0.05)
-        if told["process"] != self.rank and getattr(error, "process", None) is None:
-            raise self._as_error(told) from error
+        if failure["process"] != self.rank and getattr(error, "process", None) is None:
+            raise self._as_error(failure) from error
 
-    def _as_error(self, told: dict[str, Any]) -> CorrpoError:
-        """What was told as an error to raise here."""
-        error = getattr(errors, told["kind"], CorrpoError)(told["text"])
-        error.process = told["process"] if told["process"] != self.rank else None
+    def _as_error(self, failure: dict[str, Any]) -> CorrpoError:
+        """A failure that some process noted, as an error to raise here."""
+        error = getattr(errors, failure["kind"], CorrpoError)(failure["text"])
+        error.process = failure["process"] if failure["process"] != self.rank else None
         return error
 
     def _record(self, error: BaseException) -> dict[str, Any]:
         """Note an error for all; returns the first that was noted in this stretch."""
         corrpo = isinstance(error, CorrpoError)
         text = str(error) if corrpo else f"{type(error).__name__}: {error}"
-        told = {
+        failure = {
             "process": self.rank if getattr(error, "process", None) is None else error.process,  # pyright: ignore
             "kind": type(error).__name__ if corrpo else "CorrpoError",
             "text": text,
         }
-        return json.loads(self._ask("compare_set", "failure", "", json.dumps(told)))
+        return json.loads(self._ask("compare_set", "failure", "", json.dumps(failure)))
 
     def _failure(self) -> dict[str, Any] | None:
         if self.size == 1 or not self._ask("check", ["failure"]):
@@ -251,7 +251,7 @@ class Team:
         """
         from torch.distributed import DistError
 
-        scoped = [self._scope + each for each in key] if isinstance(key, list) else self._scope + key
+        scoped = [self._scope + name for name in key] if isinstance(key, list) else self._scope + key
         try:
             return getattr(self._store, method)(scoped, *values)
         except DistError as error:

@@ -25,7 +25,7 @@ PARTS = "parts"
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a run, whole by itself.
+    """A piece of a run, with a file of its own.
 
     Attributes:
         name: of its file, without the ending.

@@ -4,7 +4,7 @@ They meet in the key-value store that torchrun keeps anyway. What is computed go
 can see (`corrpo.jobs.run_folder.RunFolder`).
 
 - Work is claimed piece by piece, by whoever is free: long pieces and slow machines hold nobody up.
-- An error in one process becomes the error of all, and one of them tells it.
+- An error in one process becomes the error of all, and one of them prints it.
 - A process that dies is noticed: each gives a sign of life every few seconds.
 """
 
@@ -36,7 +36,7 @@ def current_team() -> Team:
 
 @contextmanager
 def launched(patience: float = PATIENCE) -> Iterator[Team]:
-    """Join the processes that torchrun or accelerate launch started, as their environment variables tell.
+    """Join the processes that torchrun or accelerate launch started, as their environment variables say.
 
     All of them must enter, and no tensor library's process group is needed; one that there is, is used.
 
@@ -151,16 +151,16 @@ def _beat(team: Team, stopping: threading.Event) -> None:
 
 
 def _part(team: Team) -> None:
-    """Leave in an order in which everything is told: who tells an error first, who keeps the store last.
+    """Leave in an order in which every error is printed: who prints one first, who keeps the store last.
 
     torchrun ends all processes as soon as one has ended with an error. This takes a few seconds at most; a
     store that has gone already is nobody's concern any more.
     """
     deadline = time.monotonic() + _FAREWELL
     try:
-        told = team._failure()
-        if told is not None and told["process"] != team.rank:
-            while not team._ask("check", [f"left/{told['process']}"]) and time.monotonic() < deadline:
+        failure = team._failure()
+        if failure is not None and failure["process"] != team.rank:
+            while not team._ask("check", [f"left/{failure['process']}"]) and time.monotonic() < deadline:
                 time.sleep(0.02)
         team._ask("set", f"left/{team.rank}", "")
         keeps_store = team.first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"

@@ -1,1 +1,1 @@
-"""Models and tokenizers: found, loaded, told apart, run."""
+"""Models: their names and folders, loading, checkpoints, sharding, generation."""

@@ -98,7 +98,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A checkpoint that was found and is left out.
+    """A checkpoint that is left out.
 
     Attributes:
         source: its folder.
@@ -123,23 +123,23 @@ def find_checkpoints(
     A word is [STAGE[:STEP]=]SOURCE. SOURCE is one of
 
     - the folder of a run: its folders checkpoint-N (or step-N, global_step_N), and the model in final, or in
-      the folder itself, at the step that trainer_state.json or recipe.json tells. Where a whole checkpoint
-      of the same step is there, final is left out;
+      the folder itself, at the step in trainer_state.json or recipe.json. Where a complete checkpoint of the
+      same step is there, final is left out;
     - the folder of a model; the step is read off a name like checkpoint-200;
     - lab:FAMILY/KIND;
     - NAME or NAME@REVISION on the hub; the step is read off a revision like step1000 or global_step_500.
       Nothing is downloaded here.
 
-    STAGE is, if not given, what the run's recipe.json tells, or the short name of the folder or model.
+    STAGE is, if not given, the one in the run's recipe.json, or the short name of the folder or model.
 
     Args:
         words: one or more; the stages follow one another in this order.
         start: SOURCE of the model that training began from: step 0 of the first stage.
-        revision: branch, tag or commit of names on the hub that tell none; no step is read off it.
+        revision: branch, tag or commit of names on the hub without one; no step is read off it.
 
     Returns:
         The checkpoints, stage after stage and by step, and the folders that are left out, with reasons:
-        half-written ones, which a later call may find whole, and adapters whose base model has gone.
+        half-written ones, which a later call may find complete, and adapters whose base model has gone.
 
     Raises:
         BadInputError: a word or a folder that cannot be read as any of these; no checkpoint at all; two of
@@ -208,7 +208,7 @@ def _not_empty(word: str, part: str) -> str:
 
 
 def _stage_of(given: str | None, source: str) -> str:
-    """The stage as given, or what the recipe of its run tells, or the short name of the source."""
+    """The stage as given, or the one in the recipe of its run, or the short name of the source."""
     folder = Path(source)
     if given is not None:
         return given

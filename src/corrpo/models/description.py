@@ -4,10 +4,10 @@ import hashlib
 from typing import Any
 
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from corrpo.models.loading import check_present
 from corrpo.models.peft_adapters import adapter_record
-from corrpo.models.sharding import architecture
 
 
 def describe_model(model: Any, name: str | None = None, revision: str | None = None) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def describe_model(model: Any, name: str | None = None, revision: str | None = N
     described = {
         "name": name or getattr(model.config, "_name_or_path", "") or type(model).__name__,
         "revision": getattr(model.config, "_commit_hash", None) or revision,
-        "architecture": architecture(beneath),
+        "architecture": architecture_name(beneath),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         "digest": model_digest(model),
@@ -39,10 +39,19 @@ def describe_model(model: Any, name: str | None = None, revision: str | None = N
     return described
 
 
+def architecture_name(model: nn.Module) -> str:
+    """The name of a model's class; under FSDP2 that of the class beneath.
+
+    >>> architecture_name(nn.Linear(2, 2))
+    'Linear'
+    """
+    return next(kind for kind in type(model).__mro__ if not issubclass(kind, FSDPModule)).__name__
+
+
 def _method_of(quantized: Any) -> str:
     """bitsandbytes, gptq, ... of a quantization config, which is an object or what it was read from."""
-    told = quantized.get("quant_method") if isinstance(quantized, dict) else quantized.quant_method
-    return str(getattr(told, "value", told))
+    method = quantized.get("quant_method") if isinstance(quantized, dict) else quantized.quant_method
+    return str(getattr(method, "value", method))
 
 
 def model_digest(model: nn.Module) -> str:

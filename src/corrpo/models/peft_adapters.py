@@ -1,4 +1,4 @@
-"""Adapters of peft: found in a folder, put on their base model, and told apart from what cannot be measured.
+"""Adapters of peft: read from a folder, put on their base model, and refused where they cannot be measured.
 
 What is measured under an adapter is the gradient of the effective weight, base and adapter taken together:
 what a merged model gives. Some methods of peft change no weight, and have none.
@@ -9,9 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.errors import BadInputError, UnsupportedModelError, require_packages
 from corrpo.models.model_names import looks_like_path
 
 CONFIG = "adapter_config.json"
@@ -36,23 +34,25 @@ def base_of(folder: Path, base: str | None = None) -> str:
 
     Args:
         folder: of the adapter.
-        base: what to take in place of what the adapter tells.
+        base: what to take in place of what the adapter names.
 
     Raises:
-        BadInputError: its config cannot be read, tells no base model, or one whose folder has gone.
+        BadInputError: its config cannot be read, names no base model, or one whose folder has gone.
     """
     if base is not None:
         return base
     advice = "give the base model, as base=... or --base"
     try:
-        told = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+        base_name = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
     except (OSError, ValueError, AttributeError) as error:
         raise BadInputError(f"{folder / CONFIG} cannot be read: {error}; save the adapter again") from error
-    if not isinstance(told, str) or not told.strip():
+    if not isinstance(base_name, str) or not base_name.strip():
         raise BadInputError(f"{folder / CONFIG} tells no base_model_name_or_path; {advice}")
-    if looks_like_path(told) and not Path(told).is_dir():
-        raise BadInputError(f"{folder / CONFIG} tells the base model {told}, which does not exist; {advice}")
-    return told
+    if looks_like_path(base_name) and not Path(base_name).is_dir():
+        raise BadInputError(
+            f"{folder / CONFIG} tells the base model {base_name}, which does not exist; {advice}"
+        )
+    return base_name
 
 
 def with_adapter(model: Any, folder: Path) -> Any:
@@ -61,12 +61,9 @@ def with_adapter(model: Any, folder: Path) -> Any:
     Raises:
         BadInputError: peft is missing, or the adapter does not fit the base model or lacks weights.
     """
-    try:
-        import peft
-    except ImportError as error:
-        raise BadInputError(
-            f"{folder} holds an adapter, which needs peft: pip install 'corrpo[train]'"
-        ) from error
+    require_packages(f"the adapter in {folder}", "peft", extra="train")
+    import peft
+
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*missing adapter keys")
@@ -97,7 +94,7 @@ def adapter_record(model: Any) -> dict[str, Any] | None:
     }
 
 
-def check_adapters(model: nn.Module) -> None:
+def check_adapters(model: Any) -> None:
     """Refuse a model with an adapter at work that changes no weight.
 
     Raises:
@@ -125,7 +122,7 @@ def _method(config: Any) -> str:
 
 
 def _active(model: Any) -> list[str]:
-    """The adapters at work; peft's models tell them as a property, those of transformers by a method."""
+    """The adapters at work; a property of peft's models, a method of those of transformers."""
     if any(getattr(module, "disable_adapters", None) is True for module in model.modules()):
         return []
     active: Any = model.active_adapters

@@ -1,4 +1,4 @@
-"""The folder of a saved model: its weight files, and whether it is complete, told without reading them.
+"""The folder of a saved model: its weight files, and whether it is complete, without reading them.
 
 A running job writes configuration, weights and tokenizer one after another. A folder is complete if each of
 them is there and none of their files ends too early. Whether training could go on from it (optimizer, random
@@ -101,10 +101,10 @@ def file_stamps(folder: Path) -> list[list[Any]]:
 
 
 def saved_dtype(folder: Path) -> str | None:
-    """The dtype that config.json tells, such as "bfloat16"; None if it tells none."""
+    """The dtype in config.json, such as "bfloat16"; None without one."""
     config = _json(folder / "config.json")
-    told = (config.get("dtype") or config.get("torch_dtype")) if isinstance(config, dict) else None
-    return told if isinstance(told, str) else None
+    dtype = (config.get("dtype") or config.get("torch_dtype")) if isinstance(config, dict) else None
+    return dtype if isinstance(dtype, str) else None
 
 
 def _json(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Whole parameters for a while: a model that training keeps in pieces, made one model on every process.
+"""Full parameters for a while: a model that training keeps in pieces, made one model on every process.
 
 A pass over a rollout is a forward and a backward through activations outside the training step, and each
 process has its own number of rollouts of its own lengths. A sharded model gathers its weights layer by layer
@@ -36,7 +36,7 @@ from corrpo.errors import BadInputError, UnsupportedModelError
 _WRAPPERS = (DataParallel, DistributedDataParallel, FullyShardedDataParallel)
 
 _FSDP2_HELD = {
-    "post_forward_mesh_info": None,  # None: stay whole after the forward
+    "post_forward_mesh_info": None,  # None: stay unsharded after the forward
     "reshard_after_backward": False,
     "reduce_grads": False,
     "all_reduce_grads": False,
@@ -48,7 +48,7 @@ _open: dict[nn.Module, nn.Module] = {}
 
 @contextmanager
 def full_parameters(model: nn.Module) -> Iterator[nn.Module]:
-    """Every parameter of `model` whole on this process inside; the model sharded as before after.
+    """Every parameter of `model` complete on this process inside; the model sharded as before after.
 
     Entering gathers: all processes must enter together. Inside, forward and `torch.autograd.grad` with
     respect to activations may run any number of times, another number on each process, with the results of
@@ -73,8 +73,8 @@ def full_parameters(model: nn.Module) -> Iterator[nn.Module]:
             keeps the settings of FSDP2 in another place than 2.13 does.
 
     >>> layer = nn.Linear(2, 2)
-    >>> with full_parameters(nn.DataParallel(layer)) as whole:
-    ...     whole is layer
+    >>> with full_parameters(nn.DataParallel(layer)) as full:
+    ...     full is layer
     True
     """
     if model in _open:
@@ -83,22 +83,13 @@ def full_parameters(model: nn.Module) -> Iterator[nn.Module]:
     chain = _wrapping_chain(model)
     inner = chain[-1]
     with _gathering(chain), _without_recomputation(inner):
-        _check_whole(inner)
+        _check_complete(inner)
         _open[model] = _open[inner] = inner
         try:
             yield inner
         finally:
             _open.pop(inner)
             _open.pop(model, None)
-
-
-def architecture(model: nn.Module) -> str:
-    """The name of a model's class; under FSDP2 that of the class beneath.
-
-    >>> architecture(nn.Linear(2, 2))
-    'Linear'
-    """
-    return next(kind for kind in type(model).__mro__ if not issubclass(kind, FSDPModule)).__name__
 
 
 def _wrapping_chain(model: nn.Module) -> list[nn.Module]:
@@ -115,7 +106,7 @@ def _wrapping_chain(model: nn.Module) -> list[nn.Module]:
 
 
 def _gathering(chain: list[nn.Module]) -> AbstractContextManager[None]:
-    """The context that makes the parameters of a wrapped model whole."""
+    """The context that makes the parameters of a wrapped model complete."""
     outer, inner = chain[0], chain[-1]
     if any(hasattr(parameter, "ds_id") for parameter in inner.parameters()):
         return _zero3_gathered(chain)
@@ -126,7 +117,7 @@ def _gathering(chain: list[nn.Module]) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def _check_whole(model: nn.Module) -> None:
+def _check_complete(model: nn.Module) -> None:
     split = [name for name, parameter in model.named_parameters() if isinstance(parameter, DTensor)]
     if split:
         raise UnsupportedModelError(
@@ -146,7 +137,7 @@ def awaits_engine(model: nn.Module) -> bool:
 
 
 def _is_deepspeed_engine(module: nn.Module) -> bool:
-    """Told by its interface, as importing deepspeed starts things of its own."""
+    """Recognised by its interface, as importing deepspeed starts things of its own."""
     return callable(getattr(module, "zero_optimization_stage", None)) and hasattr(module, "module")
 
 

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import transformers
-
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.saved_model import file_stamps
@@ -17,7 +15,7 @@ _COMMIT_LENGTH = 40
 def source_stamp(checkpoint: Checkpoint, loading: LoadOptions) -> dict[str, Any] | None:
     """What changes when a checkpoint does: sizes and times of its files, or the commit of a hub name.
 
-    None where that cannot be told, as for files that have gone: then loading the model will tell.
+    None where that is not known, as for files that have gone: then loading the model decides.
     """
     folder = Path(checkpoint.source)
     if folder.is_dir():
@@ -29,8 +27,10 @@ def source_stamp(checkpoint: Checkpoint, loading: LoadOptions) -> dict[str, Any]
     revision = checkpoint.revision or ""
     if len(revision) == _COMMIT_LENGTH and set(revision) <= set("0123456789abcdef"):
         return {"name": checkpoint.source, "commit": revision}
+    from transformers import AutoConfig
+
     try:
-        config = transformers.AutoConfig.from_pretrained(
+        config = AutoConfig.from_pretrained(
             checkpoint.source, revision=checkpoint.revision, trust_remote_code=loading.trust_remote_code
         )
     except (OSError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""The folder of a training run, of any trainer: the names of its checkpoints, and what its records tell.
+"""The folder of a training run, of any trainer: the names of its checkpoints, and what its records say.
 
 A run of `corrpo train` holds `recipe.json` (every setting and version), `checkpoint-STEP` folders, and at the
 end `final`. Other trainers name their checkpoints step-N or global_step_N.
@@ -18,7 +18,7 @@ _UNDER_WAY = re.compile(r"(?:\.|tmp[-_.])?(?:checkpoint|global_step|step)[-_]?\d
 
 
 def step_of(name: str) -> int | None:
-    """The step that the name of a checkpoint's folder tells.
+    """The step in the name of a checkpoint's folder.
 
     >>> step_of("checkpoint-200"), step_of("global_step_3"), step_of("final")
     (200, 3, None)
@@ -57,13 +57,13 @@ def trainer_checkpoints(run: Path) -> list[Path]:
 
 
 def recorded_stage(run: Path) -> str:
-    """The stage that recipe.json tells, or the name of the run's folder."""
+    """The stage in recipe.json, or the name of the run's folder."""
     stage = read_record(run / RECIPE).get("stage")
     return stage if isinstance(stage, str) and stage.strip() else run.resolve().name or "run"
 
 
 def final_step(run: Path, folder: Path) -> int | None:
-    """The step of the model in `folder` that a run ended with, from the first record that tells it."""
+    """The step of the model in `folder` that a run ended with, from the first record that has it."""
     for place in dict.fromkeys((folder, run)):
         if ended := _positive(read_record(place / TRAINER_STATE).get("global_step")):
             return ended
