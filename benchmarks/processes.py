@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from common import benchmark_model, heading, table
 from corrpo.jobs.torchrun import launched
 from corrpo.lab import checkpoint
-from corrpo.measurement import measure
+from corrpo.measurement.pipeline import measure
 
 TEXT = "walked to the river and " * 10
 SAMPLES = [

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from corrpo.errors import CorrpoError
-    from corrpo.measurement import MeasureOptions, measure
     from corrpo.measurement.fingerprint import Fingerprint
+    from corrpo.measurement.options import MeasureOptions
+    from corrpo.measurement.pipeline import measure
     from corrpo.models.loading import load_model
     from corrpo.strength.entropy import token_entropy
     from corrpo.strength.gradient_norms import logit_gradient_norms
@@ -47,10 +48,10 @@ _HOMES = {
     "CorrpoError": "corrpo.errors",
     "Fingerprint": "corrpo.measurement.fingerprint",
     "FingerprintCallback": "corrpo.training.callback",
-    "MeasureOptions": "corrpo.measurement",
+    "MeasureOptions": "corrpo.measurement.options",
     "load_model": "corrpo.models.loading",
     "logit_gradient_norms": "corrpo.strength.gradient_norms",
-    "measure": "corrpo.measurement",
+    "measure": "corrpo.measurement.pipeline",
     "token_entropy": "corrpo.strength.entropy",
 }
 

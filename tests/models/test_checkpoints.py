@@ -285,3 +285,8 @@ def test_a_folder_with_an_equals_sign_in_its_name_is_a_folder(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert keys(["lr=1e-5"]) == ["lr-1e-5"]
     assert keys(["slow=lr=1e-5"]) == ["slow"]
+
+
+def test_the_old_name_of_the_global_step_gives_the_new_one():
+    with pytest.raises(AttributeError, match="called global_step"):
+        _ = Checkpoint("sft", 1, 1, "folder").at

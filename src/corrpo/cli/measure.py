@@ -12,8 +12,9 @@ from corrpo.cli.projections import print_projections
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.torchrun import check_processes, current_team, device_of_process
 from corrpo.lab import sample_location
-from corrpo.measurement import MeasureOptions, measure
 from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.measurement.options import MeasureOptions
+from corrpo.measurement.pipeline import measure
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.loading import load_model, load_skeleton, quiet_loading

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
-from corrpo.measurement import MeasureOptions
+from corrpo.measurement.options import MeasureOptions
 from corrpo.strength.estimators.fit import fitting_estimators, misfit
 from corrpo.strength.projections.listing import list_projections, ranges
 from corrpo.strength.projections.mixers import find_layers, select_layers

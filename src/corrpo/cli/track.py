@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 from corrpo.errors import CorrpoError
 from corrpo.jobs.torchrun import current_team
 from corrpo.lab import sample_location
-from corrpo.measurement import MeasureOptions
+from corrpo.measurement.options import MeasureOptions
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import CheckpointOptions
 

@@ -34,8 +34,8 @@ from corrpo.experiments.result_tables import BEFORE
 from corrpo.jobs.files import read_versioned, write_json
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.outcome import Outcome, outcome_of
-from corrpo.measurement import measure
 from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.measurement.pipeline import measure
 from corrpo.models.loading import load_model, quiet_loading
 from corrpo.models.training_run import FINAL, trainer_checkpoints
 from corrpo.training.run_stage import train

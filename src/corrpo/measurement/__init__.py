@@ -1,6 +1,1 @@
-"""`measure`: from a model and samples to a fingerprint."""
-
-from corrpo.measurement.options import MeasureOptions
-from corrpo.measurement.pipeline import measure
-
-__all__ = ["MeasureOptions", "measure"]
+"""From a model and samples to a fingerprint; fingerprints compared, and followed over a training."""

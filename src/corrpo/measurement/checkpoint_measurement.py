@@ -8,7 +8,8 @@ from corrpo.jobs.files import read_json, write_json
 from corrpo.jobs.outcome import Outcome, outcome_of
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.run_folder import SETTINGS
-from corrpo.measurement import MeasureOptions, measure
+from corrpo.measurement.options import MeasureOptions
+from corrpo.measurement.pipeline import measure
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.description import model_digest
 from corrpo.models.load_options import CheckpointOptions, LoadOptions

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from corrpo.errors import BadInputError
 from corrpo.models.generation.sampling import check_sampling
 from corrpo.samples import Template
-from corrpo.statistics.correlation_estimate import check_settings
+from corrpo.statistics.settings import check_settings
 from corrpo.strength.spec import GradientSpec
 
 

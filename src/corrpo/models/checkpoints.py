@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from corrpo.errors import BadInputError
 from corrpo.models.model_names import lab_name, model_location, parse_hub_name
@@ -56,6 +56,11 @@ class Checkpoint:
     global_step: int | None
     source: str
     revision: str | None = None
+
+    @property
+    def at(self) -> NoReturn:
+        """What `global_step` was called before 0.3."""
+        raise AttributeError("Checkpoint.at is called global_step since corrpo 0.3")
 
     @property
     def name(self) -> str:

@@ -34,7 +34,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from corrpo.errors import BadInputError
 from corrpo.statistics.correlation_records import Record
@@ -166,6 +165,8 @@ def estimate_mean(values: Sequence[float], n_samples: int, *, confidence: float 
 
 def _wilson(mean: float, size: float, problems: int, confidence: float) -> tuple[float, float]:
     """Wilson's interval at an effective sample size, with the t quantile for so many problems."""
+    from scipy import stats  # not above: the record of an accuracy is read without it
+
     quantile = float(stats.t.ppf((1 + confidence) / 2, problems - 1))
     shrunk = quantile**2 / size
     centre = (mean + shrunk / 2) / (1 + shrunk)

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from corrpo.errors import BadInputError
 from corrpo.statistics.coefficients import Vector, undefined_reason
 from corrpo.statistics.correlation_records import Correlation
 from corrpo.statistics.interval import DEFAULT_INTERVAL, INTERVALS, correlation_interval
 from corrpo.statistics.permutation import cannot_permute, permutation_p
+from corrpo.statistics.settings import check_settings
 from corrpo.statistics.token_series import Columns, TokenSeries, check_series, one_of
 from corrpo.statistics.weighted_coefficients import TokenAverages, weighted_statistic
 
@@ -102,12 +102,3 @@ def value_of(columns: Columns) -> tuple[float | None, int, str | None]:
         return None, n_tokens, reason
     value = weighted_statistic(columns)(np.ones((1, columns.n_samples)))[0]
     return (None, n_tokens, DETERMINED) if np.isnan(value) else (float(value), n_tokens, None)
-
-
-def check_settings(confidence: float, **counts: int) -> None:
-    """Raise BadInputError unless `confidence` is in (0, 1) and each count is an int, 0 or at least 2."""
-    if not 0 < confidence < 1:
-        raise BadInputError(f"confidence must lie between 0 and 1, such as 0.95, not {confidence!r}")
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0 or count == 1:
-            raise BadInputError(f"{name} must be a whole number from 2, or 0 for none, not {count!r}")

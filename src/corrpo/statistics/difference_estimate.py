@@ -12,9 +12,10 @@ import numpy as np
 
 from corrpo.errors import BadInputError
 from corrpo.statistics.coefficients import Array
-from corrpo.statistics.correlation_estimate import check_settings, value_of
+from corrpo.statistics.correlation_estimate import value_of
 from corrpo.statistics.correlation_records import Difference
 from corrpo.statistics.interval import DEFAULT_INTERVAL, INTERVALS, difference_interval
+from corrpo.statistics.settings import check_settings
 from corrpo.statistics.token_series import Columns, TokenSeries, check_series, one_of
 from corrpo.statistics.weighted_coefficients import weighted_statistic
 

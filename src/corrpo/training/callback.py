@@ -30,11 +30,10 @@ from transformers import (
 
 from corrpo.errors import BadInputError, NonFiniteError, OutputFolderError
 from corrpo.jobs.files import read_json
-from corrpo.measurement import measure
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.fingerprint_format import FINGERPRINT
 from corrpo.measurement.options import MeasureOptions
-from corrpo.measurement.pipeline import encode_sample, try_estimator
+from corrpo.measurement.pipeline import encode_sample, measure, try_estimator
 from corrpo.models.description import model_digest
 from corrpo.models.keywords import keywords_of, narrow
 from corrpo.models.sharding import awaits_engine, full_parameters

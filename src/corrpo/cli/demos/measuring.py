@@ -9,7 +9,8 @@ from pathlib import Path
 from corrpo.jobs.process_count import usable_cores
 from corrpo.jobs.process_pool import parallel_in_order
 from corrpo.lab import FAMILIES, KINDS, SAMPLE_SETS, checkpoint, sample_set
-from corrpo.measurement import MeasureOptions, measure
+from corrpo.measurement.options import MeasureOptions
+from corrpo.measurement.pipeline import measure
 from corrpo.models.loading import load_model
 from corrpo.report import write_measure_report
 

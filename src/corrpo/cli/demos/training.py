@@ -18,7 +18,7 @@ from corrpo.jobs.process_pool import parallel_in_order
 from corrpo.lab import checkpoint, sample_set
 from corrpo.lab.build.solve_rates import Rate, solve_rate
 from corrpo.lab.problems import held_out_problems
-from corrpo.measurement import measure
+from corrpo.measurement.pipeline import measure
 from corrpo.models.loading import load_model
 from corrpo.models.training_run import FINAL, trainer_checkpoints
 from corrpo.report import write_measure_report
