@@ -140,14 +140,14 @@ def test_nan_weights_are_told(tokenizer):
 
 
 def test_characters_of_several_tokens_come_whole():
-    from corrpo.monitor.incremental_text import TextSteps
+    from corrpo.monitor.incremental_text import IncrementalText
 
     class Bytes:
         def decode(self, ids, skip_special_tokens):
             return bytes(ids).decode(errors="replace")
 
     text = "añ€😀 z"
-    steps = TextSteps(Bytes())
+    steps = IncrementalText(Bytes())
     parts = [steps.push(byte) for byte in text.encode()]
     assert "".join(parts) == text
     assert "�" not in "".join(parts)

@@ -10,9 +10,9 @@ import pytest
 import uvicorn
 
 from corrpo.monitor.service.app import STATUS
+from corrpo.monitor.service.connections import bounded_connections
 from corrpo.monitor.service.limits import Limits
 from corrpo.monitor.service.request_schemas import GENERATE, REFUSALS, SCORE, openapi
-from corrpo.monitor.service.server import bounded
 from corrpo.monitor.service.worker import OvertimeError, QueueFullError, StoppingError, Worker
 
 
@@ -109,9 +109,9 @@ async def endless(scope, receive, send):
 
 @pytest.fixture
 def endless_server():
-    limits, refused = Limits(client_seconds=0.5, seconds=60, connections=3), Counter()
+    limits, refused = Limits(client_timeout=0.5, timeout=60, connections=3), Counter()
     with socket.create_server(("127.0.0.1", 0)) as opened:
-        http = bounded(limits, refused)
+        http = bounded_connections(limits, refused)
         config = uvicorn.Config(endless, http=http, ws="none", lifespan="off", log_level="critical")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from corrpo.errors import BadInputError
-from corrpo.viewer.fingerprint_view import viewed
+from corrpo.viewer.fingerprint_view import viewed_fingerprints
 from corrpo.viewer.server import application, listening
 from viewer.results import HOSTILE, made
 
@@ -14,7 +14,9 @@ from viewer.results import HOSTILE, made
 @pytest.fixture
 def client(tmp_path):
     made(3, 24, texts=HOSTILE).save(tmp_path / "run")
-    return TestClient(application(viewed(tmp_path, "exact"), 8000), base_url="http://127.0.0.1:8000")
+    return TestClient(
+        application(viewed_fingerprints(tmp_path, "exact"), 8000), base_url="http://127.0.0.1:8000"
+    )
 
 
 def test_the_page_and_its_two_files_come_with_a_strict_policy(client):

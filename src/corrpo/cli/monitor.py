@@ -13,8 +13,7 @@ from corrpo.models.generation.backend import find_backend
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.model_names import model_location
-from corrpo.monitor.monitor import MonitorOptions
-from corrpo.monitor.response_writers import WritingOptions
+from corrpo.monitor.options import MonitorOptions, ServiceOptions, WritingOptions
 
 if TYPE_CHECKING:
     from corrpo.monitor.calibration import Calibration
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MonitorCommand(MonitorOptions, WritingOptions, LoadOptions):
+class MonitorCommand(MonitorOptions, WritingOptions, LoadOptions, ServiceOptions):
     """Flag generations whose rho is that of low reasoning, at a calibrated false-alarm rate.
 
     corrpo monitor MODEL --calibrate labelled.jsonl --output cal.json
@@ -68,16 +67,6 @@ class MonitorCommand(MonitorOptions, WritingOptions, LoadOptions):
     token: str | None = None
     """What clients must bear in the Authorization header; CORRPO_MONITOR_TOKEN keeps it out of the list of
     processes."""
-    max_tokens: int = 2048
-    """Most tokens of prompt and response together, in the service."""
-    rate: float = 20.0
-    """Requests a second of one client."""
-    queue: int = 64
-    """Requests that may wait; more are answered 503."""
-    timeout: float = 120.0
-    """Seconds from a request to the end of its answer."""
-    client_timeout: float = 10.0
-    """Seconds for a client to send its request or to take the next part of an answer."""
     grace: float = 30.0
     """Seconds that requests have to be answered after SIGTERM or Ctrl-C."""
 
@@ -228,13 +217,7 @@ def _serve(options: MonitorCommand) -> None:
     from corrpo.monitor.service.limits import Limits
     from corrpo.monitor.service.server import listening, serve
 
-    limits = Limits(
-        max_tokens=options.max_tokens,
-        rate=options.rate,
-        queue=options.queue,
-        seconds=options.timeout,
-        client_seconds=options.client_timeout,
-    )
+    limits = Limits(**vars(narrow(options, ServiceOptions)))
     token = options.token or os.environ.get("CORRPO_MONITOR_TOKEN") or None
     with listening(options.host, options.port, token) as opened:
         service = Service(_monitor(options), limits, token)

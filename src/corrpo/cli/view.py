@@ -47,10 +47,10 @@ def run(options: View) -> None:
 def _view(options: View) -> None:
     import webbrowser
 
-    from corrpo.viewer.fingerprint_view import viewed
+    from corrpo.viewer.fingerprint_view import viewed_fingerprints
     from corrpo.viewer.server import HOST, listening, serve
 
-    fingerprints = viewed(options.folder, options.check)
+    fingerprints = viewed_fingerprints(options.folder, options.check)
     with listening(options.port) as opened:
         _prepare(fingerprints)
         address = f"http://{HOST}:{opened.getsockname()[1]}/"
@@ -66,6 +66,6 @@ def _prepare(fingerprints: "list[ViewedFingerprint]") -> None:
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading", total=len(fingerprints))
-        for number, each in enumerate(fingerprints):
-            for share in each.prepare():
+        for number, fingerprint in enumerate(fingerprints):
+            for share in fingerprint.prepare():
                 progress.update(task, completed=number + share)

@@ -100,11 +100,11 @@ class Calibration:
             name for name in {*settings, *self.settings} if settings.get(name) != self.settings.get(name)
         ]
         if other:
-            told = ", ".join(
+            listed = ", ".join(
                 f"{n}={settings.get(n)!r} (calibrated {self.settings.get(n)!r})" for n in sorted(other)
             )
             raise BadInputError(
-                f"the calibration is of other settings: {told}; use those, or calibrate again"
+                f"the calibration is of other settings: {listed}; use those, or calibrate again"
             )
 
     def save(self, path: Path) -> None:
@@ -121,15 +121,17 @@ class Calibration:
         record = read_versioned(path, SCHEMA_VERSION, "calibrate again")
         record.pop("schema_version")
         try:
-            found = cls(**record)
-            numbers = (found.rate, found.whole, found.running)
-            if found.side not in ("high", "low") or not all(math.isfinite(number) for number in numbers):
+            calibration = cls(**record)
+            numbers = (calibration.rate, calibration.whole, calibration.running)
+            if calibration.side not in ("high", "low") or not all(
+                math.isfinite(number) for number in numbers
+            ):
                 raise ValueError("no such side, or a number that is not finite")
-            if not isinstance(found.model["digest"], str) or not isinstance(found.settings, dict):
+            if not isinstance(calibration.model["digest"], str) or not isinstance(calibration.settings, dict):
                 raise ValueError("no digest of a model, or no settings")
         except (TypeError, KeyError, ValueError) as error:
             raise BadInputError(f"{path} is not a calibration of the monitor: {error}") from error
-        return found
+        return calibration
 
 
 def calibrate(
@@ -163,14 +165,16 @@ def calibrate(
     if side == "learned":
         first, kept = _split(given, rng)
         side = "high" if _auc_of(first) >= 0.5 else "low"
-    normal = [each for each in _one_per_prompt(kept, rng) if not each.low]
-    whole, running = (_threshold(normal, value, side, rate, confidence) for value in (_whole, _PEAKS[side]))
+    normal = [row for row in _one_per_prompt(kept, rng) if not row.low]
+    whole, running = (
+        _threshold(normal, value, side, rate, confidence) for value in (_response_rho, _PEAKS[side])
+    )
     result = Calibration(side, rate, confidence, whole, running, model, settings)
     facts = {
         "generations": len(given),
-        "without_rho": sum(each.rho is None for each in given),
-        "normal_prompts": sum(each.rho is not None for each in normal),
-        "rank": threshold_rank(sum(each.rho is not None for each in normal), rate, confidence),
+        "without_rho": sum(row.rho is None for row in given),
+        "normal_prompts": sum(row.rho is not None for row in normal),
+        "rank": threshold_rank(sum(row.rho is not None for row in normal), rate, confidence),
         "seed": seed,
         **_detection(kept, result),
     }
@@ -215,12 +219,12 @@ def _split(
     generations: Sequence[Labelled], rng: np.random.Generator
 ) -> tuple[list[Labelled], list[Labelled]]:
     """A third of the prompts, and the rest."""
-    prompts = sorted({each.prompt for each in generations})
+    prompts = sorted({row.prompt for row in generations})
     first = set(rng.permutation(prompts)[: math.ceil(len(prompts) / 3)].tolist())
     parts: tuple[list[Labelled], list[Labelled]] = ([], [])
-    for each in generations:
-        parts[each.prompt not in first].append(each)
-    if len({each.low for each in parts[0] if each.rho is not None}) < 2:
+    for row in generations:
+        parts[row.prompt not in first].append(row)
+    if len({row.low for row in parts[0] if row.rho is not None}) < 2:
         raise BadInputError(
             "which side is that of low reasoning is learned from a third of the prompts, whose generations "
             "with a rho have labels of one kind only; give more of both kinds, or the side, high or low"
@@ -233,20 +237,20 @@ def _one_per_prompt(generations: Sequence[Labelled], rng: np.random.Generator) -
 
 
 def _by_prompt(generations: Iterable[Labelled]) -> list[list[Labelled]]:
-    of: dict[str, list[Labelled]] = {}
-    for each in generations:
-        of.setdefault(each.prompt, []).append(each)
-    return [group for _, group in sorted(of.items())]
+    by_prompt: dict[str, list[Labelled]] = {}
+    for row in generations:
+        by_prompt.setdefault(row.prompt, []).append(row)
+    return [group for _, group in sorted(by_prompt.items())]
 
 
 Score = Callable[[Labelled], float | None]
 
 
-def _whole(each: Labelled) -> float | None:
-    return each.rho
+def _response_rho(row: Labelled) -> float | None:
+    return row.rho
 
 
-_PEAKS: dict[str, Score] = {"high": lambda each: each.highest, "low": lambda each: each.lowest}
+_PEAKS: dict[str, Score] = {"high": lambda row: row.highest, "low": lambda row: row.lowest}
 """The running rho that decides whether a generation is flagged at any token."""
 
 
@@ -262,7 +266,7 @@ def _threshold(
 def _auc_of(generations: Sequence[Labelled]) -> float:
     """AUC of high rho as the sign of low reasoning, among those that have a rho."""
     low, normal = (
-        [each.rho for each in generations if each.low == label and each.rho is not None]
+        [row.rho for row in generations if row.low == label and row.rho is not None]
         for label in (True, False)
     )
     return area_under_curve(low, normal)
@@ -287,19 +291,22 @@ def _detection(generations: Sequence[Labelled], result: Calibration) -> dict[str
     (`corrpo.statistics.accuracy_estimate`): the threshold is taken as given, and does not depend on these
     labels.
     """
-    groups = _by_prompt(each for each in generations if each.low)
+    groups = _by_prompt(row for row in generations if row.low)
     auc = _auc_of(generations)
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "low_generations": sum(map(len, groups)),
-        "low_without_rho": sum(each.rho is None for group in groups for each in group),
+        "low_without_rho": sum(row.rho is None for group in groups for row in group),
         "detected": None,
         "auc": None if math.isnan(auc) else auc,
     }
     if groups:
-        thresholds = {"whole": (_whole, result.whole), "running": (_PEAKS[result.side], result.running)}
-        found["detected"] = {}
+        thresholds = {
+            "whole": (_response_rho, result.whole),
+            "running": (_PEAKS[result.side], result.running),
+        }
+        facts["detected"] = {}
         for name, (score, threshold) in thresholds.items():
-            flags = [[bool(result.beyond(score(each), threshold)) for each in group] for group in groups]
+            flags = [[bool(result.beyond(score(row), threshold)) for row in group] for group in groups]
             share = estimate_average(flags)
-            found["detected"][name] = [share.value, share.low, share.high]
-    return found
+            facts["detected"][name] = [share.value, share.low, share.high]
+    return facts

@@ -15,7 +15,8 @@ from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.monitor.calibration import Labelled
 from corrpo.monitor.journal import journal_beside
-from corrpo.monitor.monitor import Monitor, Written
+from corrpo.monitor.monitor import Monitor
+from corrpo.monitor.watched_response import Written
 from corrpo.samples import Sample, as_samples
 
 
@@ -96,8 +97,8 @@ def labelled_generations(
     Args:
         monitor: what measures.
         path: of the file.
-        skip_bad: tell bad lines and go on.
-        tell: is told of each.
+        skip_bad: pass what is wrong with bad lines to `tell` and go on.
+        tell: takes the message about each.
         shown: show a bar.
 
     Raises:
@@ -136,8 +137,8 @@ def judge_file(
         monitor: what judges.
         path: of the generations.
         output: of the results; must not exist.
-        skip_bad: tell bad lines, write them with their error, and go on.
-        tell: is told of each.
+        skip_bad: pass what is wrong with bad lines to `tell`, write them with their error, and go on.
+        tell: takes the message about each.
         writer: writes responses where a line has none; such lines are bad without it.
         writing: what decides those responses.
         shown: show a bar.
@@ -178,9 +179,9 @@ def _judged(
         if line.sample.response is None:
             assert writer is not None
             written = writer(monitor, line)
-            found = {"response": written.text, **written.scored.as_dict()}
+            judgement = {"response": written.text, **written.scored.as_dict()}
         else:
-            found = monitor.score(line.sample.prompt, line.sample.response).as_dict()
+            judgement = monitor.score(line.sample.prompt, line.sample.response).as_dict()
     except (BadInputError, NonFiniteError) as error:
         message = _with_place(line, error)
         if not skip_bad:
@@ -189,12 +190,14 @@ def _judged(
             ) from error
         tell(message)
         return {"line": line.number, "error": message}
-    return {"line": line.number, "id": line.sample.id, **found}
+    return {"line": line.number, "id": line.sample.id, **judgement}
 
 
 def _with_place(line: Line | BadLine, error: Exception) -> str:
-    told = str(error)
-    return told if isinstance(line, BadLine) or line.sample.where in told else f"{line.sample.where}: {error}"
+    message = str(error)
+    if isinstance(line, BadLine) or line.sample.where in message:
+        return message
+    return f"{line.sample.where}: {message}"
 
 
 def _with_bar(

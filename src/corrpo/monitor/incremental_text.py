@@ -5,7 +5,7 @@ from typing import Any
 _INCOMPLETE = "�"
 
 
-class TextSteps:
+class IncrementalText:
     """What each token adds to the text. Only the last few tokens are decoded again.
 
     Args:

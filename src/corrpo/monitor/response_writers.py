@@ -6,45 +6,24 @@ engine is gone when the model is loaded that scores them.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corrpo.errors import BadInputError
-from corrpo.models.generation.backend import BackendName, check_backend, find_backend
+from corrpo.models.generation.backend import find_backend
 from corrpo.models.generation.batches import respond_to_batch, room_for_response
-from corrpo.models.generation.sampling import check_sampling, numbered_seed
+from corrpo.models.generation.sampling import numbered_seed
 from corrpo.monitor.generation_file import Line, Writer, read_lines
 from corrpo.monitor.journal import journal_beside
-from corrpo.monitor.monitor import Monitor, Written
+from corrpo.monitor.monitor import Monitor
+from corrpo.monitor.options import WritingOptions
+from corrpo.monitor.watched_response import Written
 from corrpo.samples import encode_prompt
 
 if TYPE_CHECKING:
     from corrpo.models.generation.backend import Engine
-
-
-@dataclass(frozen=True, kw_only=True)
-class WritingOptions:
-    """How responses are written.
-
-    Raises:
-        BadInputError: a value out of its range.
-    """
-
-    backend: BackendName | str = "transformers"
-    """What writes a response where a line of --generations has none: transformers, token by token under the
-    monitor's eyes, or vLLM, whose responses are scored by a second pass."""
-    max_new_tokens: int = 512
-    """Longest response that is written, in tokens, if the model's context leaves so much."""
-    temperature: float = 1.0
-    """Of responses that are written; 0 takes the likeliest token."""
-    top_p: float = 1.0
-    """Draw among the likeliest tokens of this total probability."""
-
-    def __post_init__(self) -> None:
-        check_sampling(self.temperature, self.top_p, self.max_new_tokens)
-        check_backend(self.backend)
 
 
 def watching(options: WritingOptions, seed: int) -> Writer:

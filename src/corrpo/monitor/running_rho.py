@@ -18,11 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from corrpo.errors import BadInputError, NonFiniteError
+from corrpo.errors import NonFiniteError
+from corrpo.monitor.options import FEWEST_TOKENS, check_window
+from corrpo.statistics import UndefinedCorrelationError, spearman
 from corrpo.statistics.coefficients import ROUNDING, Array
-
-FEWEST = 8
-"""Tokens below which a window has no rho, if nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class RunningRho:
     -0.8857142857142857
     """
 
-    def __init__(self, window: int = 128, min_tokens: int = FEWEST, confidence: float = 0.95):
+    def __init__(self, window: int = 128, min_tokens: int = FEWEST_TOKENS, confidence: float = 0.95):
         check_window(window, min_tokens, confidence)
         self.window, self.min_tokens, self.confidence = window, min_tokens, confidence
         self._values = np.full((2, window), np.nan)
@@ -152,11 +151,11 @@ def effective_tokens(x: Array, y: Array) -> float:
     return n / max(1.0, 1.0 + 2.0 * float(weight @ (a * b)))
 
 
-def check_window(window: int, min_tokens: int, confidence: float) -> None:
-    """Raise `BadInputError` on a setting of `RunningRho` that is out of range."""
-    if min_tokens < 4:
-        raise BadInputError(f"min_tokens={min_tokens}: expected 4 or more, as fewer tokens show nothing")
-    if window < min_tokens:
-        raise BadInputError(f"window={window}: expected min_tokens ({min_tokens}) or more")
-    if not 0 < confidence < 1:
-        raise BadInputError(f"confidence={confidence}: expected a number between 0 and 1, such as 0.95")
+def response_rho(entropy: Array, strength: Array, min_tokens: int) -> float | None:
+    """Spearman's rho over all tokens of a response, or None where it has none."""
+    if len(entropy) < min_tokens:
+        return None
+    try:
+        return spearman(entropy, strength)
+    except UndefinedCorrelationError:
+        return None

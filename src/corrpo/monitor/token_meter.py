@@ -24,7 +24,7 @@ from transformers import DynamicCache
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.models.generation.sampling import check_sampling
 from corrpo.models.token_limits import vocabulary_size
-from corrpo.statistics.coefficients import Array, UndefinedCorrelationError, spearman
+from corrpo.statistics.coefficients import Array
 from corrpo.strength.backward.query import derivatives_at, left_as_found, observed
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.estimators.own_batched import batched_own, has_direct_head
@@ -145,7 +145,7 @@ class Meter:
             )
         _forget_graph(cache)
         norms = [_length(delta) * _length(at.inputs) for at, delta in zip(record, deltas, strict=True)]
-        strength = float(torch.stack([each.cpu() for each in norms]).mean())
+        strength = float(torch.stack([norm.cpu() for norm in norms]).mean())
         if not math.isfinite(strength):
             raise _non_finite("gradients")
         return Step(drawn, entropy, strength)
@@ -219,13 +219,3 @@ def _non_finite(what: str) -> NonFiniteError:
         f"the model gives NaN or infinite {what} while it writes; check the weights, and try a wider dtype "
         "(float32)"
     )
-
-
-def whole_rho(entropy: Array, strength: Array, min_tokens: int) -> float | None:
-    """Spearman's rho over all tokens of a response, or None where it has none."""
-    if len(entropy) < min_tokens:
-        return None
-    try:
-        return spearman(entropy, strength)
-    except UndefinedCorrelationError:
-        return None

@@ -1,4 +1,4 @@
-"""The files of a fingerprint as the viewer reads them: in parts, and with every fault told by file.
+"""The files of a fingerprint as the viewer reads them: in parts, and with errors that name the file.
 
 Token columns of the last few results are kept in memory; norms are read for one sample at a time.
 """
@@ -37,16 +37,16 @@ def fingerprint_folders(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise BadInputError(f"{folder} is not a folder; give one that corrpo measure or track wrote")
-    found = sorted(path.parent for path in folder.glob(f"**/{FINGERPRINT}"))
-    if not found:
+    folders = sorted(path.parent for path in folder.glob(f"**/{FINGERPRINT}"))
+    if not folders:
         raise BadInputError(
             f"{folder} holds no {FINGERPRINT}, nor do the folders below; give a folder that corrpo "
             "measure or track wrote, to the end"
         )
-    for path in (each / name for each in found for name in READ_FILES):
+    for path in (inner / name for inner in folders for name in READ_FILES):
         if not path.resolve().is_relative_to(folder.resolve()):
             raise BadInputError(f"{path} is a link that leads out of {folder}; give the folder it leads to")
-    return found
+    return folders
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def token_table(folder: Path) -> pl.DataFrame:
         BadInputError: the file cannot be read, lacks a column, or has no tokens.
     """
     path = folder / TOKENS
-    with _told(path):
+    with _errors_that_name(path):
         scanned = pl.scan_parquet(path)
         have = scanned.collect_schema().names()
         missing = [name for name in COLUMNS if name not in have and name not in LATER]
@@ -137,7 +137,7 @@ def sample_norms(folder: Path, start: int, end: int) -> list[list[list[float | N
     path = folder / TOKENS
     rows = token_table(folder)["row"][start:end].to_list()
     first, last = min(rows), max(rows)
-    with _told(path):
+    with _errors_that_name(path):
         norms = pl.scan_parquet(path).select("norms").slice(first, last - first + 1).collect()["norms"]
         finite = pl.when(pl.element().is_finite()).then(pl.element())
         norms = norms.gather([row - first for row in rows]).list.eval(pl.element().list.eval(finite))
@@ -145,7 +145,7 @@ def sample_norms(folder: Path, start: int, end: int) -> list[list[list[float | N
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _errors_that_name(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -1,4 +1,4 @@
-"""What the page shows of a fingerprint: an index, the tokens of a sample, and the norms of a token.
+"""A fingerprint as the page shows it: an index, the tokens of a sample, and the norms of a token.
 
 Quantiles are those among all measured tokens of the fingerprint: mid-rank over their number, in (0, 1).
 
@@ -12,16 +12,14 @@ written as its escape, so that UTF-8 can hold it.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from corrpo.answers.verdict import judge
 from corrpo.report.explanations import estimator_label, estimator_note, few_samples, interval_name
 from corrpo.report.formatting import plain, shortened, token_text, visible, with_interval
 from corrpo.report.layer_correlations import layer_numbers
@@ -34,8 +32,8 @@ from corrpo.viewer.fingerprint_files import (
     sample_norms,
     token_table,
 )
+from corrpo.viewer.response_verdicts import CHUNK, Check, Verdict, response_verdicts
 
-Check = Literal["exact", "math", "none"]
 LONGEST_TOKEN = 200
 """Characters of a token that are shown."""
 LONGEST_LISTED = 2000
@@ -44,23 +42,7 @@ HIGH, LOW = 0.9, 0.5
 """Quantile of entropy from which, and of strength up to which, a token is one to jump to."""
 JUMPS = 2000
 """Tokens to jump to in one result: those of the greatest disagreement."""
-CHUNK = 32
-"""Answers that math-verify is asked about at a time."""
-MATH = {"right": True, "wrong": False, "unparsed": False}
-REASONS = {
-    "unreadable": "the right answer is not mathematics",
-    "timeout": "math-verify ran out of time",
-    "error": "math-verify failed",
-}
 GRID = np.linspace(0.0, 1.0, 101)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a response is right; None with the reason where that is not known."""
-
-    correct: bool | None
-    reason: str | None = None
 
 
 class ViewedFingerprint:
@@ -87,7 +69,7 @@ class ViewedFingerprint:
         samples = [sample for sample, _, _ in self.bounds]
         for start in range(0, len(samples), CHUNK):
             rows = [responses.get(sample) for sample in samples[start : start + CHUNK]]
-            verdicts += judged(rows, self.check)
+            verdicts += response_verdicts(rows, self.check)
             yield 0.9 * len(verdicts) / len(samples)
         self._verdicts = verdicts
         _ = self.index
@@ -129,13 +111,13 @@ class ViewedFingerprint:
         """Of entropy and of strength, float32 [tokens]; NaN where the token was not measured."""
         columns = self.tokens.select("entropy_bits", "strength")
         measured = columns.select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
-        found = {}
+        quantiles = {}
         for name in columns.columns:
             values = np.full(len(measured), np.nan, dtype=np.float32)
             if measured.any():
                 values[measured] = midranks(columns[name].to_numpy()[measured]) / measured.sum()
-            found[name] = values
-        return found
+            quantiles[name] = values
+        return quantiles
 
     @cached_property
     def index(self) -> dict[str, Any]:
@@ -205,11 +187,11 @@ class ViewedFingerprint:
         high, low = self.quantiles["entropy_bits"], self.quantiles["strength"]
         rows = np.flatnonzero((high >= HIGH) & (low <= LOW))
         rows = np.sort(rows[np.argsort((low - high)[rows], kind="stable")][:JUMPS])
-        found: list[list[int]] = []
+        jumps: list[list[int]] = []
         for _, start, end in self.bounds:
             first, last = np.searchsorted(rows, (start, end))
-            found.append((rows[first:last] - start).tolist())
-        return found
+            jumps.append((rows[first:last] - start).tolist())
+        return jumps
 
     def sample(self, number: int) -> dict[str, Any]:
         """One sample; JSON-safe: id, prompt, answer, correct, reason, and a list per column of its tokens.
@@ -267,7 +249,7 @@ class ViewedFingerprint:
         }
 
 
-def viewed(folder: Path, check: Check) -> list[ViewedFingerprint]:
+def viewed_fingerprints(folder: Path, check: Check) -> list[ViewedFingerprint]:
     """The fingerprints of a folder, each under its path below it.
 
     Raises:
@@ -279,27 +261,6 @@ def viewed(folder: Path, check: Check) -> list[ViewedFingerprint]:
         )
         for path in fingerprint_folders(folder)
     ]
-
-
-def judged(rows: list[dict[str, Any] | None], check: Check) -> list[Verdict]:
-    """The verdict on each response, given as rows of responses.jsonl.
-
-    >>> row = {"response": "<answer>7.0</answer>", "answer": "7"}
-    >>> [verdict.correct for verdict in judged([row, row | {"answer": "8"}, row | {"answer": None}], "exact")]
-    [True, False, None]
-    """
-    if check == "none":
-        return [Verdict(None, "answers are not checked")] * len(rows)
-    found = [Verdict(None, "no right answer to compare with")] * len(rows)
-    pairs = {
-        place: (str(row["response"]), str(row["answer"]))
-        for place, row in enumerate(rows)
-        if row and row.get("response") is not None and str(row.get("answer") or "").strip()
-    }
-    replies = judge([text for text, _ in pairs.values()], [answer for _, answer in pairs.values()], check)
-    for place, reply in zip(pairs, replies, strict=True):
-        found[place] = Verdict(MATH.get(reply.verdict), REASONS.get(reply.verdict))
-    return found
 
 
 def _checked(number: int, count: int) -> int:

@@ -43,7 +43,7 @@ def application(fingerprints: Sequence[ViewedFingerprint], port: int) -> Starlet
     """The web application over some fingerprints, for requests to `port` of this machine."""
 
     async def listed(_request: Request) -> Response:
-        return JSONResponse([each.label for each in fingerprints])
+        return JSONResponse([fingerprint.label for fingerprint in fingerprints])
 
     async def answer(request: Request) -> Response:
         try:
@@ -74,8 +74,8 @@ def _guard(hosts: set[str]) -> Callable[[Request, Callable[[Request], Any]], Any
 
     async def dispatch(request: Request, call_next: Callable[[Request], Any]) -> Response:
         if request.headers.get("host") not in hosts:
-            told = f"This page is for {' and '.join(sorted(hosts))} only; a tunnel must keep the port."
-            response = PlainTextResponse(told, status_code=400)
+            message = f"This page is for {' and '.join(sorted(hosts))} only; a tunnel must keep the port."
+            response = PlainTextResponse(message, status_code=400)
         elif request.method != "GET":
             response = PlainTextResponse("Only GET is answered.", status_code=405, headers={"Allow": "GET"})
         else:

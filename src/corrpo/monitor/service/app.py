@@ -17,8 +17,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
-from corrpo.monitor.monitor import Monitor, Watched
+from corrpo.monitor.monitor import Monitor
 from corrpo.monitor.service.limits import (
+    HEADERS,
     Limits,
     Rates,
     TooLargeError,
@@ -30,6 +31,7 @@ from corrpo.monitor.service.limits import (
 from corrpo.monitor.service.metrics import Metrics
 from corrpo.monitor.service.request_schemas import GENERATE, SCORE, MalformedError, openapi, parsed
 from corrpo.monitor.service.worker import Job, OvertimeError, QueueFullError, StoppingError, Worker
+from corrpo.monitor.watched_response import Watched
 
 STATUS: dict[type[Exception], int] = {
     TooLargeError: 413,
@@ -44,8 +46,6 @@ STATUS: dict[type[Exception], int] = {
 """The status of an answer by the error behind it; 500 for others."""
 GONE = 499
 """Counted for a client that has gone, and never sent."""
-HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Connection": "close"}
-"""Of every answer. A connection serves one request, so that an idle one can be told by its lack of one."""
 
 
 class Service:
@@ -69,10 +69,10 @@ class Service:
             ("POST", "/v1/score"): self._score,
             ("POST", "/v1/generate"): self._generate,
         }
-        found = [
+        guarded = [
             Route(path, self._guarded(path, answer), methods=[m]) for (m, path), answer in routes.items()
         ]
-        self.app = _with_headers(Starlette(routes=found))
+        self.app = _with_headers(Starlette(routes=guarded))
 
     def _guarded(
         self, path: str, answer: Callable[[Request], Awaitable[Response]]
@@ -88,7 +88,7 @@ class Service:
                 except ClientDisconnect:
                     response = self._refused("client_gone", GONE, "the client has gone")
                 except Exception as error:  # every request gets an answer, whatever went wrong
-                    response = _told(error)
+                    response = _error_response(error)
                     self.metrics.refused[type(error).__name__] += 1
             self.metrics.answered(path, response.status_code, time.monotonic() - start)
             return response
@@ -99,8 +99,8 @@ class Service:
         """Why a request is not looked at, if so."""
         if self.token is None:
             if not is_loopback(_host_of(request.headers.get("host", ""))):
-                told = "without a token, only requests to localhost or its address are answered"
-                return self._refused("host", 403, told)
+                message = "without a token, only requests to localhost or its address are answered"
+                return self._refused("host", 403, message)
         elif path != "/health":
             given = request.headers.get("authorization", "")
             if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
@@ -119,9 +119,9 @@ class Service:
             return refused
         return None
 
-    def _refused(self, reason: str, status: int, told: str) -> Response:
+    def _refused(self, reason: str, status: int, message: str) -> Response:
         self.metrics.refused[reason] += 1
-        return _error(status, told)
+        return _message(status, message)
 
     async def _health(self, _request: Request) -> Response:
         good, facts = self.worker.alive, {}
@@ -146,7 +146,7 @@ class Service:
             self._check_length(len(prompt) + len(response))
             yield self.monitor.score(prompt, response)
 
-        job = self.worker.submit(start, self.limits.seconds)
+        job = self.worker.submit(start, self.limits.timeout)
         try:
             scored = await _unless_gone(request, anext(job.values()))
         finally:
@@ -163,7 +163,7 @@ class Service:
             self._check_length(len(prompt) + given["max_new_tokens"])
             yield from self.monitor.watch(prompt, **given)
 
-        job = self.worker.submit(start, self.limits.seconds)
+        job = self.worker.submit(start, self.limits.timeout)
         results = job.values()
         try:
             first = await _unless_gone(
@@ -249,10 +249,10 @@ class _Events(Response):
             await self._send_token(send, self.first)
             async for token in self.results:
                 await self._send_token(send, token)
-        except Exception as error:  # the answer has begun: its status can tell nothing any more
+        except Exception as error:  # the answer has begun: its status can say nothing any more
             self.metrics.refused[type(error).__name__] += 1
-            told = str(error) if isinstance(error, CorrpoError) else "the service failed"
-            await self._send(send, "error", {"error": told})
+            message = str(error) if isinstance(error, CorrpoError) else "the service failed"
+            await self._send(send, "error", {"error": message})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_token(self, send: Send, token: Watched) -> None:
@@ -274,15 +274,15 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _told(error: Exception) -> Response:
+def _error_response(error: Exception) -> Response:
     status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
-    told = str(error) if isinstance(error, CorrpoError) else "the service failed on this request"
-    response = _error(status, told)
+    message = str(error) if isinstance(error, CorrpoError) else "the service failed on this request"
+    response = _message(status, message)
     if status == STATUS[QueueFullError]:
         response.headers["Retry-After"] = "1"
     return response
 
 
-def _error(status: int, told: str) -> JSONResponse:
-    clean = told.encode("utf-8", "replace").decode()
+def _message(status: int, message: str) -> JSONResponse:
+    clean = message.encode("utf-8", "replace").decode()
     return JSONResponse({"error": clean}, status_code=status)

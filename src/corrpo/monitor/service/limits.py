@@ -10,41 +10,27 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
-from corrpo.errors import BadInputError, CorrpoError
+from corrpo.errors import CorrpoError
+from corrpo.monitor.options import ServiceOptions
 
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Connection": "close"}
+"""Of every answer. A connection serves one request, so that an idle one is known by its lack of one."""
 READ_AWAY = 8
 """Of a body that is too large, so many times the limit is read and thrown away."""
 
 
-@dataclass(frozen=True)
-class Limits:
+@dataclass(frozen=True, kw_only=True)
+class Limits(ServiceOptions):
     """Bounds of the service.
-
-    Attributes:
-        max_tokens: of prompt and response together, given or written.
-        body_bytes: of a request.
-        rate: requests a second of one client, on average; bursts of twice as many, at least two.
-        queue: requests that may wait for the model.
-        seconds: from a request's arrival to its last result.
-        client_seconds: for a client to send its request, or to take the next part of an answer.
-        connections: open at once.
 
     Raises:
         BadInputError: a bound that is not more than 0.
     """
 
-    max_tokens: int = 2048
     body_bytes: int = 1 << 20
-    rate: float = 20.0
-    queue: int = 64
-    seconds: float = 120.0
-    client_seconds: float = 10.0
+    """Of a request."""
     connections: int = 512
-
-    def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            if not 0 < getattr(self, name) < float("inf"):
-                raise BadInputError(f"{name}={getattr(self, name)}: expected a number above 0")
+    """Open at once."""
 
 
 class TooLargeError(CorrpoError):
@@ -106,7 +92,7 @@ async def _read(request: Request, limits: Limits, parts: list[bytes]) -> int:
     """How long the body is, at most a little over `READ_AWAY` times the limit; `parts` gets what may stay."""
     size = 0
     try:
-        async with asyncio.timeout(limits.client_seconds):
+        async with asyncio.timeout(limits.client_timeout):
             async for part in request.stream():
                 size += len(part)
                 if size <= limits.body_bytes:
@@ -116,7 +102,7 @@ async def _read(request: Request, limits: Limits, parts: list[bytes]) -> int:
                 if size > READ_AWAY * limits.body_bytes:
                     break
     except TimeoutError:
-        raise TooSlowError(f"the body did not arrive within {limits.client_seconds:g} seconds") from None
+        raise TooSlowError(f"the body did not arrive within {limits.client_timeout:g} seconds") from None
     return size
 
 

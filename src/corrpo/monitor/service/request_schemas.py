@@ -69,7 +69,7 @@ def parsed(body: bytes, schema: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if name != "prompt":
             _check(name, value, known[name])
-    return {name: each["default"] for name, each in known.items() if "default" in each} | given
+    return {name: rule["default"] for name, rule in known.items() if "default" in rule} | given
 
 
 def _refused(word: str) -> float:

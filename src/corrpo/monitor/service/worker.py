@@ -2,7 +2,7 @@
 
 A job is an iterator of results. The thread takes a step of each active job in turn, so that a short score
 does not wait for a long generation. A job ends when its iterator does, fails, is cancelled, or its time is
-over; each of these is told to the one who waits for it, so that no answer is lost.
+over; the one who waits for it gets each of these, so that no answer is lost.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class Job:
 
 
 def overtime() -> OvertimeError:
-    """What is told when a job's time is over."""
+    """The error of a job whose time is over."""
     return OvertimeError("the time for this request is over")
 
 
@@ -121,7 +121,7 @@ class Worker:
             if self._stopping:
                 raise StoppingError("the service is stopping")
             if len(self._waiting) >= self._room:
-                self._waiting = deque(each for each in self._waiting if not each.cancelled)
+                self._waiting = deque(waiting for waiting in self._waiting if not waiting.cancelled)
             if len(self._waiting) >= self._room:
                 raise QueueFullError(f"{self._room} requests wait already; try again later")
             self._waiting.append(job)
@@ -169,7 +169,7 @@ class Worker:
         except StopIteration:
             job.tell("end")
             return False
-        except Exception as error:  # whatever it is, the one who waits is told, and the thread lives
+        except Exception as error:  # whatever it is, the one who waits gets it, and the thread lives
             job.tell("error", error)
             return False
         return True

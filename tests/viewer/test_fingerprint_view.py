@@ -16,7 +16,8 @@ from corrpo.models.model_names import model_location
 from corrpo.samples import load_samples
 from corrpo.statistics import spearman
 from corrpo.viewer import fingerprint_view
-from corrpo.viewer.fingerprint_view import ViewedFingerprint, judged, viewed
+from corrpo.viewer.fingerprint_view import ViewedFingerprint, viewed_fingerprints
+from corrpo.viewer.response_verdicts import response_verdicts
 from viewer.results import HOSTILE, made
 
 
@@ -184,9 +185,9 @@ ROW = {"response": "so \\boxed{0.5}", "answer": "\\frac12"}
 
 
 def test_math_sees_what_text_does_not():
-    assert [each.correct for each in judged([ROW], "exact")] == [False]
-    assert [each.correct for each in judged([ROW], "math")] == [True]
-    (unchecked,) = judged([ROW], "none")
+    assert [each.correct for each in response_verdicts([ROW], "exact")] == [False]
+    assert [each.correct for each in response_verdicts([ROW], "math")] == [True]
+    (unchecked,) = response_verdicts([ROW], "none")
     assert (unchecked.correct, unchecked.reason) == (None, "answers are not checked")
 
 
@@ -203,41 +204,42 @@ def test_math_sees_what_text_does_not():
 )
 def test_where_math_verify_fails_a_response_is_neither(monkeypatch, verdict, correct, reason):
     monkeypatch.setattr(
-        fingerprint_view, "judge", lambda texts, answers, check: [Reply(verdict, "")] * len(texts)
+        "corrpo.viewer.response_verdicts.judge",
+        lambda texts, answers, check: [Reply(verdict, "")] * len(texts),
     )
-    (found,) = judged([ROW], "math")
+    (found,) = response_verdicts([ROW], "math")
     assert (found.correct, found.reason) == (correct, reason)
 
 
 @pytest.mark.parametrize("row", [None, ROW | {"answer": None}, ROW | {"answer": " "}, {"answer": "1"}])
 @pytest.mark.parametrize("check", ["exact", "math"])
 def test_without_an_answer_nothing_is_known(row, check):
-    (found,) = judged([row], check)
+    (found,) = response_verdicts([row], check)
     assert (found.correct, found.reason) == (None, "no right answer to compare with")
 
 
 def test_folders_are_named_by_their_path_below_the_one_given(tmp_path):
     for name in ("a/step-2", "a/step-1"):
         made(1, 3).save(tmp_path / name)
-    assert [each.label for each in viewed(tmp_path, "exact")] == ["a/step-1", "a/step-2"]
-    assert [each.label for each in viewed(tmp_path / "a/step-2", "exact")] == ["step-2"]
+    assert [each.label for each in viewed_fingerprints(tmp_path, "exact")] == ["a/step-1", "a/step-2"]
+    assert [each.label for each in viewed_fingerprints(tmp_path / "a/step-2", "exact")] == ["step-2"]
     (tmp_path / "void").mkdir()
     with pytest.raises(BadInputError, match=r"holds no fingerprint\.json"):
-        viewed(tmp_path / "void", "exact")
+        viewed_fingerprints(tmp_path / "void", "exact")
     with pytest.raises(BadInputError, match="is not a folder"):
-        viewed(tmp_path / "nowhere", "exact")
+        viewed_fingerprints(tmp_path / "nowhere", "exact")
 
 
 def test_links_that_lead_out_of_the_folder_are_not_followed(tmp_path):
     made(1, 3).save(tmp_path / "other")
     made(1, 3).save(tmp_path / "here" / "run")
     (tmp_path / "here" / "linked").symlink_to(tmp_path / "other")
-    assert [each.label for each in viewed(tmp_path / "here", "exact")] == ["run"]
+    assert [each.label for each in viewed_fingerprints(tmp_path / "here", "exact")] == ["run"]
     tokens = tmp_path / "here" / "run" / "tokens.parquet"
     tokens.unlink()
     tokens.symlink_to(tmp_path / "other" / "tokens.parquet")
     with pytest.raises(BadInputError, match=r"tokens\.parquet is a link that leads out of"):
-        viewed(tmp_path / "here", "exact")
+        viewed_fingerprints(tmp_path / "here", "exact")
 
 
 def _cut(folder):
