@@ -4,13 +4,15 @@ import torch
 from torch import Tensor
 
 from common import benchmark_model, heading, least_seconds, sequence, table
-from corrpo.strength.backward.differentiation_plan import plan_for
-from corrpo.strength.backward.query import Query, left_as_found
+from corrpo.strength.derivatives.differentiation_plan import plan_for
+from corrpo.strength.derivatives.model_state import frozen_eval_mode
+from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.norms.certified import certified_nuclear_norm
-from corrpo.strength.norms.matrix_norms import product_norm, second_factor
+from corrpo.strength.norms.factored import product_norm, second_factor
 from corrpo.strength.norms.newton_schulz import newton_schulz
 from corrpo.strength.projections import PROJECTIONS
 from corrpo.strength.projections.mixers import find_layers
+from corrpo.strength.spec import GradientSpec
 
 TOLERANCES = (1e-1, 1e-2, 1e-3)
 OTHERS = (*(f"{tolerance:g}" for tolerance in TOLERANCES), "products")
@@ -23,9 +25,9 @@ def gradients(length: int) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
     model = benchmark_model(1024)
     ids, positions = sequence(length, TARGETS, 1024)
     wanted = torch.tensor(positions)
-    query = Query(model, ids[None], wanted, find_layers(model, PROJECTIONS), PROJECTIONS, "nuclear", "logit")
+    query = GradientRequest(model, ids[None], wanted, find_layers(model, PROJECTIONS), GradientSpec())
     plan, found = plan_for(query), {}
-    with left_as_found(model), plan.attention(model):
+    with frozen_eval_mode(model), plan.attention(model):
         for each in plan.products(query, wanted, length - 1, True):
             if each.layer in LAYERS:
                 for kind, at in enumerate(each.record):

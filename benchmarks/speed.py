@@ -18,12 +18,13 @@ from common import (
     table,
     training_step,
 )
-from corrpo.strength.backward.differentiation_plan import plan_for
-from corrpo.strength.backward.query import Query, left_as_found
+from corrpo.strength.derivatives.differentiation_plan import plan_for
+from corrpo.strength.derivatives.model_state import frozen_eval_mode
+from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.estimators import exact
 from corrpo.strength.gradient_norms import logit_gradient_norms
-from corrpo.strength.projections import PROJECTIONS
 from corrpo.strength.projections.mixers import find_attention_layers
+from corrpo.strength.spec import GradientSpec
 from peak import peak_bytes
 
 GROWTH = (64, 128, 256, 512, 1024, 2048, 4096)
@@ -34,8 +35,8 @@ _TOLERANCE = 1e-2
 def vjp_alone(model: nn.Module, ids: Tensor, positions: range) -> None:
     """What `exact` does without its norms: the forwards and the vector-Jacobian products."""
     wanted = torch.tensor(positions)
-    query = Query(model, ids[None], wanted, find_attention_layers(model), PROJECTIONS, "nuclear", "logit")
-    with left_as_found(model):
+    query = GradientRequest(model, ids[None], wanted, find_attention_layers(model), GradientSpec())
+    with frozen_eval_mode(model):
         plan = plan_for(query)
         with plan.attention(model):
             for each in exact.passes(query, plan):
@@ -49,7 +50,7 @@ def activations_alone(model: nn.Module, ids: Tensor) -> Callable[[], None]:
     embedded = model.get_input_embeddings()(ids[None]).detach().requires_grad_(True)  # pyright: ignore
 
     def run() -> None:
-        with left_as_found(model):
+        with frozen_eval_mode(model):
             hidden = decoder(inputs_embeds=embedded, use_cache=False).last_hidden_state
             torch.autograd.grad(hidden.sum(), embedded)
 

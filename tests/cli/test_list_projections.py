@@ -7,8 +7,8 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoConfig, LlamaCo
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError
 from corrpo.models.loading import load_skeleton
-from corrpo.strength.projections.layer import Projection
 from corrpo.strength.projections.listing import list_projections
+from corrpo.strength.projections.projection import Projection
 from recurrent_problems import RECURRENT
 
 BY_NAME = {problem.name: problem for problem in RECURRENT}
@@ -159,7 +159,7 @@ def test_shares_of_fused_modules_are_told(monkeypatch):
         pieces = parts if module.by_head else [slice(0, 6), slice(6, 12), slice(12, 18)]
         return {name: Projection(module.whole, piece) for name, piece in zip("qkv", pieces, strict=True)}
 
-    monkeypatch.setattr("corrpo.strength.projections.mixers._FAMILIES", (family,))
+    monkeypatch.setattr("corrpo.strength.projections.mixers.families", lambda: (family,))
     rows = list_projections(torch.nn.Sequential(Fused(True), Fused(False)))
     assert [(row.d_out, row.d_in) for row in rows] == [(6, 6)] * 6
     assert [row.share for row in rows] == [

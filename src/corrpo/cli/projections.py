@@ -44,16 +44,19 @@ def print_projections(model: nn.Module, name: str, options: MeasureOptions, cons
 def _measured(model: nn.Module, options: MeasureOptions) -> str:
     """Which layers a measurement with these options takes, and the estimators that fit."""
     names = options.projections
-    found = find_layers(model, names)
-    last = found[-1:]
-    whole = options.layers is None
-    chosen = last if whole and options.estimator == "last" else select_layers(found, options.layers)
-    fitting = [each for each in fitting_estimators(model, chosen, names) if each != "last"]
-    if (whole or chosen == last) and not misfit(model, last, names, "last"):
-        fitting.insert(-1, "last" if chosen == last else f"last (layer {len(found) - 1} alone)")
+    holders = find_layers(model, names)
+    last = holders[-1:]
+    is_unrestricted = options.layers is None
+    of_last_layer = is_unrestricted and measures_last_layer_alone(options.estimator)
+    chosen = last if of_last_layer else select_layers(holders, options.layers)
+    last_layer_estimators = [name for name in ESTIMATORS if measures_last_layer_alone(name)]
+    fitting = [name for name in fitting_estimators(model, chosen, names) if name not in last_layer_estimators]
+    for name in last_layer_estimators:
+        if (is_unrestricted or chosen == last) and not misfit(model, last, names, name):
+            fitting.insert(-1, name if chosen == last else f"{name} (layer {len(holders) - 1} alone)")
     word = "layer" if len(chosen) == 1 else "layers"
-    numbers = ranges(sorted(found.index(layer) for layer in chosen))
+    numbers = ranges(sorted(holders.index(layer) for layer in chosen))
     return (
-        f"--projections {' '.join(names)} measures {word} {numbers} of the {len(found)} that hold them; "
+        f"--projections {' '.join(names)} measures {word} {numbers} of the {len(holders)} that hold them; "
         f"estimators that fit: {', '.join(fitting)}."
     )

@@ -14,6 +14,7 @@ from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
 from corrpo.measurement.labelled_fingerprints import FORM, Labelled, refuse_twice
 from corrpo.statistics import Correlation, Difference, TokenSeries, compare
 from corrpo.statistics.interval import FEW_SAMPLES
+from corrpo.strength.estimators import measures_last_layer_alone
 
 SCHEMA_VERSION = 1
 COMPARED = ("estimator", "norm", "target", "projections", "layers")
@@ -156,13 +157,13 @@ def compare_fingerprints(
 def measurement(fingerprint: Fingerprint) -> dict[str, Any]:
     """The `COMPARED` settings; all layers of a model are "all", however they were asked for.
 
-    With estimator "last", which covers one layer, that layer is "last".
+    With an estimator that measures the last layer alone, layers are "last".
     """
     settings = {name: fingerprint.settings.get(name) for name in COMPARED}
     settings["projections"] = list(settings["projections"] or [])
     layers = settings["layers"]
     count = fingerprint.model.get("attention_layers")
-    if settings["estimator"] == "last":
+    if measures_last_layer_alone(settings["estimator"]):
         settings["layers"] = "last"
     elif layers is None or (isinstance(count, int) and list(layers) == list(range(count))):
         settings["layers"] = "all"

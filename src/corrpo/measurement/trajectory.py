@@ -15,6 +15,7 @@ from corrpo.measurement.fingerprint import SCHEMA_VERSION, STATISTICS
 from corrpo.measurement.fingerprint_format import FINGERPRINT, TOKENS
 from corrpo.models.checkpoints import Checkpoint, Skipped
 from corrpo.statistics import Correlation
+from corrpo.strength.estimators import measures_last_layer_alone
 
 TRACK = "track.json"
 """What makes a folder that of `corrpo track`."""
@@ -169,7 +170,7 @@ def check_same_measurement(trajectories: Sequence[Trajectory]) -> None:
 
 def _measured(trajectory: Trajectory) -> dict[str, Any]:
     settings = {name: trajectory.settings.get(name) for name in COMPARED}
-    if settings["estimator"] == "last":
+    if measures_last_layer_alone(settings["estimator"]):
         settings["layers"] = "last"
     return settings
 

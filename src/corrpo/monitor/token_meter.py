@@ -25,7 +25,8 @@ from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.models.generation.sampling import check_sampling
 from corrpo.models.token_limits import vocabulary_size
 from corrpo.statistics.coefficients import Array
-from corrpo.strength.backward.query import derivatives_at, left_as_found, observed
+from corrpo.strength.derivatives.model_state import frozen_eval_mode
+from corrpo.strength.derivatives.observation import derivatives_at, observed
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.estimators.own_batched import batched_own, has_direct_head
 from corrpo.strength.gradient_norms import layers_for
@@ -109,7 +110,7 @@ class Meter:
         random = torch.Generator().manual_seed(seed)
         cache = DynamicCache(config=self.model.config.get_text_config())
         if len(prompt) > 1:
-            with left_as_found(self.model), torch.no_grad():
+            with frozen_eval_mode(self.model), torch.no_grad():
                 read = torch.tensor([prompt[:-1]], device=self.device)
                 self.model(input_ids=read, past_key_values=cache, use_cache=True, logits_to_keep=1)
         token = prompt[-1]
@@ -126,7 +127,7 @@ class Meter:
         """Read `token`, draw the next one, and differentiate its logit through this step."""
         ids = torch.tensor([[token]], device=self.device)
         with (
-            left_as_found(self.model),
+            frozen_eval_mode(self.model),
             observed(self.layers, self.projections) as record,
             _head_apart(self.model, self.direct_head) as hidden,
         ):

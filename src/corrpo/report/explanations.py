@@ -6,41 +6,22 @@ from typing import Any
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.statistics import Correlation
 from corrpo.statistics.interval import FEW_SAMPLES
-
-EXACTNESS = {
-    "reference": (
-        "reference",
-        "Estimator reference: one backward pass per token and the singular values of every gradient. It is "
-        "the judge of the other estimators.",
-    ),
-    "exact": (
-        "exact",
-        "Estimator exact: the gradients of all measured layers, equal to one backward pass per token up to "
-        "floating-point rounding.",
-    ),
-    "last": (
-        "last layer only",
-        "Estimator last: exact for the last attention layer, and says nothing about the layers below it.",
-    ),
-    "own": (
-        "own-position approximation",
-        "Estimator own: an approximation. It keeps only the part of each gradient that arises at the "
-        "token's own position; only q and o of the last layer are exact. Its agreement with the exact "
-        "estimator differs between models and projections and is not measured here.",
-    ),
-}
+from corrpo.strength.estimators import ESTIMATORS, estimator_named
 
 
 def estimator_label(settings: Mapping[str, Any]) -> str:
     """A few words that go wherever a number of this estimator is shown."""
     name = str(settings.get("estimator"))
-    return EXACTNESS.get(name, (name, ""))[0]
+    return estimator_named(name).label if name in ESTIMATORS else name
 
 
 def estimator_note(settings: Mapping[str, Any]) -> str:
     """One or two sentences on what the estimator covers."""
     name = str(settings.get("estimator"))
-    return EXACTNESS.get(name, ("", f"Estimator {name}: this version of corrpo does not know it."))[1]
+    summary = (
+        estimator_named(name).summary if name in ESTIMATORS else "this version of corrpo does not know it."
+    )
+    return f"Estimator {name}: {summary}"
 
 
 def strength_label(settings: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.statistics import spearman
 from corrpo.statistics.coefficients import undefined_reason
+from corrpo.strength.estimators import measures_last_layer_alone
 
 NEGATIVE, NEUTRAL, POSITIVE = (68, 119, 170), (255, 255, 255), (238, 136, 102)
 """RGB of -1, 0 and 1: blue to orange, told apart by the colour-blind, light enough for dark text."""
@@ -85,7 +86,7 @@ def layer_numbers(settings: Mapping[str, Any], model: Mapping[str, Any], n_layer
     layers, count = settings.get("layers"), model.get("attention_layers")
     if layers is not None and len(layers) == n_layers:
         return [int(layer) % count if isinstance(count, int) and count else int(layer) for layer in layers]
-    if settings.get("estimator") == "last" and n_layers == 1 and isinstance(count, int):
+    if measures_last_layer_alone(settings.get("estimator")) and n_layers == 1 and isinstance(count, int):
         return [count - 1]
     return list(range(n_layers))
 

@@ -1,7 +1,7 @@
 """`InversionSettings`: what CorR-PO adds to the settings of a group policy optimization, on any engine.
 
 Every field starts with `inversion_`, so that the config of an engine can inherit them beside its own, and is
-checked when the config is made. No torch and no engine is needed.
+checked when the config is made. To import it needs no torch, and no engine.
 """
 
 import math
@@ -15,7 +15,7 @@ from corrpo.rewards.choices import (
     SHAPE_NAMES,
     STATISTIC_NAMES,
 )
-from corrpo.strength.estimators import ESTIMATORS
+from corrpo.strength.estimators import ESTIMATORS, estimator_named
 from corrpo.strength.spec import GradientSpec
 
 _CHOICES = {
@@ -148,7 +148,7 @@ class InversionSettings:
         """Which gradient is measured, and how; `layers` are those asked for, see `measured_layers`."""
         projections, layers = self.inversion_projections, self.inversion_layers
         if projections is None:
-            projections = ("q", "o") if self.inversion_estimator == "own" else ("q", "k", "v", "o")
+            projections = estimator_named(self.inversion_estimator).rollout_projections
         return GradientSpec(
             estimator=self.inversion_estimator,  # pyright: ignore[reportArgumentType]
             projections=tuple(projections),
@@ -161,6 +161,7 @@ class InversionSettings:
         >>> InversionSettings().measured_layers(5)
         [2, 3, 4]
         """
-        if self.inversion_layers is not None or self.inversion_estimator != "own":
+        takes_upper_half = estimator_named(self.inversion_estimator).rollouts_by_upper_half
+        if self.inversion_layers is not None or not takes_upper_half:
             return self.inversion_layers
         return list(range(n_layers // 2, n_layers))

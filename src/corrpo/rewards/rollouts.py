@@ -17,7 +17,8 @@ from corrpo.rewards.inversion_settings import InversionSettings
 from corrpo.rewards.rollout_correlation import rollout_correlation
 from corrpo.samples.token_sampling import stratified_positions
 from corrpo.strength.entropy import token_entropy
-from corrpo.strength.estimators.own_batched import batched_own, has_direct_head
+from corrpo.strength.estimators import estimator_named
+from corrpo.strength.estimators.own_batched import has_direct_head
 from corrpo.strength.gradient_norms import layers_for, logit_gradient_norms
 from corrpo.strength.projections.mixers import find_layers
 
@@ -73,8 +74,8 @@ class RolloutMeter:
         layers = settings.measured_layers(len(find_layers(model, gradient.projections)))
         self._gradient = replace(gradient, layers=None if layers is None else tuple(layers))
         layers_for(model, gradient.estimator, layers, gradient.projections)
-        self._is_batched = gradient.estimator == "own"
-        self._direct_head = self._is_batched and has_direct_head(model)
+        self._batched = estimator_named(gradient.estimator).batched
+        self._direct_head = self._batched is not None and has_direct_head(model)
         self(model, [[0, 0]], [[0, 0]])
 
     def __call__(
@@ -116,7 +117,7 @@ class RolloutMeter:
         entropy, strength = torch.zeros(2, *mask.shape, dtype=torch.float64, device=device)
         mask = mask.to(device)
         sequences = [[*p, *c] for p, c in zip(prompt_ids, completion_ids, strict=True)]
-        read = self._read_batches if self._is_batched else self._read_one_by_one
+        read = self._read_one_by_one if self._batched is None else self._read_batches
         read(model, sequences, starts, mask, entropy, strength)
         return self._summary(entropy, strength, mask)
 
@@ -135,9 +136,10 @@ class RolloutMeter:
         entropy: Tensor,
         strength: Tensor,
     ) -> None:
-        """Fill entropy and strength [rollouts, width] by `batched_own`, rollouts of like length together."""
+        """Fill entropy and strength [rollouts, width], rollouts of like length in one pass."""
+        assert self._batched is not None
         projections = self._gradient.projections
-        layers = layers_for(model, "own", self._gradient.layers, projections)
+        layers = layers_for(model, self._gradient.estimator, self._gradient.layers, projections)
         for rows in _passes([len(sequence) for sequence in sequences], mask.any(1).tolist()):
             ids = torch.zeros(len(rows), len(sequences[rows[-1]]), dtype=torch.long)
             targets = torch.zeros(ids.shape, dtype=torch.bool, device=mask.device)
@@ -146,7 +148,7 @@ class RolloutMeter:
                 ids[i, :end] = torch.tensor(sequences[row])
                 targets[i, start:end] = mask[row, : end - start]
             try:
-                bits, norms = batched_own(
+                bits, norms = self._batched(
                     model,
                     ids.to(mask.device),
                     targets,

@@ -1,46 +1,43 @@
 """`logit_gradient_norms`: the one function in front of the estimators, and its checks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from corrpo.errors import BadInputError, NonFiniteError
+from corrpo.models.keywords import keywords_of, narrow
 from corrpo.models.loading import check_present
 from corrpo.models.peft_adapters import check_adapters
 from corrpo.models.token_limits import vocabulary_size
-from corrpo.strength.backward.query import Query, left_as_found
-from corrpo.strength.estimators.exact import exact
+from corrpo.strength.derivatives.model_state import frozen_eval_mode
+from corrpo.strength.derivatives.request import GradientRequest
+from corrpo.strength.estimators import ESTIMATORS, estimator_named
 from corrpo.strength.estimators.fit import check_fit
-from corrpo.strength.estimators.last import last
-from corrpo.strength.estimators.own import own
-from corrpo.strength.estimators.reference import reference
+from corrpo.strength.estimators.passes import Pass
 from corrpo.strength.projections import PROJECTIONS
-from corrpo.strength.projections.layer import MixerLayer
 from corrpo.strength.projections.mixers import find_layers, select_layers
+from corrpo.strength.projections.projection import MixerLayer
 from corrpo.strength.spec import GradientSpec
 
-_FUNCTIONS: dict[str, Callable[[Query], Tensor]] = {
-    "reference": reference,
-    "exact": exact,
-    "last": last,
-    "own": own,
-}
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceOptions(GradientSpec):
+    """The gradients measured of one sequence, and which of its tokens are padding."""
+
+    attention_mask: Tensor | None = None
+    """1 for a token and 0 for padding, on either side, in the shape of input_ids; padding is taken away
+    before the sequence is read, and positions still index the padded sequence."""
 
 
+@keywords_of(SequenceOptions)
 def logit_gradient_norms(
     model: nn.Module,
-    input_ids: Int[Tensor, " length"],
+    input_ids: Int[Tensor, "*one length"],
     positions: Int[Tensor, " targets"] | Sequence[int],
-    *,
-    estimator: str = "exact",
-    norm: str = "nuclear",
-    target: str = "logit",
-    projections: Sequence[str] = PROJECTIONS,
-    layers: Sequence[int] | None = None,
-    attention_mask: Int[Tensor, " length"] | None = None,
-    tolerance: float | None = None,
+    options: SequenceOptions,
 ) -> Float[Tensor, "targets layers projections"]:
     """Norms of d z_t / d W_X,l for tokens t of one sequence, layers l and projections X.
 
@@ -49,21 +46,11 @@ def logit_gradient_norms(
     Args:
         model: a transformers causal LM. It is put in eval mode for the call, no weight's `.grad` is
             touched, and mode, requires_grad, hooks and attention backend are left as they were.
-        input_ids: one sequence, prompt and response.
-        positions: indices p >= 1 into `input_ids` of the tokens whose logit is differentiated, in any
+        input_ids: one sequence, prompt and response, [length] or [1, length].
+        positions: indices p >= 1 into the sequence of the tokens whose logit is differentiated, in any
             order.
-        estimator: "exact"; "reference", the slow judge; "last", exact in the last attention layer;
-            "own", an approximation in all layers. METHOD 3.
-        norm: "nuclear", "frobenius", "spectral" or "l1".
-        target: "logit" or "logprob".
-        projections: names, in the order of the result: of "q", "k", "v", "o" for attention, and those that
-            `corrpo measure MODEL --list-projections` shows for other mixers.
-        layers: indices among the layers that hold these projections, negative from the end, in the order of
-            the result; all for None. With "last", the last layer alone.
-        attention_mask: 1 for a token and 0 for padding, on either side; padding is taken away before the
-            sequence is read, and `positions` still index the padded sequence.
-        tolerance: largest relative error allowed of a nuclear norm, enforced by a bound; None for rounding
-            alone. With "exact" and "last"; it saves time from some 200 tokens on.
+        options: given as the keywords below. Layers are numbered among those that hold the projections, and
+            the result has layers and projections in the order in which they are named.
 
     Returns:
         [targets, layers, projections] on the model's device: float64 for a float64 model, float32 for
@@ -75,34 +62,48 @@ def logit_gradient_norms(
             weights are offloaded to the CPU or the disk.
         NonFiniteError: a logit or a norm is NaN or infinite.
     """
-    GradientSpec(estimator, norm, tolerance, target, projections)  # pyright: ignore[reportArgumentType]
     check_present(model)
-    chosen = layers_for(model, estimator, layers, projections)
-    ids, wanted = _without_padding(input_ids, _whole(positions), attention_mask)
+    spec = narrow(options, GradientSpec)
+    layers = layers_for(model, spec.estimator, spec.layers, spec.projections)
+    ids, targets = _without_padding(input_ids, _checked_positions(positions), options.attention_mask)
     _check_vocabulary(model, ids)
-    distinct, order = torch.unique(wanted, sorted=True, return_inverse=True)
+    distinct, order = torch.unique(targets, sorted=True, return_inverse=True)
     device = next(model.parameters()).device
-    with left_as_found(model):
-        query = Query(
-            model,
-            ids[None].to(device).clone(),
-            distinct.to(device).clone(),
-            chosen,
-            tuple(projections),
-            norm,
-            target,
-            tolerance,
-        )
-        result = _FUNCTIONS[estimator](query) if len(wanted) else query.empty_result()
-        result = result[order.to(device)]
+    with frozen_eval_mode(model):
+        sequence, ascending = ids[None].to(device).clone(), distinct.to(device).clone()
+        request = GradientRequest(model, sequence, ascending, layers, spec)
+        norms = estimator_named(spec.estimator).norms(request) if len(targets) else request.empty_result()
+        result = norms[order.to(device)]
     if not torch.isfinite(result).all():
         bad = int((~torch.isfinite(result)).flatten(1).any(1).nonzero()[0])
         raise NonFiniteError(
-            f"the {norm} norm of the gradient at position {int(wanted[bad])} is NaN or infinite; "
+            f"the {spec.norm} norm of the gradient at position {int(targets[bad])} is NaN or infinite; "
             "try a wider dtype (float32)"
         )
     wide = next(model.parameters()).dtype == torch.float64
     return result if wide else result.float()
+
+
+def passes_of(model: nn.Module, positions: Sequence[int], length: int, spec: GradientSpec) -> list[Pass]:
+    """How an estimator would read and differentiate a sequence: what its cost follows from.
+
+    Args:
+        model: as in `logit_gradient_norms`; tried on a few tokens, and left as it was.
+        positions: of the targets, ascending.
+        length: tokens of the sequence.
+        spec: the gradients measured.
+
+    Raises:
+        UnsupportedModelError, BadInputError: as in `logit_gradient_norms`.
+    """
+    if not len(positions):
+        return []
+    layers = layers_for(model, spec.estimator, spec.layers, spec.projections)
+    device = next(model.parameters()).device
+    ids = torch.zeros(1, length, dtype=torch.long, device=device)
+    with frozen_eval_mode(model):
+        request = GradientRequest(model, ids, torch.tensor(positions, device=device), layers, spec)
+        return estimator_named(spec.estimator).passes(request)
 
 
 def layers_for(
@@ -115,21 +116,23 @@ def layers_for(
         UnsupportedModelError: see `find_layers`, `check_adapters` and `check_fit`.
     """
     check_adapters(model)
-    found = find_layers(model, projections)
-    if estimator != "last":
-        chosen = select_layers(found, layers)
-        check_fit(model, chosen, projections, estimator)
-        return chosen
-    check_fit(model, found[-1:], projections, estimator)
-    if layers is not None and select_layers(found, layers) != found[-1:]:
+    holders = find_layers(model, projections)
+    if not estimator_named(estimator).is_last_layer_alone:
+        selected = select_layers(holders, layers)
+        check_fit(model, selected, projections, estimator)
+        return selected
+    last = holders[-1:]
+    check_fit(model, last, projections, estimator)
+    if layers is not None and select_layers(holders, layers) != last:
+        *others, final = (repr(name) for name in ESTIMATORS if not estimator_named(name).is_last_layer_alone)
         raise BadInputError(
-            f"layers={list(layers)}: estimator 'last' covers the last attention layer alone "
-            f"({len(found) - 1}); use 'exact', 'own' or 'reference' for others"
+            f"layers={list(layers)}: estimator {estimator!r} covers the last attention layer alone "
+            f"({len(holders) - 1}); use {', '.join(others)} or {final} for others"
         )
-    return found[-1:]
+    return last
 
 
-def _whole(positions: Tensor | Sequence[int]) -> Tensor:
+def _checked_positions(positions: Tensor | Sequence[int]) -> Tensor:
     tensor = torch.as_tensor(positions)
     if tensor.numel() and (tensor.is_floating_point() or tensor.dim() != 1):
         raise BadInputError(
@@ -148,13 +151,15 @@ def _without_padding(
     input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """The sequence without padding and the positions in it; checks both."""
-    if input_ids.dim() != 1 or input_ids.is_floating_point():
+    if input_ids.is_floating_point() or input_ids.shape[:-1] not in ((), (1,)) or not input_ids.dim():
         raise BadInputError(
             f"input_ids has shape {tuple(input_ids.shape)} and dtype {input_ids.dtype}; expected one "
-            "sequence of token ids, LongTensor [length]"
+            "sequence of token ids, LongTensor [length] or [1, length]"
         )
+    input_ids = input_ids.flatten()
     length = len(input_ids)
     kept = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    kept = kept[0] if kept.dim() == 2 and len(kept) == 1 else kept
     if kept.shape != input_ids.shape:
         raise BadInputError(
             f"attention_mask has shape {tuple(kept.shape)}, input_ids {tuple(input_ids.shape)}"

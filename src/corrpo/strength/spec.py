@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from corrpo.errors import BadInputError
-from corrpo.strength.estimators import ESTIMATORS, EstimatorName
+from corrpo.strength.estimators import EstimatorName, check_estimator
 from corrpo.strength.norms import NormName, check_norm, check_tolerance
 from corrpo.strength.projections import PROJECTIONS
 
@@ -15,7 +15,7 @@ TargetName = Literal["logit", "logprob"]
 TARGETS: tuple[str, ...] = get_args(TargetName)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GradientSpec:
     """The norm of d z_t / d W_X,l for layers l and projections X, and the way it is found (METHOD 1).
 
@@ -46,10 +46,7 @@ class GradientSpec:
     def __post_init__(self) -> None:
         check_norm(self.norm)
         check_tolerance(self.tolerance, self.norm)
-        if self.estimator not in ESTIMATORS:
-            raise BadInputError(
-                f"estimator {self.estimator!r} is unknown; expected one of {', '.join(ESTIMATORS)}"
-            )
+        check_estimator(self.estimator)
         if self.target not in TARGETS:
             raise BadInputError(f"target {self.target!r} is unknown; expected one of {', '.join(TARGETS)}")
         names = self.projections
@@ -57,3 +54,6 @@ class GradientSpec:
             raise BadInputError(
                 f"projections={names!r}: expected distinct names, at least one, as in ('q', 'o')"
             )
+        object.__setattr__(self, "projections", tuple(names))
+        if self.layers is not None:
+            object.__setattr__(self, "layers", tuple(self.layers))

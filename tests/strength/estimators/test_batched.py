@@ -6,7 +6,7 @@ from torch import nn
 
 from corrpo.errors import NonFiniteError, UnsupportedModelError
 from corrpo.strength.attention import calls as attention
-from corrpo.strength.attention import own_position
+from corrpo.strength.attention import own_position_backward
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.estimators.own_batched import batched_own, has_direct_head
 from corrpo.strength.gradient_norms import logit_gradient_norms
@@ -81,7 +81,7 @@ def test_blocks_of_rows_are_the_whole(problem, kept, monkeypatch):
     layers = find_attention_layers(model)
     whole = batched_own(model, ids, targets, layers, PROJECTIONS)
     monkeypatch.setattr(attention, "_LEAST_ROWS", 1)
-    monkeypatch.setattr(own_position, "_KEPT_ELEMENTS", kept)
+    monkeypatch.setattr(own_position_backward, "_KEPT_ELEMENTS", kept)
     blocks = batched_own(model, ids, targets, layers, PROJECTIONS)
     for one, other in zip(blocks, whole, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from corrpo.strength.backward import differentiation_plan as plans
-from corrpo.strength.backward.differentiation_plan import plan_for
-from corrpo.strength.backward.query import Query
+from corrpo.strength.derivatives import differentiation_plan as plans
+from corrpo.strength.derivatives.differentiation_plan import plan_for
+from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.gradient_norms import logit_gradient_norms
-from corrpo.strength.projections import PROJECTIONS
 from corrpo.strength.projections.mixers import find_attention_layers
+from corrpo.strength.spec import GradientSpec
 from problems import Problem
 from strength.estimators.unbatched import Doubled
 
@@ -21,7 +21,7 @@ IDS, _, POSITIONS = Problem("llama", "Llama").sequence()
 def plan_of(model: nn.Module) -> plans.Plan:
     positions = POSITIONS.sort().values
     layers = find_attention_layers(model)
-    return plan_for(Query(model, IDS[None], positions, layers, PROJECTIONS, "nuclear", "logit"))
+    return plan_for(GradientRequest(model, IDS[None], positions, layers, GradientSpec()))
 
 
 def test_a_decoder_goes_block_by_block_with_attention_cut_out():

@@ -5,11 +5,12 @@ from threading import Thread
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from corrpo.strength.backward.blocks import _forward, blocks_of
-from corrpo.strength.backward.query import Query, left_as_found
+from corrpo.strength.derivatives.block_chain import _forward, blocks_of
+from corrpo.strength.derivatives.model_state import frozen_eval_mode
+from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.gradient_norms import logit_gradient_norms
-from corrpo.strength.projections import PROJECTIONS
 from corrpo.strength.projections.mixers import find_attention_layers
+from corrpo.strength.spec import GradientSpec
 from problem import SHAPE, Problem
 
 IDS, _, POSITIONS = Problem("llama", "Llama").sequence()
@@ -41,8 +42,8 @@ def test_threads_take_turns_and_leave_a_shared_config_as_found():
 def test_a_pass_that_keeps_no_graph_keeps_none_of_an_embedding_that_requires_grad():
     model = Problem("llama", "Llama").model()
     model.enable_input_require_grads()
-    with left_as_found(model):
+    with frozen_eval_mode(model):
         layers = find_attention_layers(model)
-        query = Query(model, IDS[None], POSITIONS.sort().values, layers, PROJECTIONS, "nuclear", "logit")
+        query = GradientRequest(model, IDS[None], POSITIONS.sort().values, layers, GradientSpec())
         pieces, _, _ = _forward(query, blocks_of(model, layers) or [], query.positions, 21, False)
     assert [piece.output.grad_fn for piece in pieces] == [None] * 3

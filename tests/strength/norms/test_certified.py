@@ -10,13 +10,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.lab import FAMILIES, KINDS, checkpoint, sample_set
-from corrpo.strength.backward.differentiation_plan import plan_for
-from corrpo.strength.backward.query import Query, left_as_found
+from corrpo.strength.derivatives.differentiation_plan import plan_for
+from corrpo.strength.derivatives.model_state import frozen_eval_mode
+from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.estimators import exact
 from corrpo.strength.norms import certified
 from corrpo.strength.norms.certified import certified_nuclear_norm
 from corrpo.strength.projections import PROJECTIONS
 from corrpo.strength.projections.mixers import find_layers
+from corrpo.strength.spec import GradientSpec
 from strength.norms.gradients import SCALES, SPECTRA, factors
 
 sizes = st.integers(1, 9) | st.integers(160, 220)
@@ -114,9 +116,9 @@ def lab_gradients(family, kind):
     ids = torch.tensor(tokenizer(text).input_ids)[:200]
     positions = torch.linspace(12, len(ids) - 1, 12).long()
     layers = find_layers(model, PROJECTIONS)
-    query = Query(model, ids[None], positions, layers, PROJECTIONS, "nuclear", "logit")
+    query = GradientRequest(model, ids[None], positions, layers, GradientSpec())
     plan = plan_for(query)
-    with left_as_found(model), plan.attention(model):
+    with frozen_eval_mode(model), plan.attention(model):
         for each in exact.passes(query, plan):
             ends = positions[each.targets]
             for layer in plan.products(query, ends, each.prefix, each.keeps_graph):

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corrpo.strength.norms import matrix_norms as norms
-from corrpo.strength.norms.matrix_norms import product_norm
+from corrpo.strength.norms import nuclear
+from corrpo.strength.norms.factored import product_norm
 from corrpo.strength.norms.newton_schulz import (
     ACCURACY,
     SMALLEST_VALUE,
@@ -78,5 +78,5 @@ def test_product_norm_by_products_alone(monkeypatch, norm):
     torch.manual_seed(0)
     delta, inputs = torch.randn(3, 20, 15), torch.randn(20, 12)
     expected = product_norm(delta, inputs, norm)
-    monkeypatch.setattr(norms, "_by_products", lambda small: True)
+    monkeypatch.setattr(nuclear, "_by_products", lambda small: True)
     torch.testing.assert_close(product_norm(delta, inputs, norm), expected, rtol=1e-6, atol=0)

@@ -8,8 +8,8 @@ import transformers
 
 from corrpo.errors import BadInputError
 from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.projections.families.mla import CLASSES, projections_of
 from corrpo.strength.projections.mixers import find_layers, find_mixers
-from corrpo.strength.projections.mla import CLASSES, mla_projections
 from fused_problems import LATENT_SHAPE, SPARSE
 from problem import SHAPE, Problem
 
@@ -53,7 +53,7 @@ def attention_of(name: str):
 @pytest.mark.parametrize("name", CLASSES)
 def test_the_rows_of_kv_b_proj_are_those_that_make_keys_and_values(name):
     mixer = attention_of(name)
-    parts, written = mla_projections(mixer), []
+    parts, written = projections_of(mixer), []
     mixer.kv_b_proj.register_forward_hook(lambda _module, _args, output: written.append(output))
     with torch.no_grad():
         rotary = mixer.qk_rope_head_dim

@@ -12,8 +12,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 from corrpo.strength.projections import PROJECTIONS
-from corrpo.strength.projections.layer import Projection
 from corrpo.strength.projections.mixers import find_attention_layers
+from corrpo.strength.projections.projection import Projection
 from fused_problems import FUSED, OWN_ATTENTION
 from problems import LENGTH, PROBLEMS, Problem
 

@@ -1,6 +1,38 @@
-"""The estimators of a gradient's norm, a file each; their names are here, without torch."""
+"""The estimators of a gradient's norm. The table of them is here, without torch.
 
-from typing import Literal, get_args
+Each is a module of its own, which defines the record `ESTIMATOR`; docs/how-to/add-an-estimator.md tells how
+to add one.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, get_args
+
+from corrpo.errors import BadInputError
+
+if TYPE_CHECKING:
+    from corrpo.strength.estimators.estimator import Estimator
 
 EstimatorName = Literal["reference", "exact", "last", "own"]
-ESTIMATORS: tuple[str, ...] = get_args(EstimatorName)
+ESTIMATORS: dict[str, str] = {name: f"{__name__}.{name}" for name in get_args(EstimatorName)}
+"""The module of each estimator, by name. A program can add a module of its own."""
+
+
+def estimator_named(name: str) -> "Estimator":
+    """The record of an estimator; its module is imported when it is asked for.
+
+    Raises:
+        BadInputError: the name is unknown.
+    """
+    check_estimator(name)
+    return import_module(ESTIMATORS[name]).ESTIMATOR
+
+
+def check_estimator(name: str) -> None:
+    """Raise `BadInputError` unless `name` is one of `ESTIMATORS`."""
+    if name not in ESTIMATORS:
+        raise BadInputError(f"estimator {name!r} is unknown; expected one of {', '.join(ESTIMATORS)}")
+
+
+def measures_last_layer_alone(name: object) -> bool:
+    """Whether `name`, as files of results hold it, is of an estimator that measures the last layer alone."""
+    return name in ESTIMATORS and estimator_named(str(name)).is_last_layer_alone

@@ -1,7 +1,7 @@
 """`exact`: one forward and batched vector-Jacobian products onto the projection outputs.
 
 The derivative of one target at a projection's output, Delta, and the projection's input, A, give the
-gradient Delta^T A, whose norm `spectra` takes without forming it. Targets are taken in groups of
+gradient Delta^T A, whose norm `norms.factored` takes without forming it. Targets are taken in groups of
 neighbouring positions, the last group first; a group reads and differentiates only the prefix that its
 targets depend on. `plan` tells how the model at hand is differentiated, `blocks` does it block by block. The
 row factor of A found for the first, longest group serves the shorter ones.
@@ -11,42 +11,45 @@ import torch
 from torch import Tensor
 
 from corrpo.models.memory import free_memory
-from corrpo.strength.backward.blocks import Deltas
-from corrpo.strength.backward.differentiation_plan import Plan, plan_for
-from corrpo.strength.backward.query import Query
+from corrpo.strength.derivatives.block_chain import Deltas
+from corrpo.strength.derivatives.differentiation_plan import plan_for
+from corrpo.strength.derivatives.request import GradientRequest
+from corrpo.strength.estimators.estimator import Estimator
+from corrpo.strength.estimators.misfits import misfit_of_observed_outputs
 from corrpo.strength.estimators.passes import Pass, passes_by_target
-from corrpo.strength.norms.matrix_norms import prefix_norms, second_factor
+from corrpo.strength.norms.factored import prefix_norms, second_factor
 
 MEMORY_BUDGET = 2 << 30
 """Bytes that a pass may take on the CPU, beside the weights and the inputs of the blocks."""
 
 
-def exact(query: Query) -> Tensor:
+def exact_norms(request: GradientRequest) -> Tensor:
     """Norms [n, layers, projections] (float64), equal to `reference` but for rounding."""
-    result = query.empty_result()
-    plan = plan_for(query)
-    factors = _Factors(query.norm, budget(query.input_ids.device))
-    with plan.attention(query.model):
-        for each in passes(query, plan):
-            positions = query.positions[each.targets]
+    result = request.empty_result()
+    plan = plan_for(request)
+    factors = _Factors(request.spec.norm, budget(request.input_ids.device))
+    with plan.attention(request.model):
+        for part in passes(request):
+            positions = request.positions[part.targets]
             prefixes = positions.tolist()
-            for layer in plan.products(query, positions, each.prefix, each.keeps_graph):
+            for layer in plan.products(request, positions, part.prefix, part.keeps_graph):
                 for kind, factor in enumerate(factors.of(layer)):
                     norms = prefix_norms(
-                        layer.deltas[kind][:, 0], factor, prefixes, query.norm, query.tolerance
+                        layer.deltas[kind][:, 0], factor, prefixes, request.spec.norm, request.spec.tolerance
                     )
-                    result[each.targets, layer.layer, kind] = norms.to(result.device)
+                    result[part.targets, layer.layer, kind] = norms.to(result.device)
     return result
 
 
-def passes(query: Query, plan: Plan) -> list[Pass]:
+def passes(request: GradientRequest) -> list[Pass]:
     """All targets in passes, as memory allows; see `passes_by_target`."""
+    plan = plan_for(request)
     return passes_by_target(
-        query.positions.tolist(),
-        query.prefix,
+        request.positions.tolist(),
+        request.prefix,
         graph_bytes=plan.graph_bytes,
-        blocks=len(query.layers),
-        room=budget(query.input_ids.device),
+        blocks=len(request.layers),
+        room=budget(request.input_ids.device),
         by_blocks=plan.chain,
     )
 
@@ -78,3 +81,15 @@ class _Factors:
                 self._kept[layer.layer, kind] = factor
                 self._room -= factor.nbytes
         return [made[id(at.inputs)] for at in layer.record]
+
+
+ESTIMATOR = Estimator(
+    name="exact",
+    label="exact",
+    summary="the gradients of all measured layers, equal to one backward pass per token up to floating-point "
+    "rounding.",
+    norms=exact_norms,
+    passes=passes,
+    misfit=misfit_of_observed_outputs,
+    is_exact=True,
+)

@@ -11,69 +11,80 @@ its attention weights and x the inputs of the projections:
   sum_h beta^h_t's q^h_t', taken back through rotary embedding and key norm by autograd.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from corrpo.errors import UnsupportedModelError
 from corrpo.strength.attention.calls import AttentionCall, RecordedCall, grouped, recorded_calls
-from corrpo.strength.attention.own_position import BACKEND
-from corrpo.strength.backward.query import (
-    Observed,
-    Query,
-    attention_backend,
-    check_positionwise,
-    observed,
-    target_scores,
-)
-from corrpo.strength.norms.matrix_norms import prefix_norms, product_norm, rank_one_norm, second_factor
+from corrpo.strength.attention.own_position_backward import BACKEND
+from corrpo.strength.attention.replacement import replaced_attention
+from corrpo.strength.derivatives.observation import Observed, observed
+from corrpo.strength.derivatives.position_check import check_positionwise
+from corrpo.strength.derivatives.request import GradientRequest
+from corrpo.strength.derivatives.scores import target_scores
+from corrpo.strength.estimators.estimator import Estimator
+from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
+from corrpo.strength.estimators.passes import Pass
+from corrpo.strength.norms.factored import prefix_norms, product_norm, rank_one_norm, second_factor
 from corrpo.strength.projections import PROJECTIONS
+from corrpo.strength.projections.projection import MixerLayer
 
 _GROUP_ELEMENTS = 1 << 25
 
 
-def last(query: Query) -> Tensor:
+def last_layer_norms(request: GradientRequest) -> Tensor:
     """Norms [n, 1, projections] (float64) in the last attention layer, `reference`'s but for rounding."""
-    whole = replace(query, projections=PROJECTIONS)
-    prefix = query.prefix(int(query.positions[-1]))
+    prefix = request.prefix(int(request.positions[-1]))
     with (
-        attention_backend(query.model, BACKEND, "last", "'exact' or 'reference'"),
-        recorded_calls(query.layers[0].mixer) as calls,
-        observed(whole.layers, whole.projections) as record,
+        replaced_attention(request.model, BACKEND, "last", "'exact' or 'reference'"),
+        recorded_calls(request.layers[0].mixer) as calls,
+        observed(request.layers, PROJECTIONS) as record,
     ):
-        scores = target_scores(query, query.positions, prefix)
-    call, attended = _call_of(query, calls)
+        scores = target_scores(request, request.positions, prefix)
+    call, attended = _call_of(request, calls)
     io = dict(zip(PROJECTIONS, record, strict=True))
     wanted = [io["q"].output, io["o"].output, attended]
     at_q, at_o, g = torch.autograd.grad(scores.sum(), wanted, retain_graph=True)
     delta_q, delta_o = io["q"].part(at_q), io["o"].part(at_o)
-    check_positionwise(query, scores, io["o"], delta_o, "last")
-    query = replace(query, positions=query.positions.to(delta_o.device))
+    check_positionwise(request, scores, io["o"], delta_o, "last")
+    request = replace(request, positions=request.positions.to(delta_o.device))
     columns = {
-        "q": lambda: rank_one_norm(delta_q[0, query.rows], io["q"].inputs[0, query.rows], query.norm),
-        "o": lambda: rank_one_norm(delta_o[0, query.rows], io["o"].inputs[0, query.rows], query.norm),
-        "v": lambda: _value_norms(query, call, g, io["v"]),
-        "k": lambda: _key_norms(query, call, attended.detach(), g, io["k"]),
+        "q": lambda: _rank_one_norms(request, delta_q, io["q"]),
+        "o": lambda: _rank_one_norms(request, delta_o, io["o"]),
+        "v": lambda: _value_norms(request, call, g, io["v"]),
+        "k": lambda: _key_norms(request, call, attended.detach(), g, io["k"]),
     }
-    norms = torch.stack([columns[kind]() for kind in query.projections], dim=-1)
+    norms = torch.stack([columns[kind]() for kind in request.spec.projections], dim=-1)
     return norms[:, None].detach()
 
 
-def _call_of(query: Query, calls: list[RecordedCall]) -> tuple[AttentionCall, Tensor]:
+def _passes(request: GradientRequest) -> list[Pass]:
+    prefix = request.prefix(int(request.positions[-1]))
+    return [Pass(slice(0, len(request.positions)), prefix, keeps_graph=True, backwards=1)]
+
+
+def _rank_one_norms(request: GradientRequest, delta: Tensor, at: Observed) -> Tensor:
+    """Norms [n] of gradients that arise at one position each."""
+    return rank_one_norm(delta[0, request.rows], at.inputs[0, request.rows], request.spec.norm)
+
+
+def _call_of(request: GradientRequest, calls: list[RecordedCall]) -> tuple[AttentionCall, Tensor]:
     """The one attention call of the measured layer, and its output."""
     if len(calls) != 1:
         raise UnsupportedModelError(
-            f"estimator 'last' needs {query.layers[0].name} to call attention once, and it calls it "
+            f"estimator 'last' needs {request.layers[0].name} to call attention once, and it calls it "
             f"{len(calls)} times; use 'exact' or 'reference'"
         )
     return calls[0].call, calls[0].output
 
 
-def _groups(query: Query, elements_per_target: int) -> list[slice]:
+def _groups(request: GradientRequest, elements_per_target: int) -> list[slice]:
     """Neighbouring targets, as many at once as keep the working tensors bounded."""
     step = max(1, min(32, _GROUP_ELEMENTS // max(1, elements_per_target)))
-    n = len(query.positions)
+    n = len(request.positions)
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
@@ -82,26 +93,30 @@ def _at_rows(tensor: Tensor, rows: Tensor, kv_heads: int) -> Tensor:
     return grouped(tensor, kv_heads)[0, :, :, rows]
 
 
-def _value_norms(query: Query, call: AttentionCall, g: Tensor, at: Observed) -> Tensor:
+def _value_norms(request: GradientRequest, call: AttentionCall, g: Tensor, at: Observed) -> Tensor:
     """Norms [n] of the gradients of V, from factors with one row per head."""
     inputs, output = at.inputs, at.part(at.output)
     if not torch.equal(call.value[0].transpose(0, 1).flatten(1), output[0]):
         raise UnsupportedModelError(
             f"estimator 'last' needs the values of attention to be the outputs of the V projection, and "
-            f"{query.layers[0].name} changes them in between; use 'exact' or 'reference'"
+            f"{request.layers[0].name} changes them in between; use 'exact' or 'reference'"
         )
     kv_heads, width = call.key.shape[1], output.shape[-1]
     heads = call.query.shape[1]
     norms = []
-    for group in _groups(query, heads * (width + inputs.shape[-1])):
-        rows = query.rows[group]
+    for group in _groups(request, heads * (width + inputs.shape[-1])):
+        rows = request.rows[group]
         alpha = call.weights(rows)[0][0].detach()
         c = torch.matmul(alpha, inputs[0].to(alpha.dtype))  # [H_kv, groups, m, d_in]
         g_rows = _at_rows(g, rows, kv_heads)
         placed = g_rows.new_zeros(*g_rows.shape[:3], kv_heads, g_rows.shape[-1])
         for head in range(kv_heads):
             placed[head, :, :, head] = g_rows[head]
-        norms.append(product_norm(_by_target(placed.flatten(3)), _by_target(c), query.norm, query.tolerance))
+        norms.append(
+            product_norm(
+                _by_target(placed.flatten(3)), _by_target(c), request.spec.norm, request.spec.tolerance
+            )
+        )
     return torch.cat(norms)
 
 
@@ -110,13 +125,15 @@ def _by_target(tensor: Tensor) -> Tensor:
     return tensor.flatten(0, 1).transpose(0, 1)
 
 
-def _key_norms(query: Query, call: AttentionCall, output: Tensor, g: Tensor, at: Observed) -> Tensor:
+def _key_norms(
+    request: GradientRequest, call: AttentionCall, output: Tensor, g: Tensor, at: Observed
+) -> Tensor:
     """Norms [n] of the gradients of K, from the derivatives at its output over each target's prefix."""
     kv_heads, length, width = call.key.shape[1], at.inputs.shape[1], at.output.shape[-1]
-    factor = second_factor(at.inputs[0].detach(), query.norm)
+    factor = second_factor(at.inputs[0].detach(), request.spec.norm)
     norms = []
-    for group in _groups(query, length * (width + call.query.shape[1])):
-        rows = query.rows[group]
+    for group in _groups(request, length * (width + call.query.shape[1])):
+        rows = request.rows[group]
         g_rows, q_rows, o_rows = (_at_rows(x, rows, kv_heads) for x in (g, call.query.detach(), output))
         alpha, by_scores = (x.detach() for x in call.weights(rows))
         beta = call.at_scores(alpha, by_scores, g_rows[None], o_rows[None])
@@ -126,6 +143,22 @@ def _key_norms(query: Query, call: AttentionCall, output: Tensor, g: Tensor, at:
             call.key, at.output, at_keys[:, None], is_grads_batched=True, retain_graph=True
         )
         delta = at.part(whole)
-        prefixes = query.positions[group].tolist()
-        norms.append(prefix_norms(delta[:, 0], factor, prefixes, query.norm, query.tolerance))
+        prefixes = request.positions[group].tolist()
+        norms.append(prefix_norms(delta[:, 0], factor, prefixes, request.spec.norm, request.spec.tolerance))
     return torch.cat(norms)
+
+
+def _misfit(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str]) -> str | None:
+    return misfit_of_replaced_attention(model, layers, projections, first=layers[-1])
+
+
+ESTIMATOR = Estimator(
+    name="last",
+    label="last layer only",
+    summary="exact for the last attention layer, and says nothing about the layers below it.",
+    norms=last_layer_norms,
+    passes=_passes,
+    misfit=_misfit,
+    is_exact=True,
+    is_last_layer_alone=True,
+)

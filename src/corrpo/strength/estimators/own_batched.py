@@ -16,17 +16,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from corrpo.errors import NonFiniteError
-from corrpo.strength.attention.own_position import BACKEND
-from corrpo.strength.backward.query import (
-    attention_backend,
-    derivatives_at,
-    left_as_found,
-    mixes_positions,
-    observed,
-    picked_logits,
-)
+from corrpo.strength.attention.own_position_backward import BACKEND
+from corrpo.strength.attention.replacement import replaced_attention
+from corrpo.strength.derivatives.model_state import frozen_eval_mode
+from corrpo.strength.derivatives.observation import derivatives_at, observed
+from corrpo.strength.derivatives.position_check import mixes_positions
+from corrpo.strength.derivatives.scores import picked_logits
 from corrpo.strength.entropy import CHUNK_ELEMENTS, token_entropy
-from corrpo.strength.projections.layer import MixerLayer
+from corrpo.strength.projections.projection import MixerLayer
 
 
 def batched_own(
@@ -63,8 +60,8 @@ def batched_own(
     columns = torch.arange(first, predicting.shape[1], device=input_ids.device)
     head = _Head(predicting[:, first:], input_ids[targets])
     with (
-        left_as_found(model),
-        attention_backend(model, BACKEND, "own", "'exact' or 'reference'"),
+        frozen_eval_mode(model),
+        replaced_attention(model, BACKEND, "own", "'exact' or 'reference'"),
         observed(layers, projections) as record,
         head.in_place_of(model, direct_head),
     ):
@@ -146,7 +143,7 @@ def has_direct_head(model: nn.Module) -> bool:
     handle = head.register_forward_hook(lambda _module, _args, output: given.append(output))
     device = next(model.parameters()).device
     try:
-        with left_as_found(model), torch.no_grad():
+        with frozen_eval_mode(model), torch.no_grad():
             ids = torch.zeros(1, 2, dtype=torch.long, device=device)
             logits = model(input_ids=ids, use_cache=False).logits
     finally:

@@ -17,44 +17,46 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from corrpo.errors import UnsupportedModelError
-from corrpo.strength.backward.query import Query
-from corrpo.strength.norms.matrix_norms import matrix_norm
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.derivatives.request import GradientRequest
+from corrpo.strength.estimators.estimator import Estimator
+from corrpo.strength.estimators.passes import Pass
+from corrpo.strength.norms.factored import matrix_norm
+from corrpo.strength.projections.projection import Projection
 
 
-def reference(query: Query) -> Tensor:
+def reference_norms(request: GradientRequest) -> Tensor:
     """Norms [n, layers, projections] (float64) by T full backwards and 4 L T decompositions."""
     projections = [
-        (layer.projections[kind], layer.name) for layer in query.layers for kind in query.projections
+        (layer.projections[kind], layer.name) for layer in request.layers for kind in request.spec.projections
     ]
     modules = list({id(projection.module): projection.module for projection, _ in projections}.values())
     names = {id(projection.module): name for projection, name in projections}
     with _differentiable(modules, [_weight(module, names[id(module)]) for module in modules]) as distinct:
-        logits = _logits(query)
+        logits = _logits(request)
     place = {id(module): number for number, module in enumerate(modules)}
-    result = query.empty_result()
-    if query.target == "logprob":
+    result = request.empty_result()
+    if request.spec.target == "logprob":
         logits = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
-    for i, (row, token) in enumerate(zip(query.rows, query.tokens, strict=True)):
+    for i, (row, token) in enumerate(zip(request.rows, request.tokens, strict=True)):
         gradients = torch.autograd.grad(logits[row, token], distinct, retain_graph=True)
-        norms = [
-            matrix_norm(_own_rows(gradients[place[id(projection.module)]], projection), query.norm).item()
-            for projection, _ in projections
+        of_projections = [
+            _rows_of(gradients[place[id(projection.module)]], projection) for projection, _ in projections
         ]
+        norms = [matrix_norm(gradient, request.spec.norm).item() for gradient in of_projections]
         result[i] = torch.tensor(norms, dtype=result.dtype).reshape(result.shape[1:])
     return result
 
 
-def _logits(query: Query) -> Tensor:
+def _logits(request: GradientRequest) -> Tensor:
     """Logits [T, vocabulary] of the model with its own attention.
 
     Raises:
         UnsupportedModelError: its attention cannot run here, or has no backward here.
     """
     try:
-        return query.model(input_ids=query.input_ids, use_cache=False).logits[0]
+        return request.model(input_ids=request.input_ids, use_cache=False).logits[0]
     except (ImportError, NotImplementedError) as error:
-        backend = getattr(query.model.config, "_attn_implementation", None)
+        backend = getattr(request.model.config, "_attn_implementation", None)
         raise UnsupportedModelError(
             f"estimator 'reference' runs the model's own attention, {backend!r}, which fails here ({error}); "
             "use 'exact', 'last' or 'own', or load the model with attn_implementation='eager'"
@@ -89,7 +91,7 @@ def _adding(zeros: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], 
     return hook
 
 
-def _own_rows(gradient: Tensor, projection: Projection) -> Tensor:
+def _rows_of(gradient: Tensor, projection: Projection) -> Tensor:
     """The gradient [d_out, d_in] of a projection, from that of the weight it is part of."""
     module = getattr(projection.module, "base_layer", projection.module)
     rows = gradient.T if isinstance(module, Conv1D) else gradient
@@ -105,3 +107,20 @@ def _weight(module: nn.Module, layer: str) -> nn.Parameter:
             f"{type(module).__name__} in {layer} has none; use 'exact', 'last' or 'own'"
         )
     return weight
+
+
+def _passes(request: GradientRequest) -> list[Pass]:
+    targets = len(request.positions)
+    return [Pass(slice(0, targets), request.input_ids.shape[1], keeps_graph=True, backwards=targets)]
+
+
+ESTIMATOR = Estimator(
+    name="reference",
+    label="reference",
+    summary="one backward pass per token and the singular values of every gradient. It is the judge of the "
+    "other estimators.",
+    norms=reference_norms,
+    passes=_passes,
+    misfit=None,
+    is_exact=True,
+)

@@ -1,30 +1,48 @@
 """Norms of gradients that are given as products of two thin factors and never formed.
 
-Their names and the checks of what a user asks for are here, without torch.
+The table of norms is here, without torch: each is a module of its own, which defines the record `NORM`.
+docs/how-to/add-a-norm.md tells how to add one.
 """
 
-from typing import Literal, get_args
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, get_args
 
 from corrpo.errors import BadInputError
 
+if TYPE_CHECKING:
+    from corrpo.strength.norms.norm import Norm
+
 NormName = Literal["nuclear", "frobenius", "spectral", "l1"]
-NORMS: tuple[str, ...] = get_args(NormName)
+NORMS: dict[str, str] = {name: f"{__name__}.{name}" for name in get_args(NormName)}
+"""The module of each norm, by name. A program can add a module of its own, in every process that measures."""
 
 
-def check_norm(norm: str) -> None:
-    """Raise `BadInputError` unless `norm` is one of `NORMS`."""
-    if norm not in NORMS:
-        raise BadInputError(f"norm {norm!r} is unknown; expected one of {', '.join(NORMS)}")
+def norm_named(name: str) -> "Norm":
+    """The record of a norm; its module is imported when it is asked for.
+
+    Raises:
+        BadInputError: the name is unknown.
+    """
+    check_norm(name)
+    return import_module(NORMS[name]).NORM
+
+
+def check_norm(name: str) -> None:
+    """Raise `BadInputError` unless `name` is one of `NORMS`."""
+    if name not in NORMS:
+        raise BadInputError(f"norm {name!r} is unknown; expected one of {', '.join(NORMS)}")
 
 
 def check_tolerance(tolerance: float | None, norm: str = "nuclear") -> None:
-    """Raise `BadInputError` unless `tolerance` is None, or within (0, 1) and of a nuclear norm."""
-    if tolerance is not None and norm != "nuclear":
+    """Raise `BadInputError` unless `tolerance` is None, or within (0, 1) and of a norm that takes one."""
+    if tolerance is None:
+        return
+    if norm_named(norm).within_tolerance is None:
+        takers = [name for name in NORMS if norm_named(name).within_tolerance is not None]
         raise BadInputError(
-            f"tolerance={tolerance!r} with norm {norm!r}: only a nuclear norm takes a tolerance"
+            f"tolerance={tolerance!r} with norm {norm!r}: only a {' or '.join(takers)} norm takes a tolerance"
         )
-    if tolerance is not None:
-        check_relative_error(tolerance)
+    check_relative_error(tolerance)
 
 
 def check_relative_error(tolerance: float) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from corrpo.errors import UnsupportedModelError
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 
 def is_class(module: nn.Module, *names: str) -> bool:

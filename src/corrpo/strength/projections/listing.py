@@ -12,8 +12,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from corrpo.strength.projections.layer import MixerLayer, Projection
 from corrpo.strength.projections.mixers import find_mixers
+from corrpo.strength.projections.projection import MixerLayer, Projection
 
 
 @dataclass(frozen=True)

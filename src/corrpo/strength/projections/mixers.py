@@ -1,53 +1,14 @@
 """The token mixers of a model and the projections in them, found by the families, one file each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import nn
 
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.strength.projections import PROJECTIONS
-from corrpo.strength.projections.codegen import codegen_projections
-from corrpo.strength.projections.falcon import falcon_projections
-from corrpo.strength.projections.gated import gated_projections
-from corrpo.strength.projections.gated_delta import gated_delta_projections
-from corrpo.strength.projections.gpt2 import gpt2_projections
-from corrpo.strength.projections.gpt_bigcode import gpt_bigcode_projections
-from corrpo.strength.projections.gpt_neox import gpt_neox_projections
-from corrpo.strength.projections.griffin import griffin_projections
-from corrpo.strength.projections.layer import MixerLayer, Projection
-from corrpo.strength.projections.lightning import lightning_projections
-from corrpo.strength.projections.mamba import mamba_projections
-from corrpo.strength.projections.mla import mla_projections
-from corrpo.strength.projections.mpt import mpt_projections
-from corrpo.strength.projections.phi3 import phi3_projections
-from corrpo.strength.projections.rwkv import rwkv_projections
-from corrpo.strength.projections.separate import separate_projections
-from corrpo.strength.projections.shared_keys import shared_key_projections
-from corrpo.strength.projections.short_convolution import short_convolution_projections
-from corrpo.strength.projections.unknown import refuse_unknown
-from corrpo.strength.projections.xlstm import xlstm_projections
-
-_FAMILIES: tuple[Callable[[nn.Module], dict[str, Projection] | None], ...] = (
-    gpt2_projections,
-    gpt_bigcode_projections,
-    gpt_neox_projections,
-    falcon_projections,
-    phi3_projections,
-    mpt_projections,
-    codegen_projections,
-    mla_projections,
-    gated_projections,
-    shared_key_projections,
-    gated_delta_projections,  # before separate: some of these have a q_proj, too
-    lightning_projections,
-    separate_projections,
-    mamba_projections,
-    rwkv_projections,
-    short_convolution_projections,
-    griffin_projections,
-    xlstm_projections,
-)
-
+from corrpo.strength.projections.families import families
+from corrpo.strength.projections.projection import MixerLayer
+from corrpo.strength.projections.unknown_layouts import refuse_unknown
 
 _OTHER_SEQUENCE = ("encoder_attn", "crossattention", "cross_attn")
 
@@ -63,25 +24,26 @@ def find_mixers(model: nn.Module) -> list[MixerLayer]:
             module whose layout is not known.
     """
     prefix, decoder = _text_decoder(model)
-    found: list[MixerLayer] = []
+    known_families = families()
+    mixers: list[MixerLayer] = []
     for name, module in decoder.named_modules():
         if next(module.children(), None) is None:  # nothing in it to be a projection, as in most modules
             continue
-        inside = found and f"{prefix}{name}".startswith(f"{found[-1].name}.")
+        inside = mixers and f"{prefix}{name}".startswith(f"{mixers[-1].name}.")
         if inside or any(part in _OTHER_SEQUENCE for part in name.split(".")):
             continue
-        for family in _FAMILIES:
+        for family in known_families:
             if projections := family(module):
-                found.append(MixerLayer(len(found), prefix + name, module, projections))
+                mixers.append(MixerLayer(len(mixers), prefix + name, module, projections))
                 break
         else:
             refuse_unknown(module)
-    if not found:
+    if not mixers:
         raise UnsupportedModelError(
             f"{type(model).__name__}: no attention or other token mixer that corrpo knows was found; "
             "docs/MODELS.md lists the families it measures, and how to add one"
         )
-    return found
+    return mixers
 
 
 def find_layers(model: nn.Module, projections: Sequence[str]) -> list[MixerLayer]:
@@ -112,8 +74,8 @@ def find_attention_layers(model: nn.Module) -> list[MixerLayer]:
     return find_layers(model, PROJECTIONS)
 
 
-def select_layers(found: Sequence[MixerLayer], layers: Sequence[int] | None) -> list[MixerLayer]:
-    """The layers with the given places in `found`; all of them for None.
+def select_layers(of: Sequence[MixerLayer], layers: Sequence[int] | None) -> list[MixerLayer]:
+    """The layers with the given places in `of`; all of them for None.
 
     Negative places count from the end. The order is that of `layers`.
 
@@ -121,15 +83,15 @@ def select_layers(found: Sequence[MixerLayer], layers: Sequence[int] | None) -> 
         BadInputError: a place outside the model, a repeated one, or none at all.
     """
     if layers is None:
-        return list(found)
-    n = len(found)
+        return list(of)
+    n = len(of)
     outside = [i for i in layers if not -n <= i < n]
     if outside or not layers:
         raise BadInputError(f"layers={list(layers)}: expected indices in [{-n}, {n - 1}], at least one")
     chosen = [i % n for i in layers]
     if len(set(chosen)) < len(chosen):
         raise BadInputError(f"layers={list(layers)}: a layer is named twice (of {n} layers)")
-    return [found[i] for i in chosen]
+    return [of[i] for i in chosen]
 
 
 def _text_decoder(model: nn.Module) -> tuple[str, nn.Module]:

@@ -7,12 +7,12 @@ build one.
 
 from torch import nn
 
-from corrpo.strength.projections.layer import Projection
-from corrpo.strength.projections.own_names import has_modules, under_own_names
+from corrpo.strength.projections.module_names import has_modules, under_module_names
+from corrpo.strength.projections.projection import Projection
 
 _NAMES = ("q", "k", "v", "ogate_preact", "igate_preact", "fgate_preact", "out_proj")
 
 
-def xlstm_projections(mixer: nn.Module) -> dict[str, Projection] | None:
+def projections_of(mixer: nn.Module) -> dict[str, Projection] | None:
     """The linear maps around an mLSTM recurrence `mlstm_backend`; None for any other module."""
-    return under_own_names(mixer, _NAMES) if has_modules(mixer, "mlstm_backend", *_NAMES) else None
+    return under_module_names(mixer, _NAMES) if has_modules(mixer, "mlstm_backend", *_NAMES) else None

@@ -9,10 +9,10 @@ from torch import nn
 
 from corrpo.errors import UnsupportedModelError
 from corrpo.strength.projections.fused import output_width
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 
-def separate_projections(mixer: nn.Module) -> dict[str, Projection] | None:
+def projections_of(mixer: nn.Module) -> dict[str, Projection] | None:
     """The four projections of a module that holds them all; None for any other.
 
     Linear attention with a decay has modules of these names too, and is another family's.

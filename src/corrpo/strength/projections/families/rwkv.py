@@ -6,14 +6,14 @@ has no time_decay and is not measured.
 
 from torch import nn
 
-from corrpo.strength.projections.layer import Projection
-from corrpo.strength.projections.own_names import has_modules, has_parameters, under_own_names
+from corrpo.strength.projections.module_names import has_modules, has_parameters, under_module_names
+from corrpo.strength.projections.projection import Projection
 
 _NAMES = ("receptance", "key", "value", "output")
 
 
-def rwkv_projections(mixer: nn.Module) -> dict[str, Projection] | None:
+def projections_of(mixer: nn.Module) -> dict[str, Projection] | None:
     """The four linear maps of a module with a time_decay; None for any other."""
     if not (has_parameters(mixer, "time_decay") and has_modules(mixer, *_NAMES)):
         return None
-    return under_own_names(mixer, _NAMES)
+    return under_module_names(mixer, _NAMES)

@@ -7,7 +7,7 @@ from typing import Any
 
 from corrpo.errors import UnsupportedModelError
 from corrpo.strength.projections.fused import attention, is_class, split
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 _CLASSES = (
     "gpt_neox.GPTNeoXAttention",
@@ -17,7 +17,7 @@ _CLASSES = (
 )
 
 
-def gpt_neox_projections(mixer: Any) -> dict[str, Projection] | None:
+def projections_of(mixer: Any) -> dict[str, Projection] | None:
     """The four projections of an attention of these families; None for any other module.
 
     Raises:

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 from torch import nn
 
-from corrpo.strength.projections.layer import Projection
-from corrpo.strength.projections.own_names import has_modules, has_parameters, under_own_names
+from corrpo.strength.projections.module_names import has_modules, has_parameters, under_module_names
+from corrpo.strength.projections.projection import Projection
 
 
-def mamba_projections(mixer: nn.Module) -> dict[str, Projection] | None:
+def projections_of(mixer: nn.Module) -> dict[str, Projection] | None:
     """The linear maps of a mixer with A_log, D, a causal convolution, in_proj and out_proj; else None."""
     if not (has_parameters(mixer, "A_log", "D") and has_modules(mixer, "conv1d", "in_proj", "out_proj")):
         return None
-    found = under_own_names(mixer, ("in_proj", "x_proj", "dt_proj", "out_proj"))
+    found = under_module_names(mixer, ("in_proj", "x_proj", "dt_proj", "out_proj"))
     return {name: replace(each, bare=name == "dt_proj") for name, each in found.items()}

@@ -6,12 +6,12 @@ are left out.
 
 from torch import nn
 
-from corrpo.strength.projections.layer import Projection
-from corrpo.strength.projections.own_names import has_modules, under_own_names
+from corrpo.strength.projections.module_names import has_modules, under_module_names
+from corrpo.strength.projections.projection import Projection
 
 _NAMES = ("linear_x", "linear_y", "linear_out")
 
 
-def griffin_projections(mixer: nn.Module) -> dict[str, Projection] | None:
+def projections_of(mixer: nn.Module) -> dict[str, Projection] | None:
     """The three linear maps around a recurrent unit `rg_lru`; None for any other module."""
-    return under_own_names(mixer, _NAMES) if has_modules(mixer, "rg_lru", *_NAMES) else None
+    return under_module_names(mixer, _NAMES) if has_modules(mixer, "rg_lru", *_NAMES) else None

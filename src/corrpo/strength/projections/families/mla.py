@@ -16,7 +16,7 @@ part of q_gate_proj (A.X K2) that gates the output of the heads.
 from typing import Any
 
 from corrpo.strength.projections.fused import attention, is_class, split
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 CLASSES = (
     "axk1.AXK1Attention",
@@ -39,7 +39,7 @@ CLASSES = (
 )
 
 
-def mla_projections(mixer: Any) -> dict[str, Projection] | None:
+def projections_of(mixer: Any) -> dict[str, Projection] | None:
     """The projections of a multi-head latent attention; None for any other module."""
     if not is_class(mixer, *CLASSES):
         return None

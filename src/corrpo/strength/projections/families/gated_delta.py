@@ -10,8 +10,8 @@ model are those of its softmax layers alone.
 
 from torch import nn
 
-from corrpo.strength.projections.layer import Projection
-from corrpo.strength.projections.own_names import has_modules, has_parameters, under_own_names
+from corrpo.strength.projections.module_names import has_modules, has_parameters, under_module_names
+from corrpo.strength.projections.projection import Projection
 
 _ENTRIES = ("in_proj_qkvz", "in_proj_ba", "in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a")
 _SEPARATE = (
@@ -20,14 +20,14 @@ _SEPARATE = (
 )
 
 
-def gated_delta_projections(mixer: nn.Module) -> dict[str, Projection] | None:
+def projections_of(mixer: nn.Module) -> dict[str, Projection] | None:
     """The linear maps of a mixer with a decay A_log and queries, keys and values, fused or not; else None."""
     if not (has_parameters(mixer, "A_log") or has_parameters(mixer, "forget_gate.A_log")):
         return None
     if has_modules(mixer, "out_proj") and (
         has_modules(mixer, "in_proj_qkvz") or has_modules(mixer, "in_proj_qkv")
     ):
-        return under_own_names(mixer, (*_ENTRIES, "out_proj"))
+        return under_module_names(mixer, (*_ENTRIES, "out_proj"))
     if has_modules(mixer, "q_proj", "k_proj", "v_proj", "o_proj"):
-        return under_own_names(mixer, _SEPARATE)
+        return under_module_names(mixer, _SEPARATE)
     return None

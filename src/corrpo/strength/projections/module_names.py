@@ -5,10 +5,10 @@ from operator import attrgetter
 
 from torch import nn
 
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 
-def under_own_names(mixer: nn.Module, names: Sequence[str]) -> dict[str, Projection]:
+def under_module_names(mixer: nn.Module, names: Sequence[str]) -> dict[str, Projection]:
     """Those of the named submodules (dots for nested ones) that `mixer` has, in the order of `names`."""
     return {name: Projection(attrgetter(name)(mixer)) for name in names if has_modules(mixer, name)}
 

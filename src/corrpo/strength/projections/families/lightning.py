@@ -6,14 +6,14 @@ follows; it is measured whole, under its own name.
 
 from torch import nn
 
-from corrpo.strength.projections.layer import Projection
-from corrpo.strength.projections.own_names import has_modules, under_own_names
+from corrpo.strength.projections.module_names import has_modules, under_module_names
+from corrpo.strength.projections.projection import Projection
 
 _NAMES = ("qkv_proj", "output_gate", "out_proj")
 
 
-def lightning_projections(mixer: nn.Module) -> dict[str, Projection] | None:
+def projections_of(mixer: nn.Module) -> dict[str, Projection] | None:
     """The three linear maps of a mixer with a fixed slope_rate of decay; None for any other."""
     if not (hasattr(mixer, "slope_rate") and has_modules(mixer, *_NAMES)):
         return None
-    return under_own_names(mixer, _NAMES)
+    return under_module_names(mixer, _NAMES)

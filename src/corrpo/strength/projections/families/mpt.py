@@ -7,10 +7,10 @@ clipped feature gives none.
 from typing import Any
 
 from corrpo.strength.projections.fused import attention, is_class, split
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 
-def mpt_projections(mixer: Any) -> dict[str, Projection] | None:
+def projections_of(mixer: Any) -> dict[str, Projection] | None:
     """The four projections of an attention of MPT or DBRX; None for any other module."""
     if is_class(mixer, "mpt.MptAttention"):
         keys = mixer.hidden_size

@@ -7,7 +7,7 @@ multiplied. "q" is the query rows and "gate" the gate rows; k_proj, v_proj and o
 from typing import Any
 
 from corrpo.strength.projections.fused import attention, is_class, split
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 _CLASSES = (
     "qwen3_next.Qwen3NextAttention",
@@ -17,7 +17,7 @@ _CLASSES = (
 )
 
 
-def gated_projections(mixer: Any) -> dict[str, Projection] | None:
+def projections_of(mixer: Any) -> dict[str, Projection] | None:
     """The projections "q", "k", "v", "o" and "gate" of a gated attention; None for any other module."""
     if not is_class(mixer, *_CLASSES):
         return None

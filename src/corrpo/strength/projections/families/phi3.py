@@ -3,10 +3,10 @@
 from typing import Any
 
 from corrpo.strength.projections.fused import attention, is_class, split
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 
-def phi3_projections(mixer: Any) -> dict[str, Projection] | None:
+def projections_of(mixer: Any) -> dict[str, Projection] | None:
     """The four projections of a Phi-3 attention; None for any other module."""
     if not is_class(mixer, "phi3.Phi3Attention", "phi4_multimodal.Phi4MultimodalAttention"):
         return None

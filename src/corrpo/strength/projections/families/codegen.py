@@ -6,12 +6,12 @@ The four blocks are the shards of the machine it was trained on, and are fixed i
 from typing import Any
 
 from corrpo.strength.projections.fused import attention, is_class, split
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 _BLOCKS = 4
 
 
-def codegen_projections(mixer: Any) -> dict[str, Projection] | None:
+def projections_of(mixer: Any) -> dict[str, Projection] | None:
     """The four projections of a CodeGen attention; None for any other module."""
     if not is_class(mixer, "codegen.CodeGenAttention"):
         return None

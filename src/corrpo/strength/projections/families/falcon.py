@@ -8,10 +8,10 @@
 from typing import Any
 
 from corrpo.strength.projections.fused import attention, is_class, split
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 
-def falcon_projections(mixer: Any) -> dict[str, Projection] | None:
+def projections_of(mixer: Any) -> dict[str, Projection] | None:
     """The four projections of a Falcon attention; None for any other module."""
     if not is_class(mixer, "falcon.FalconAttention"):
         return None

@@ -16,17 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from corrpo.strength.attention.calls import RecordedCall, recorded_calls
-from corrpo.strength.attention.cut_attention import derivatives
-from corrpo.strength.backward.query import (
-    Observed,
-    Query,
-    distinct_outputs,
-    observed,
-    parts_at,
-    target_scores,
-)
-from corrpo.strength.projections.layer import MixerLayer
+from corrpo.strength.attention.manual_backward import derivatives
+from corrpo.strength.derivatives.observation import Observed, distinct_outputs, observed, parts_at
+from corrpo.strength.derivatives.request import GradientRequest
+from corrpo.strength.derivatives.scores import target_scores
 from corrpo.strength.projections.mixers import find_mixers
+from corrpo.strength.projections.projection import MixerLayer
 
 
 class NotAChainError(Exception):
@@ -35,7 +30,7 @@ class NotAChainError(Exception):
 
 @dataclass(frozen=True)
 class Block:
-    """A block of the chain, and the numbers of the measured layers in it among those of the query."""
+    """A block of the chain, and the numbers of the measured layers in it among those of the request."""
 
     module: nn.Module
     layers: tuple[int, ...]
@@ -61,7 +56,7 @@ class Deltas:
     """The derivatives of m targets at the projections of one measured layer.
 
     Attributes:
-        layer: its number among the layers of the query.
+        layer: its number among the layers of the request.
         record: what its projections read and wrote.
         deltas: for each projection [m, 1, T, d_out].
     """
@@ -91,7 +86,7 @@ def blocks_of(model: nn.Module, layers: list[MixerLayer]) -> list[Block] | None:
 
 
 def vector_jacobian_products(
-    query: Query,
+    request: GradientRequest,
     blocks: list[Block],
     positions: Tensor,
     prefix: int,
@@ -103,7 +98,7 @@ def vector_jacobian_products(
     """The derivatives of the targets at every measured projection output, from the last block down.
 
     Args:
-        query: the model and the sequence.
+        request: the model and the sequence.
         blocks: of `blocks_of`.
         positions: LongTensor [m] of the targets, all at most `prefix`.
         prefix: how many tokens are read.
@@ -114,7 +109,7 @@ def vector_jacobian_products(
     Raises:
         NotAChainError: a block does not read what the one before wrote, or is called twice.
     """
-    pieces, top, scores = _forward(query, blocks, positions, prefix, keep)
+    pieces, top, scores = _forward(request, blocks, positions, prefix, keep)
     one_each = torch.ones_like(scores)[None] if together else torch.diag(torch.ones_like(scores))
     (at_output,) = differentiate([scores], [top], [one_each], batched)
     assert at_output is not None
@@ -123,7 +118,7 @@ def vector_jacobian_products(
     for number in range(len(blocks) - 1, lowest - 1, -1):
         block, piece = blocks[number], pieces.pop()
         if not keep:
-            piece = _again(query, block, piece, through=number > lowest, cut=not together)
+            piece = _again(request, block, piece, through=number > lowest, cut=not together)
         at_output = at_output.to(piece.output.device)
         at_output, deltas = _back(block, piece, at_output, batched, through=number > lowest)
         del piece
@@ -131,14 +126,14 @@ def vector_jacobian_products(
             yield deltas.pop()
 
 
-def check_chain(query: Query, positions: Tensor, prefix: int) -> None:
+def check_chain(request: GradientRequest, positions: Tensor, prefix: int) -> None:
     """Raise `NotAChainError` if the graph of a block, or of the scores, leads into another block.
 
     Numbers do not tell: a path through a gate that starts at zero has no weight yet.
     """
-    blocks = blocks_of(query.model, query.layers)
+    blocks = blocks_of(request.model, request.layers)
     assert blocks is not None
-    pieces, top, scores = _forward(query, blocks, positions, prefix, True)
+    pieces, top, scores = _forward(request, blocks, positions, prefix, True)
     starts = [
         {id(x) for x in (piece.inputs, *(o.output for o in piece.record), *(c.output for c in piece.calls))}
         for piece in pieces
@@ -217,7 +212,7 @@ def deltas_of(
     """The derivatives at `distinct_outputs(record)`, layer by layer.
 
     Args:
-        layers: the numbers of the layers of the record among those of the query.
+        layers: the numbers of the layers of the record among those of the request.
         record: of `observed`.
         outputs, derivatives: as in `parts_at`.
     """
@@ -236,13 +231,13 @@ def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 
 def _forward(
-    query: Query, blocks: list[Block], positions: Tensor, prefix: int, keep: bool
+    request: GradientRequest, blocks: list[Block], positions: Tensor, prefix: int, keep: bool
 ) -> tuple[list[_Piece], Tensor, Tensor]:
     """One forward pass: the pieces of all blocks, the output of the last, and the scores as its function."""
     pieces: list[_Piece] = []
     numbers = {block.module: i for i, block in enumerate(blocks)}
     lowest = min(i for i, block in enumerate(blocks) if block.layers)
-    of_block = [[query.layers[i] for i in block.layers] for block in blocks]
+    of_block = [[request.layers[i] for i in block.layers] for block in blocks]
     inside = [ExitStack() for _ in blocks]
 
     def before(module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -253,7 +248,9 @@ def _forward(
         # never with the graph of an embedding whose output requires grad (enable_input_require_grads)
         inputs = inputs.detach().requires_grad_(keep and number > lowest)
         arguments, options = _with_hidden(arguments, options, inputs)
-        record = inside[number].enter_context(observed(of_block[number], query.projections)) if keep else []
+        record = (
+            inside[number].enter_context(observed(of_block[number], request.spec.projections)) if keep else []
+        )
         calls = inside[number].enter_context(recorded_calls()) if keep else []
         pieces.append(_Piece(arguments, options, inputs, inputs, record, calls))
         return arguments, options
@@ -271,7 +268,7 @@ def _forward(
     with ExitStack() as unwinding, _hooked(blocks, before, after):
         for each in inside:  # those of a block that an error leaves half-way
             unwinding.push(each)
-        scores = target_scores(query, positions, prefix)
+        scores = target_scores(request, positions, prefix)
     if len(pieces) != len(blocks):
         raise NotAChainError
     return pieces, tops[0], scores
@@ -290,12 +287,12 @@ def _hooked(blocks: list[Block], before: Any, after: Any) -> Iterator[None]:
             handle.remove()
 
 
-def _again(query: Query, block: Block, piece: _Piece, *, through: bool, cut: bool) -> _Piece:
+def _again(request: GradientRequest, block: Block, piece: _Piece, *, through: bool, cut: bool) -> _Piece:
     """The same pass with its graph."""
     inputs = piece.inputs.detach().requires_grad_(through)
     arguments, options = _with_hidden(piece.arguments, piece.options, inputs)
-    layers = [query.layers[i] for i in block.layers]
-    with observed(layers, query.projections) as record, recorded_calls() as calls:
+    layers = [request.layers[i] for i in block.layers]
+    with observed(layers, request.spec.projections) as record, recorded_calls() as calls:
         output = _first(block.module(*arguments, **options))
     return _Piece(arguments, options, inputs, output, record, calls if cut else [])
 

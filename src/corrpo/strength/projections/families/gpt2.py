@@ -3,10 +3,10 @@
 from typing import Any
 
 from corrpo.strength.projections.fused import attention, cross_attention, is_class, split
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 
-def gpt2_projections(mixer: Any) -> dict[str, Projection] | None:
+def projections_of(mixer: Any) -> dict[str, Projection] | None:
     """The four projections of a GPT-2 self-attention; None for any other module.
 
     Raises:

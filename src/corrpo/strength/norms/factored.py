@@ -8,8 +8,8 @@ shares the inputs: it is lower triangular, so its first s rows and columns facto
 
 Singular values come from the eigenvalues of the smaller Gram matrix of M, in float64: squaring halves the
 digits, and values under about 1e-8 of the largest are lost, which moves a sum of r of them by at most
-r * 1e-8 of the largest. Half of float32's digits would not do. On a GPU, where eigenvalues are slow, nuclear
-norms come from matrix products alone (`newton_schulz`), and with a tolerance from a low rank (`certified`).
+r * 1e-8 of the largest. Half of float32's digits would not do. What is particular to one norm is in its
+record.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corrpo.strength.norms import check_norm, check_tolerance
-from corrpo.strength.norms.certified import certified_nuclear_norm
-from corrpo.strength.norms.newton_schulz import nuclear_by_products
-from corrpo.strength.norms.rounding import eigenvalues_of, largest_entry, lower_gram
+from corrpo.strength.norms import check_tolerance, norm_named
+from corrpo.strength.norms.rounding import largest_entry
 
-_L1_BLOCK_ELEMENTS = 1 << 22
 _PREFIX_BLOCK = 8
-_PRODUCTS_SIDE = 128
 
 
 def row_factor(inputs: Float[Tensor, "*batch t d_in"]) -> Float[Tensor, "*batch t r"]:
@@ -48,10 +44,9 @@ def product_norm(
 
     Args:
         delta: n first factors.
-        inputs: the second factor, one for all (t, d_in) or one each (n, t, d_in). For every norm but
-            l1, the inputs may be replaced by their `row_factor`, which has the same Gram matrix.
-        norm: "nuclear", the sum of the singular values; "frobenius"; "spectral", the largest singular
-            value; "l1", the sum of the absolute entries.
+        inputs: the second factor, one for all (t, d_in) or one each (n, t, d_in). For a norm that singular
+            values decide, every one but l1, their `row_factor` may stand in their place.
+        norm: one of `corrpo.strength.norms.NORMS`.
         tolerance: the largest relative error allowed of a nuclear norm, enforced by a bound
             (`certified_nuclear_norm`); None for rounding alone.
 
@@ -67,36 +62,21 @@ def product_norm(
     >>> [product_norm(delta, inputs, norm).item() for norm in NORMS]
     [7.0, 5.0, 4.0, 7.0]
     """
-    check_norm(norm)
+    record = norm_named(norm)
     check_tolerance(tolerance, norm)
     dtype = torch.promote_types(delta.dtype, torch.float32)
     delta, inputs = delta.to(dtype), inputs.to(dtype)
     largest_entry(delta)
-    if norm == "l1":
-        return _l1(delta, inputs)
-    if inputs.shape[-2] < inputs.shape[-1]:
+    if record.by_singular_values and inputs.shape[-2] < inputs.shape[-1]:
         inputs = row_factor(inputs)
-    if tolerance is not None:
-        return certified_nuclear_norm(delta, inputs, tolerance)[0]
-    # the shorter side first: products of the same numbers, but quicker ones
-    wide = delta.shape[-1] > inputs.shape[-1]
-    small = torch.matmul(inputs.mT, delta) if wide else torch.matmul(delta.mT, inputs)
-    if norm == "frobenius":
-        return torch.linalg.vector_norm(small, dim=(-2, -1), dtype=torch.float64)
-    if norm == "nuclear" and _by_products(small):
-        return nuclear_by_products(small)[0]
-    eigenvalues = eigenvalues_of(lower_gram(small.double())).clamp_min(0.0)
-    return eigenvalues[..., -1].sqrt() if norm == "spectral" else eigenvalues.sqrt().sum(-1)
-
-
-def _by_products(small: Tensor) -> bool:
-    """Whether matrix products alone are quicker than eigenvalues: on a GPU, for matrices that fill it."""
-    return small.device.type == "cuda" and min(small.shape[-2:]) >= _PRODUCTS_SIDE
+    if tolerance is None or record.within_tolerance is None:
+        return record.of_product(delta, inputs)
+    return record.within_tolerance(delta, inputs, tolerance)[0]
 
 
 def second_factor(inputs: Float[Tensor, "t d_in"], norm: str) -> Float[Tensor, "t r"]:
-    """What `prefix_norms` takes for the inputs A: A itself for l1, whose entries count, else `row_factor`."""
-    return inputs if norm == "l1" else row_factor(inputs)
+    """What `prefix_norms` takes for the inputs A: `row_factor` if singular values decide the norm, else A."""
+    return row_factor(inputs) if norm_named(norm).by_singular_values else inputs
 
 
 def prefix_norms(
@@ -117,39 +97,25 @@ def prefix_norms(
         prefixes: n lengths, ascending.
         norm, tolerance: as in `product_norm`.
     """
+    cuts_columns = norm_named(norm).by_singular_values
     norms = []
     for start in range(0, len(prefixes), _PREFIX_BLOCK):
         block = slice(start, start + _PREFIX_BLOCK)
         prefix = prefixes[block][-1]
-        columns = factor.shape[1] if norm == "l1" else min(prefix, factor.shape[1])
+        columns = min(prefix, factor.shape[1]) if cuts_columns else factor.shape[1]
         norms.append(product_norm(delta[block, :prefix], factor[:prefix, :columns], norm, tolerance))
     return torch.cat(norms)
-
-
-def _l1(delta: Tensor, inputs: Tensor) -> Tensor:
-    """Sum of |entries| of each product, a few rows of the matrices at a time."""
-    n, _, d_out = delta.shape
-    step = max(1, _L1_BLOCK_ELEMENTS // max(1, n * inputs.shape[-1]))
-    total = delta.new_zeros(n, dtype=torch.float64)
-    for start in range(0, d_out, step):
-        rows = torch.matmul(delta[:, :, start : start + step].mT, inputs)
-        total += rows.abs().sum((-2, -1), dtype=torch.float64)
-    return total
 
 
 def rank_one_norm(
     delta: Float[Tensor, "n d_out"], inputs: Float[Tensor, "n d_in"], norm: str = "nuclear"
 ) -> Float[Tensor, " n"]:
-    """Norm of each delta_i a_i^T, float64: |delta| |a|, in l1 for "l1" and in l2 for the others.
+    """Norm of each delta_i a_i^T, float64.
 
     >>> rank_one_norm(torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0, 0.0]])).item()
     10.0
     """
-    check_norm(norm)
-    order = 1 if norm == "l1" else 2
-    return torch.linalg.vector_norm(delta.double(), ord=order, dim=-1) * torch.linalg.vector_norm(
-        inputs.double(), ord=order, dim=-1
-    )
+    return norm_named(norm).of_rank_one(delta, inputs)
 
 
 def matrix_norm(matrix: Float[Tensor, "d_out d_in"], norm: str = "nuclear") -> Float[Tensor, ""]:
@@ -158,12 +124,7 @@ def matrix_norm(matrix: Float[Tensor, "d_out d_in"], norm: str = "nuclear") -> F
     >>> matrix_norm(torch.diag(torch.tensor([3.0, 4.0])), "nuclear").item()
     7.0
     """
-    check_norm(norm)
+    record = norm_named(norm)
     matrix = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
     largest_entry(matrix)
-    if norm == "l1":
-        return matrix.abs().sum()
-    if norm == "frobenius":
-        return torch.linalg.vector_norm(matrix)
-    singular_values = torch.linalg.svdvals(matrix)
-    return singular_values.max() if norm == "spectral" else singular_values.sum()
+    return record.of_matrix(matrix)

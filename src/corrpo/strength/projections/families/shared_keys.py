@@ -11,7 +11,7 @@ part in the layers that read them too, and their gradients are of all these uses
 from typing import Any
 
 from corrpo.strength.projections.fused import is_class
-from corrpo.strength.projections.layer import Projection
+from corrpo.strength.projections.projection import Projection
 
 _CLASSES = (
     "gemma3n.Gemma3nTextAttention",
@@ -20,7 +20,7 @@ _CLASSES = (
 )
 
 
-def shared_key_projections(mixer: Any) -> dict[str, Projection] | None:
+def projections_of(mixer: Any) -> dict[str, Projection] | None:
     """The projections "q", "o" and, where it is there, "kv"; None for attention with k and v, and others."""
     if not is_class(mixer, *_CLASSES):
         return None

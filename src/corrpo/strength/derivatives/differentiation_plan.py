@@ -1,0 +1,172 @@
+"""How `exact` differentiates a model: tried out once on its first tokens, and remembered.
+
+The quickest way that gives what differentiating the whole graph gives: block by block with attention cut
+out (`blocks`, `cut_attention`); block by block with the model's eager attention, or its own; the whole graph.
+Many targets at once, where every operation of the model allows it (`torch.vmap`), or else one by one.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from corrpo.errors import UnsupportedModelError
+from corrpo.strength.attention import manual_backward
+from corrpo.strength.attention.replacement import replaced_attention, takes_attention_function
+from corrpo.strength.derivatives import block_chain
+from corrpo.strength.derivatives.block_chain import (
+    Deltas,
+    NotAChainError,
+    deltas_of,
+    differentiate,
+    zeros_for_none,
+)
+from corrpo.strength.derivatives.observation import distinct_outputs, observed
+from corrpo.strength.derivatives.request import GradientRequest
+from corrpo.strength.derivatives.scores import target_scores
+from corrpo.strength.projections.mixers import find_layers
+
+_TRIED_TOKENS = 4
+_TOLERANCES = {torch.float64: 1e-3, torch.float32: 1e-2}
+_HALF_TOLERANCE = 0.25
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the targets of one model are taken back.
+
+    Attributes:
+        backend: the attention function put in the model's place; None leaves its own.
+        chain: block by block; else the whole graph at once.
+        batched: many targets at once.
+        graph_bytes: what autograd keeps of one token in all block_chain together, of activations.
+    """
+
+    backend: str | None
+    chain: bool
+    batched: bool
+    graph_bytes: int = 0
+
+    def attention(self, model: nn.Module) -> AbstractContextManager[None]:
+        """The model with this plan's attention function."""
+        if self.backend is None:
+            return nullcontext()
+        return replaced_attention(model, self.backend, "exact", "'reference'")
+
+    def products(
+        self, request: GradientRequest, positions: Tensor, prefix: int, keep: bool = True
+    ) -> Iterator[Deltas]:
+        """The derivatives of the targets at `positions` at all measured projections, layer by layer."""
+        if not self.chain:
+            return _whole_graph(request, positions, prefix, self.batched)
+        found = block_chain.blocks_of(request.model, request.layers)
+        assert found is not None
+        return block_chain.vector_jacobian_products(
+            request, found, positions, prefix, keep=keep, batched=self.batched
+        )
+
+
+_plans: WeakKeyDictionary[nn.Module, dict[Any, Plan]] = WeakKeyDictionary()
+
+
+def plan_for(request: GradientRequest) -> Plan:
+    """The plan of a model, tried on the first tokens of the request; remembered for later queries alike.
+
+    What decides it is how the model's code passes tensors from block to block, which does not change with
+    weights. Another dtype, modules added or exchanged, and other projections are tried anew.
+    """
+    plans, alike = _plans.setdefault(request.model, {}), _alike(request)
+    if alike in plans:
+        return plans[alike]
+    tokens = min(_TRIED_TOKENS, request.input_ids.shape[1] - 1)
+    short = replace(
+        request,
+        layers=find_layers(request.model, request.spec.projections),
+        positions=request.positions.new_tensor(range(max(1, tokens - 1), tokens + 1)),
+    )
+    plan = _tried(short, tokens)
+    if tokens == _TRIED_TOKENS:
+        plans[alike] = plan
+    return plan
+
+
+def _alike(request: GradientRequest) -> Any:
+    """What a model and a request have in common with those of the same plan."""
+    modules = tuple(
+        (id(module), type(module), len(module._forward_hooks)) for module in request.model.modules()
+    )
+    dtypes = frozenset(parameter.dtype for parameter in request.model.parameters())
+    return modules, dtypes, request.spec.projections, takes_attention_function(request.model)
+
+
+def _tried(request: GradientRequest, prefix: int) -> Plan:
+    swaps = takes_attention_function(request.model)
+    whole = Plan("eager" if swaps else None, chain=False, batched=True)
+    try:
+        truth = _deltas(request, whole, prefix)
+    except RuntimeError:  # an operation without a batching rule
+        whole = replace(whole, batched=False)
+        truth = _deltas(request, whole, prefix)
+    if block_chain.blocks_of(request.model, request.layers) is not None:
+        for backend in [manual_backward.BACKEND, "eager"] if swaps else [None]:
+            for batched in [True, False] if whole.batched else [False]:
+                plan = Plan(backend, chain=True, batched=batched)
+                if _agrees(request, plan, prefix, truth):
+                    return replace(plan, graph_bytes=_graph_bytes(request, plan, prefix))
+    return replace(whole, graph_bytes=_graph_bytes(request, whole, prefix))
+
+
+def _deltas(request: GradientRequest, plan: Plan, prefix: int, keep: bool = True) -> dict[int, Tensor]:
+    """The derivatives of each layer in one row."""
+    with plan.attention(request.model):
+        return {
+            each.layer: torch.cat([delta.flatten().float() for delta in each.deltas])
+            for each in plan.products(request, request.positions, prefix, keep)
+        }
+
+
+def _agrees(request: GradientRequest, plan: Plan, prefix: int, truth: dict[int, Tensor]) -> bool:
+    """Whether a chain gives `truth`, its graph kept or made again, and no path beside it exists."""
+    try:
+        found = [_deltas(request, plan, prefix, keep) for keep in (True, False)]
+        with plan.attention(request.model):
+            block_chain.check_chain(request, request.positions, prefix)
+    except (NotAChainError, UnsupportedModelError, RuntimeError):
+        return False
+    tolerance = _TOLERANCES.get(next(request.model.parameters()).dtype, _HALF_TOLERANCE)
+    return all(each.keys() == truth.keys() for each in found) and all(
+        (each[layer] - truth[layer]).norm() <= tolerance * truth[layer].norm()
+        for each in found
+        for layer in truth
+    )
+
+
+def _graph_bytes(request: GradientRequest, plan: Plan, prefix: int) -> int:
+    """Bytes a token that the graph holds besides weights, rounded up."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in request.model.parameters()}
+    held: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with plan.attention(request.model), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        for _ in plan.products(request, request.positions[-1:], prefix):
+            pass
+    return -(-sum(held.values()) // prefix)
+
+
+def _whole_graph(request: GradientRequest, positions: Tensor, prefix: int, batched: bool) -> Iterator[Deltas]:
+    with observed(request.layers, request.spec.projections) as record:
+        scores = target_scores(request, positions, prefix)
+    outputs = distinct_outputs(record)
+    one_each = torch.eye(len(positions), dtype=scores.dtype, device=scores.device)
+    found = differentiate([scores], outputs, [one_each], batched)
+    whole = zeros_for_none(found, outputs, len(positions))
+    yield from deltas_of(range(len(request.layers)), record, outputs, whole)

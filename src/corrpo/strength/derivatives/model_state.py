@@ -1,0 +1,38 @@
+"""A model made ready to be differentiated, and given back in the state it was in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
+
+import torch
+from torch import nn
+
+from corrpo.models.eval_mode import eval_mode
+
+_ONE_AT_A_TIME = RLock()
+
+
+@contextmanager
+def frozen_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode and no weight requiring grad inside; each module's mode and each flag restored after.
+
+    What torch.compile made of a model, or of parts of it, runs eagerly inside: compiled code knows no hooks
+    that come later, and its backward cannot be run twice. That is set for the whole process, and models may
+    share a config or be one model, so threads take turns.
+    """
+    with _ONE_AT_A_TIME, _restored_after(model):
+        yield
+
+
+@contextmanager
+def _restored_after(model: nn.Module) -> Iterator[None]:
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    eager = torch.compiler.set_stance("force_eager")
+    with eager, eval_mode(model), torch.inference_mode(False), torch.enable_grad():
+        try:
+            for parameter, _ in flags:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter, requires_grad in flags:
+                parameter.requires_grad_(requires_grad)
