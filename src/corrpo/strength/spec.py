@@ -3,6 +3,7 @@
 No torch is needed. The fields stand in the order in which JSON files hold them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,6 +19,8 @@ TARGETS: tuple[str, ...] = get_args(TargetName)
 @dataclass(frozen=True, kw_only=True)
 class GradientSpec:
     """The norm of d z_t / d W_X,l for layers l and projections X, and the way it is found (METHOD 1).
+
+    Projections and layers are kept as tuples.
 
     Raises:
         BadInputError: an unknown name, a tolerance out of (0, 1) or with another norm than the nuclear, or
@@ -38,9 +41,9 @@ class GradientSpec:
     target: TargetName = "logit"
     """What is differentiated: the raw logit of the written token (the paper's), or its log-probability, for
     which a positive correlation with entropy is nearly built in."""
-    projections: tuple[str, ...] = PROJECTIONS
+    projections: Sequence[str] = PROJECTIONS
     """Attention projections whose gradients are measured."""
-    layers: tuple[int, ...] | None = None
+    layers: Sequence[int] | None = None
     """Attention layers measured, negative from the end; all if not given (with last: the last)."""
 
     def __post_init__(self) -> None:

@@ -1,5 +1,7 @@
 """What `logit_gradient_norms` promises besides numbers: choices, the model left as found, clear errors."""
 
+import inspect
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from transformers import XLMConfig, XLMWithLMHeadModel
 
 from corrpo.errors import BadInputError, NonFiniteError, UnsupportedModelError
 from corrpo.strength.estimators import ESTIMATORS
-from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.gradient_norms import SequenceOptions, logit_gradient_norms
 from corrpo.strength.projections.mixers import find_attention_layers
 from fused_problems import OWN_ATTENTION
 from problems import LENGTH, PROBLEMS, Problem
@@ -151,7 +153,7 @@ def test_row_blocks_of_attention_do_not_change_any_estimator(monkeypatch):
         ({"layers": [0], "estimator": "last"}, "last attention layer alone"),
         ({"positions": [0]}, r"expected positions in \[1, 21\]"),
         ({"positions": [22]}, "position 22"),
-        ({"input_ids": IDS[None]}, "LongTensor"),
+        ({"input_ids": IDS.expand(2, -1)}, "LongTensor"),
         ({"attention_mask": torch.ones(3, dtype=torch.long)}, "attention_mask has shape"),
         ({"attention_mask": (IDS * 0 + 1).index_fill(0, torch.tensor([3]), 0)}, "padding between tokens"),
         ({"positions": torch.tensor([5.9])}, "whole numbers"),
@@ -159,10 +161,27 @@ def test_row_blocks_of_attention_do_not_change_any_estimator(monkeypatch):
         ({"positions": [21], "attention_mask": torch.arange(22).lt(20).long()}, "position 21"),
     ],
 )
-def test_a_bad_argument_is_named(arguments, words, no_shape_checks):
-    call = {"input_ids": IDS, "positions": POSITIONS, **arguments}
+def test_a_bad_argument_is_named(arguments, words, no_shape_checks, monkeypatch):
+    monkeypatch.setattr(SequenceOptions, "__init__", no_shape_checks(SequenceOptions.__init__))
+    sequence = {name: arguments.pop(name) for name in ("input_ids", "positions") if name in arguments}
+    call = {"input_ids": IDS, "positions": POSITIONS, **sequence}
     with pytest.raises(BadInputError, match=words):
-        no_shape_checks(logit_gradient_norms)(LLAMA.model(), **call)
+        no_shape_checks(logit_gradient_norms)(LLAMA.model(), **call, options=SequenceOptions(**arguments))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_batch_of_one_sequence_is_that_sequence(estimator):
+    model, (ids, mask, positions) = LLAMA.model(), Problem("left", "Llama", padding="left").sequence()
+    single = logit_gradient_norms(model, ids, positions, attention_mask=mask, estimator=estimator)
+    batch = logit_gradient_norms(model, ids[None], positions, attention_mask=mask[None], estimator=estimator)
+    assert torch.equal(single, batch)
+
+
+def test_the_settings_are_listed_for_help_and_a_misspelt_one_is_named():
+    assert "estimator (default 'exact'): How gradients are found" in logit_gradient_norms.__doc__
+    assert "attention_mask" in inspect.signature(logit_gradient_norms).parameters
+    with pytest.raises(BadInputError, match="no option 'estimater'.*did you mean estimator"):
+        logit_gradient_norms(LLAMA.model(), IDS, POSITIONS, estimater="own")
 
 
 def test_a_model_of_another_layout_is_refused():
