@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, unknown_name
 from corrpo.strength.estimators import EstimatorName, check_estimator
 from corrpo.strength.norms import NormName, check_norm, check_tolerance
 from corrpo.strength.projections import PROJECTIONS
@@ -51,7 +51,7 @@ class GradientSpec:
         check_tolerance(self.tolerance, self.norm)
         check_estimator(self.estimator)
         if self.target not in TARGETS:
-            raise BadInputError(f"target {self.target!r} is unknown; expected one of {', '.join(TARGETS)}")
+            raise unknown_name("target", self.target, TARGETS)
         names = self.projections
         if isinstance(names, str) or not names or len(set(names)) < len(names):
             raise BadInputError(

@@ -7,7 +7,7 @@ to add one.
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, get_args
 
-from corrpo.errors import BadInputError
+from corrpo.errors import unknown_name
 
 if TYPE_CHECKING:
     from corrpo.strength.estimators.estimator import Estimator
@@ -30,7 +30,7 @@ def estimator_named(name: str) -> "Estimator":
 def check_estimator(name: str) -> None:
     """Raise `BadInputError` unless `name` is one of `ESTIMATORS`."""
     if name not in ESTIMATORS:
-        raise BadInputError(f"estimator {name!r} is unknown; expected one of {', '.join(ESTIMATORS)}")
+        raise unknown_name("estimator", name, ESTIMATORS)
 
 
 def measures_last_layer_alone(name: object) -> bool:

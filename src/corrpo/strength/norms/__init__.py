@@ -7,7 +7,7 @@ docs/how-to/add-a-norm.md tells how to add one.
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, get_args
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, unknown_name
 
 if TYPE_CHECKING:
     from corrpo.strength.norms.norm import Norm
@@ -30,7 +30,7 @@ def norm_named(name: str) -> "Norm":
 def check_norm(name: str) -> None:
     """Raise `BadInputError` unless `name` is one of `NORMS`."""
     if name not in NORMS:
-        raise BadInputError(f"norm {name!r} is unknown; expected one of {', '.join(NORMS)}")
+        raise unknown_name("norm", name, NORMS)
 
 
 def check_tolerance(tolerance: float | None, norm: str = "nuclear") -> None:
