@@ -7,6 +7,7 @@ from rich.text import Text
 from torch import nn
 
 from corrpo.measurement.options import MeasureOptions
+from corrpo.strength.estimators import ESTIMATORS, measures_last_layer_alone
 from corrpo.strength.estimators.fit import fitting_estimators, misfit
 from corrpo.strength.projections.listing import list_projections, ranges
 from corrpo.strength.projections.mixers import find_layers, select_layers
