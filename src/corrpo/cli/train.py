@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from corrpo.errors import CorrpoError
+from corrpo.rewards.choices import CONTROL_NAMES
+from corrpo.rewards.controls import find_control
 from corrpo.training.stages import STAGES, config_class, find_stage
 
 NEEDED = ("trl", "datasets", "accelerate", "peft")
@@ -111,6 +113,9 @@ def _stage_help(stage: str, config_class: type) -> str:
     ]
     if inversion:
         parts.append("The inversion in the reward\n" + "\n".join(map(_described, inversion)))
+        controls = ((name, find_control(name)) for name in CONTROL_NAMES)
+        lines = (f"  {name:<10}c = {control.formula}: {control.question}" for name, control in controls)
+        parts.append("What each control gives a rollout, and what it tells\n" + "\n".join(lines))
     parts += [
         "Model and LoRA (TRL's ModelConfig)\n" + _names(item.name for item in model),
         f"Usual ones of TRL's {len(fields(config_class))} fields\n" + _names(usual.split()),
