@@ -1,8 +1,8 @@
 """One call of a model's attention, as transformers' AttentionInterface hands it over, a block at a time.
 
-Estimators put an attention function of their own in a model's place (`query.attention_backend`). What such a
-function is given is an `AttentionCall`; its mask is a rule that makes the rows that are asked for, so that no
-tensor grows with the square of the length.
+Estimators put an attention function of their own in a model's place (`replacement.replaced_attention`). What
+such a function is given is an `AttentionCall`; its mask is a rule that makes the rows that are asked for, so
+that no tensor grows with the square of the length.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ from corrpo.errors import UnsupportedModelError
 
 BLOCK_ELEMENTS = 1 << 24
 _LEAST_ROWS = 32
-_WHOLE_MASK_ELEMENTS = 1 << 22
+_KEPT_MASK_ELEMENTS = 1 << 22
 _HARMLESS = {
     "sliding_window",  # already in the mask
     "position_ids",
@@ -43,7 +43,7 @@ class RowMask:
         self._offsets = offsets
         self._shape = shape
         self._device = device
-        small = shape[1] * shape[2] <= _WHOLE_MASK_ELEMENTS
+        small = shape[1] * shape[2] <= _KEPT_MASK_ELEMENTS
         self._all = self._made(slice(None), shape[2]) if small else None
 
     def rows(self, rows: slice | Tensor, keys: int, device: torch.device) -> Tensor:
@@ -93,7 +93,7 @@ def row_mask(
     The tensor is for rules that only transformers can evaluate: overlays of the model's own, and padding.
     """
     if use_vmap or attention_mask is not None:
-        whole = sdpa_mask(
+        mask = sdpa_mask(
             batch_size,
             q_length,
             kv_length,
@@ -105,8 +105,8 @@ def row_mask(
             use_vmap=use_vmap,
             device=device,
         )
-        assert whole is not None
-        return whole
+        assert mask is not None
+        return mask
     return RowMask(mask_function, (q_offset, kv_offset), (batch_size, q_length, kv_length), device)
 
 

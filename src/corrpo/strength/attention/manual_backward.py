@@ -1,8 +1,8 @@
 """Attention that is cut out of the graph and differentiated by hand: what `exact` puts in a model's place.
 
 The output of a call is a leaf; its derivatives for many targets at once, g [m, B, H, T, d], are brought to
-the queries, keys and values by `derivatives`, a block of query rows at a time: with alpha the attention
-weights of a block, made again there and shared by the targets,
+the queries, keys and values by `attention_derivatives`, a block of query rows at a time: with alpha the
+attention weights of a block, made again there and shared by the targets,
 
     e_ts = alpha_ts (g_t . v_s - g_t . out_t)      times the soft-capping's own derivative,
     dq_t = scale sum_s e_ts k_s      dk_s = scale sum_t e_ts q_t      dv_s = sum_t alpha_ts g_t
@@ -36,7 +36,7 @@ def cut_attention(call: AttentionCall) -> Tensor:
     return output.requires_grad_(any(x.requires_grad for x in (call.query, call.key, call.value)))
 
 
-def derivatives(call: AttentionCall, output: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def attention_derivatives(call: AttentionCall, output: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The derivatives at queries [m, 1, H, T, d], keys and values [m, 1, H_kv, T, d] of m at the output.
 
     Args:

@@ -6,7 +6,7 @@ the derivative at the output of t, and per head
 
     e_ts = alpha_ts (g_t . v_s - g_t . out_t)      times the soft-capping's own derivative,
 
-the backward is dq_t = scale sum_s e_ts k_s (whole, as q_t belongs to t), dk_t = scale e_tt q_t and
+the backward is dq_t = scale sum_s e_ts k_s (all of it, as q_t belongs to t), dk_t = scale e_tt q_t and
 dv_t = alpha_tt g_t. Rows of queries are taken a block at a time, so that memory grows with the length and
 not with its square; alpha is made again in the backward, but kept where it is small.
 """

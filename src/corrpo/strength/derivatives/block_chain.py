@@ -1,10 +1,10 @@
 """A model as a chain of blocks, so that targets are taken back through it block by block.
 
 Most decoders are a list of blocks, each reading the output of the one before. Cut between the blocks, and at
-the output of each attention (`cut_attention`), the graph is a chain of short pieces: the derivatives of a
-group of targets go back through one piece after another, and a piece can go as soon as it has been passed.
-Where the pieces of all blocks would take too much memory, only the inputs of the blocks are kept, and a piece
-is made again when its turn comes.
+the output of each attention (`attention.manual_backward`), the graph is a chain of short pieces: the
+derivatives of a group of targets go back through one piece after another, and a piece can go as soon as it
+has been passed. Where the pieces of all blocks would take too much memory, only the inputs of the blocks are
+kept, and a piece is made again when its turn comes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from corrpo.strength.attention.calls import RecordedCall, recorded_calls
-from corrpo.strength.attention.manual_backward import derivatives
+from corrpo.strength.attention.manual_backward import attention_derivatives
 from corrpo.strength.derivatives.observation import Observed, distinct_outputs, observed, parts_at
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.scores import target_scores
@@ -140,7 +140,7 @@ def check_chain(request: GradientRequest, positions: Tensor, prefix: int) -> Non
     ]
     for number, piece in enumerate(pieces):
         others = set().union(*starts[:number], *starts[number + 1 :]) - starts[number]
-        calls = [each.call for each in piece.calls]
+        calls = [recorded.call for recorded in piece.calls]
         ends = [piece.output, *(x for call in calls for x in (call.query, call.key, call.value))]
         if _leaves(ends) & others:
             raise NotAChainError
@@ -174,8 +174,10 @@ def differentiate(
     options: dict[str, Any] = {"retain_graph": True, "allow_unused": True}
     if batched:
         return list(torch.autograd.grad(ends, wanted, given, is_grads_batched=True, **options))
-    each = [torch.autograd.grad(ends, wanted, [c[i] for c in given], **options) for i in range(len(given[0]))]
-    return [None if row[0] is None else torch.stack(row) for row in zip(*each, strict=True)]
+    by_target = [
+        torch.autograd.grad(ends, wanted, [c[i] for c in given], **options) for i in range(len(given[0]))
+    ]
+    return [None if row[0] is None else torch.stack(row) for row in zip(*by_target, strict=True)]
 
 
 def _back(
@@ -188,22 +190,27 @@ def _back(
     outputs = distinct_outputs(piece.record)
     ends = [call.output for call in piece.calls]
     wanted = [*([piece.inputs] if through else []), *outputs, *ends]
-    found = differentiate([piece.output], wanted, [at_output], batched)
+    derivatives = differentiate([piece.output], wanted, [at_output], batched)
     for recorded in reversed(piece.calls):
-        g = found.pop()
+        g = derivatives.pop()
         wanted = wanted[:-1]
         if g is not None:
             call = recorded.call
-            at_call = derivatives(call, recorded.output, g)
+            at_call = attention_derivatives(call, recorded.output, g)
             before = differentiate([call.query, call.key, call.value], wanted, at_call, batched)
-            found = [_sum(a, b) for a, b in zip(found, before, strict=True)]
-    whole = zeros_for_none(found, wanted, len(at_output))
-    return whole[0], deltas_of(block.layers, piece.record, outputs, whole[through:])
+            derivatives = [_sum(a, b) for a, b in zip(derivatives, before, strict=True)]
+    filled = zeros_for_none(derivatives, wanted, len(at_output))
+    return filled[0], deltas_of(block.layers, piece.record, outputs, filled[through:])
 
 
-def zeros_for_none(found: Sequence[Tensor | None], wanted: Sequence[Tensor], targets: int) -> list[Tensor]:
-    """What `differentiate` found, with zeros [targets, ...] where there is no path."""
-    return [w.new_zeros(targets, *w.shape) if f is None else f for w, f in zip(wanted, found, strict=True)]
+def zeros_for_none(
+    derivatives: Sequence[Tensor | None], wanted: Sequence[Tensor], targets: int
+) -> list[Tensor]:
+    """What `differentiate` gives, with zeros [targets, ...] where there is no path."""
+    return [
+        tensor.new_zeros(targets, *tensor.shape) if derivative is None else derivative
+        for tensor, derivative in zip(wanted, derivatives, strict=True)
+    ]
 
 
 def deltas_of(
@@ -217,10 +224,10 @@ def deltas_of(
         outputs, derivatives: as in `parts_at`.
     """
     parts = parts_at(record, outputs, derivatives)
-    each = len(record) // max(1, len(layers))
+    width = len(record) // max(1, len(layers))
     return [
-        Deltas(layer, record[at : at + each], parts[at : at + each])
-        for layer, at in zip(layers, range(0, len(record), each or 1), strict=True)
+        Deltas(layer, record[start : start + width], parts[start : start + width])
+        for layer, start in zip(layers, range(0, len(record), width or 1), strict=True)
     ]
 
 
@@ -266,8 +273,8 @@ def _forward(
 
     tops: list[Tensor] = []
     with ExitStack() as unwinding, _hooked(blocks, before, after):
-        for each in inside:  # those of a block that an error leaves half-way
-            unwinding.push(each)
+        for stack in inside:  # those of a block that an error leaves half-way
+            unwinding.push(stack)
         scores = target_scores(request, positions, prefix)
     if len(pieces) != len(blocks):
         raise NotAChainError

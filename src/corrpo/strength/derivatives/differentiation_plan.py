@@ -1,7 +1,8 @@
 """How `exact` differentiates a model: tried out once on its first tokens, and remembered.
 
 The quickest way that gives what differentiating the whole graph gives: block by block with attention cut
-out (`blocks`, `cut_attention`); block by block with the model's eager attention, or its own; the whole graph.
+out (`block_chain`, `attention.manual_backward`); block by block with the model's eager attention, or its own;
+the whole graph.
 Many targets at once, where every operation of the model allows it (`torch.vmap`), or else one by one.
 """
 
@@ -63,10 +64,10 @@ class Plan:
         """The derivatives of the targets at `positions` at all measured projections, layer by layer."""
         if not self.chain:
             return _whole_graph(request, positions, prefix, self.batched)
-        found = block_chain.blocks_of(request.model, request.layers)
-        assert found is not None
+        blocks = block_chain.blocks_of(request.model, request.layers)
+        assert blocks is not None
         return block_chain.vector_jacobian_products(
-            request, found, positions, prefix, keep=keep, batched=self.batched
+            request, blocks, positions, prefix, keep=keep, batched=self.batched
         )
 
 
@@ -74,7 +75,7 @@ _plans: WeakKeyDictionary[nn.Module, dict[Any, Plan]] = WeakKeyDictionary()
 
 
 def plan_for(request: GradientRequest) -> Plan:
-    """The plan of a model, tried on the first tokens of the request; remembered for later queries alike.
+    """The plan of a model, tried on the first tokens of the request; remembered for later requests alike.
 
     What decides it is how the model's code passes tensors from block to block, which does not change with
     weights. Another dtype, modules added or exchanged, and other projections are tried anew.
@@ -105,42 +106,42 @@ def _alike(request: GradientRequest) -> Any:
 
 def _tried(request: GradientRequest, prefix: int) -> Plan:
     swaps = takes_attention_function(request.model)
-    whole = Plan("eager" if swaps else None, chain=False, batched=True)
+    at_once = Plan("eager" if swaps else None, chain=False, batched=True)
     try:
-        truth = _deltas(request, whole, prefix)
+        truth = _deltas(request, at_once, prefix)
     except RuntimeError:  # an operation without a batching rule
-        whole = replace(whole, batched=False)
-        truth = _deltas(request, whole, prefix)
+        at_once = replace(at_once, batched=False)
+        truth = _deltas(request, at_once, prefix)
     if block_chain.blocks_of(request.model, request.layers) is not None:
         for backend in [manual_backward.BACKEND, "eager"] if swaps else [None]:
-            for batched in [True, False] if whole.batched else [False]:
+            for batched in [True, False] if at_once.batched else [False]:
                 plan = Plan(backend, chain=True, batched=batched)
                 if _agrees(request, plan, prefix, truth):
                     return replace(plan, graph_bytes=_graph_bytes(request, plan, prefix))
-    return replace(whole, graph_bytes=_graph_bytes(request, whole, prefix))
+    return replace(at_once, graph_bytes=_graph_bytes(request, at_once, prefix))
 
 
 def _deltas(request: GradientRequest, plan: Plan, prefix: int, keep: bool = True) -> dict[int, Tensor]:
     """The derivatives of each layer in one row."""
     with plan.attention(request.model):
         return {
-            each.layer: torch.cat([delta.flatten().float() for delta in each.deltas])
-            for each in plan.products(request, request.positions, prefix, keep)
+            layer.layer: torch.cat([delta.flatten().float() for delta in layer.deltas])
+            for layer in plan.products(request, request.positions, prefix, keep)
         }
 
 
 def _agrees(request: GradientRequest, plan: Plan, prefix: int, truth: dict[int, Tensor]) -> bool:
     """Whether a chain gives `truth`, its graph kept or made again, and no path beside it exists."""
     try:
-        found = [_deltas(request, plan, prefix, keep) for keep in (True, False)]
+        by_blocks = [_deltas(request, plan, prefix, keep) for keep in (True, False)]
         with plan.attention(request.model):
             block_chain.check_chain(request, request.positions, prefix)
     except (NotAChainError, UnsupportedModelError, RuntimeError):
         return False
     tolerance = _TOLERANCES.get(next(request.model.parameters()).dtype, _HALF_TOLERANCE)
-    return all(each.keys() == truth.keys() for each in found) and all(
-        (each[layer] - truth[layer]).norm() <= tolerance * truth[layer].norm()
-        for each in found
+    return all(deltas.keys() == truth.keys() for deltas in by_blocks) and all(
+        (deltas[layer] - truth[layer]).norm() <= tolerance * truth[layer].norm()
+        for deltas in by_blocks
         for layer in truth
     )
 
@@ -167,6 +168,7 @@ def _whole_graph(request: GradientRequest, positions: Tensor, prefix: int, batch
         scores = target_scores(request, positions, prefix)
     outputs = distinct_outputs(record)
     one_each = torch.eye(len(positions), dtype=scores.dtype, device=scores.device)
-    found = differentiate([scores], outputs, [one_each], batched)
-    whole = zeros_for_none(found, outputs, len(positions))
-    yield from deltas_of(range(len(request.layers)), record, outputs, whole)
+    derivatives = zeros_for_none(
+        differentiate([scores], outputs, [one_each], batched), outputs, len(positions)
+    )
+    yield from deltas_of(range(len(request.layers)), record, outputs, derivatives)

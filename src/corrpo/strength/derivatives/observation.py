@@ -64,8 +64,8 @@ def observed(layers: Sequence[MixerLayer], projections: Sequence[str]) -> Iterat
             handles.append(module.register_forward_hook(keep))
         with run_as_modules([projection.module for projection in measured if projection.bare]):
             yield record
-        for name, each in zip(names, record, strict=True):
-            if each is None:
+        for name, observation in zip(names, record, strict=True):
+            if observation is None:
                 raise _not_run_once(name, "does not run as a module")
     finally:
         for handle in handles:
@@ -94,7 +94,7 @@ def derivatives_at(
 
 def distinct_outputs(record: Sequence[Observed]) -> list[Tensor]:
     """The outputs of the modules of a record, each once."""
-    return list({id(each.output): each.output for each in record}.values())
+    return list({id(observation.output): observation.output for observation in record}.values())
 
 
 def parts_at(
@@ -102,4 +102,4 @@ def parts_at(
 ) -> list[Tensor]:
     """Each projection's own features of the derivatives at `distinct_outputs(record)`."""
     of = {id(output): derivative for output, derivative in zip(outputs, derivatives, strict=True)}
-    return [each.part(of[id(each.output)]) for each in record]
+    return [observation.part(of[id(observation.output)]) for observation in record]

@@ -29,8 +29,8 @@ def check_positionwise(
     rows = request.rows.to(delta.device)
     if len(rows) == delta.shape[1] and len(rows) > 1:
         rows = rows[len(rows) // 2 :][:1]
-        (whole,) = torch.autograd.grad(scores[len(request.rows) // 2], at.output, retain_graph=True)
-        delta = at.part(whole)
+        (derivative,) = torch.autograd.grad(scores[len(request.rows) // 2], at.output, retain_graph=True)
+        delta = at.part(derivative)
     check_other_positions(request.model, rows, delta, name)
 
 

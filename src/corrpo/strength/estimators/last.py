@@ -139,10 +139,10 @@ def _key_norms(
         beta = call.at_scores(alpha, by_scores, g_rows[None], o_rows[None])
         beta = (beta[0] * call.scaling).to(q_rows.dtype)
         at_keys = torch.einsum("jgms,jgmd->mjsd", beta, q_rows)
-        (whole,) = torch.autograd.grad(
+        (derivative,) = torch.autograd.grad(
             call.key, at.output, at_keys[:, None], is_grads_batched=True, retain_graph=True
         )
-        delta = at.part(whole)
+        delta = at.part(derivative)
         prefixes = request.positions[group].tolist()
         norms.append(prefix_norms(delta[:, 0], factor, prefixes, request.spec.norm, request.spec.tolerance))
     return torch.cat(norms)

@@ -2,7 +2,7 @@
 
 Blocking every cross-position gradient makes one backward of sum_t z_t give each token's own derivatives
 (METHOD 5). The gradient's part from position t' = t - 1 alone has rank one and norm |delta| |a|. In the
-last attention layer that is the whole gradient of Q and O; elsewhere, and for K and V, it is a part.
+last attention layer that is all of the gradient of Q and O; elsewhere, and for K and V, it is a part.
 """
 
 from collections.abc import Sequence

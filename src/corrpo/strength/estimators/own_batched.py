@@ -37,11 +37,11 @@ def batched_own(
 ) -> tuple[Float[Tensor, " targets"], Float[Tensor, "targets layers projections"]]:
     """Entropies (bits) and own-position nuclear norms of every target, an approximation like `own`.
 
-    A model in which something besides attention mixes positions is told from positions that predict no
-    target; where every position predicts one (prompts of one token), nothing is told.
+    A model in which something besides attention mixes positions is recognised by positions that predict no
+    target; where every position predicts one (prompts of one token), it is not.
 
     Args:
-        model: a causal LM; mode, requires_grad, hooks and attention backend are left as found.
+        model: a causal LM; mode, requires_grad, hooks and attention backend are restored after.
         input_ids: sequences that begin at column 0, with any token as padding on the right.
         targets: the tokens measured, never in column 0 and never padding.
         layers: the attention layers measured.
@@ -72,7 +72,7 @@ def batched_own(
         (_lengths(delta) * _lengths(at.inputs.detach()))[predicting]
         for at, delta in zip(record, deltas, strict=True)
     ]
-    result = torch.stack([each.to(entropy.device) for each in norms], dim=-1)
+    result = torch.stack([norm.to(entropy.device) for norm in norms], dim=-1)
     _check_finite(entropy, result, targets)
     _check_positionwise(model, deltas[0], predicting)
     return entropy, result.unflatten(-1, (len(layers), len(projections)))
@@ -133,7 +133,7 @@ class _Head:
 def has_direct_head(model: nn.Module) -> bool:
     """Whether the outputs of a plain linear head are the logits, with no capping or scaling after it.
 
-    Told from a forward pass of two tokens: LoRA or a quantized head, a head that something else has
+    Known from a forward pass of two tokens: LoRA or a quantized head, a head that something else has
     replaced, and logits that the model changes afterwards all give False.
     """
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None  # pyright: ignore

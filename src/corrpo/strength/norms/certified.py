@@ -193,9 +193,9 @@ def _widened_basis(matrix: Tensor, basis: Tensor, rank: int) -> Tensor:
     new = rank - basis.shape[-2]
     generator = torch.Generator().manual_seed(_SEED + rank)
     start = torch.randn(matrix.shape[-1], new, generator=generator, dtype=torch.float64)
-    found = _orthonormal((matrix @ start.to(matrix)).mT.double(), basis)
-    found = matrix @ (found.to(matrix.dtype) @ matrix).mT
-    return torch.cat([basis, _orthonormal(found.mT.double(), basis)], dim=1)
+    directions = _orthonormal((matrix @ start.to(matrix)).mT.double(), basis)
+    directions = matrix @ (directions.to(matrix.dtype) @ matrix).mT
+    return torch.cat([basis, _orthonormal(directions.mT.double(), basis)], dim=1)
 
 
 def _orthonormal(rows: Tensor, basis: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Parts of a module that computes several maps at once, and the classes whose layout is known.
 
-Which rows of a fused weight make q, k and v is told by the model's code and not by its shapes: q|k|v in a row
-and q|k|v head by head have the same sizes. So a layout is taken from the class that was read, never guessed.
+Which rows of a fused weight make q, k and v is known from the model's code and not from its shapes: q|k|v in
+a row and q|k|v head by head have the same sizes. So a layout is taken from the class that was read, never
+guessed.
 """
 
 from collections.abc import Sequence
@@ -49,9 +50,9 @@ def split(module: nn.Module, widths: Sequence[int], groups: int = 1) -> list[Pro
     >>> [part.features.tolist() for part in split(both, (3, 1), groups=2)]
     [[0, 1, 2, 4, 5, 6], [3, 7]]
     """
-    whole = sum(widths)
+    group_width = sum(widths)
     width = output_width(module)
-    if width is not None and width != groups * whole:
+    if width is not None and width != groups * group_width:
         raise UnsupportedModelError(
             f"a fused {type(module).__name__} has {width} output features, expected {groups} x "
             f"{' + '.join(map(str, widths))} from the layout of its family; report the model's class"
@@ -61,7 +62,8 @@ def split(module: nn.Module, widths: Sequence[int], groups: int = 1) -> list[Pro
         if groups == 1:
             features = slice(start, start + width)
         else:
-            features = torch.arange(groups * whole).view(groups, whole)[:, start : start + width].flatten()
+            by_group = torch.arange(groups * group_width).view(groups, group_width)
+            features = by_group[:, start : start + width].flatten()
         parts.append(Projection(module, features))
         start += width
     return parts

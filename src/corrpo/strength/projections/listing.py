@@ -106,11 +106,11 @@ def share_of_rows(features: slice | Tensor | None, width: int) -> str:
 def _described(mixer: MixerLayer) -> list[ListedProjection]:
     """The row of each projection, for any number of the layer."""
     path = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", mixer.name)
-    found = []
+    listed = []
     for name, projection in mixer.projections.items():
         width, d_in = _shape(projection)
         rows = projection.features
-        found.append(
+        listed.append(
             ListedProjection(
                 layers="",
                 path=path,
@@ -122,7 +122,7 @@ def _described(mixer: MixerLayer) -> list[ListedProjection]:
                 share=share_of_rows(rows, width),
             )
         )
-    return found
+    return listed
 
 
 def _indices(rows: slice | Tensor, width: int) -> list[int]:
@@ -130,7 +130,7 @@ def _indices(rows: slice | Tensor, width: int) -> list[int]:
 
 
 def _place(mixer: nn.Module, module: nn.Module) -> str:
-    names = [name for name, each in mixer.named_modules() if each is module]
+    names = [name for name, child in mixer.named_modules() if child is module]
     return f"{names[0] if names else '?'} ({type(module).__name__})"
 
 

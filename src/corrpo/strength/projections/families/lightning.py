@@ -1,7 +1,7 @@
 """Lightning attention (MiniMax), linear attention with a fixed decay: qkv_proj, output_gate, out_proj.
 
 The features of qkv_proj pass a SiLU before they are taken for queries, keys and values, and no softmax
-follows; it is measured whole, under its own name.
+follows; all of it is measured, under its own name.
 """
 
 from torch import nn

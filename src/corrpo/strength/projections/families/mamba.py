@@ -18,5 +18,5 @@ def projections_of(mixer: nn.Module) -> dict[str, Projection] | None:
     """The linear maps of a mixer with A_log, D, a causal convolution, in_proj and out_proj; else None."""
     if not (has_parameters(mixer, "A_log", "D") and has_modules(mixer, "conv1d", "in_proj", "out_proj")):
         return None
-    found = under_module_names(mixer, ("in_proj", "x_proj", "dt_proj", "out_proj"))
-    return {name: replace(each, bare=name == "dt_proj") for name, each in found.items()}
+    projections = under_module_names(mixer, ("in_proj", "x_proj", "dt_proj", "out_proj"))
+    return {name: replace(projection, bare=name == "dt_proj") for name, projection in projections.items()}

@@ -21,10 +21,10 @@ def projections_of(mixer: nn.Module) -> dict[str, Projection] | None:
         UnsupportedModelError: the sizes tell that one of them computes something else besides.
     """
     outputs = [getattr(mixer, name, None) for name in ("o_proj", "out_proj", "dense")]
-    found = {kind: getattr(mixer, f"{kind}_proj", None) for kind in "qkv"}
-    found["o"] = next((module for module in outputs if isinstance(module, nn.Module)), None)
-    modules = {kind: module for kind, module in found.items() if isinstance(module, nn.Module)}
-    if len(modules) < len(found) or hasattr(mixer, "A_log") or hasattr(mixer, "forget_gate"):
+    candidates = {kind: getattr(mixer, f"{kind}_proj", None) for kind in "qkv"}
+    candidates["o"] = next((module for module in outputs if isinstance(module, nn.Module)), None)
+    modules = {kind: module for kind, module in candidates.items() if isinstance(module, nn.Module)}
+    if len(modules) < len(candidates) or hasattr(mixer, "A_log") or hasattr(mixer, "forget_gate"):
         return None
     _check_sizes(mixer, modules)
     return {kind: Projection(module) for kind, module in modules.items()}
