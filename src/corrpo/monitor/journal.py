@@ -74,7 +74,7 @@ class Journal:
         assert self._file is not None
         self._file.seek(0)
         content = self._file.read()
-        whole = content[: content.rfind(b"\n") + 1]
+        complete = content[: content.rfind(b"\n") + 1]
         header = json.dumps(self.header).encode() + b"\n"
         if header.startswith(content):
             self._file.truncate(0)
@@ -82,7 +82,7 @@ class Journal:
             self._file.flush()
             return
         try:
-            first, *records = (json.loads(line) for line in whole.split(b"\n")[:-1])
+            first, *records = (json.loads(line) for line in complete.split(b"\n")[:-1])
             self.done = {record["line"]: record for record in records}
         except (ValueError, TypeError, KeyError) as error:
             raise OutputFolderError(f"{self.path} is not the work of corrpo monitor; remove it") from error
@@ -92,7 +92,7 @@ class Journal:
                 f"{self.path} holds work that was done otherwise: {'; '.join(differences)}. Remove it, or "
                 "give another --output"
             )
-        self._file.truncate(len(whole))
+        self._file.truncate(len(complete))
 
     def _cannot_write(self, error: OSError) -> OutputFolderError:
         return OutputFolderError(

@@ -142,12 +142,12 @@ def join_performance(
     points = {
         point.checkpoint.key: point for point in trajectory.points if point.checkpoint.global_step is not None
     }
-    found = {
-        each.checkpoint["key"]: each
-        for each in evaluations
-        if each.suite["name"] == suite and measure in each.estimates
+    evaluated = {
+        row.checkpoint["key"]: row
+        for row in evaluations
+        if row.suite["name"] == suite and measure in row.estimates
     }
-    pairs = [(point, found[key]) for key, point in points.items() if key in found]
+    pairs = [(point, evaluated[key]) for key, point in points.items() if key in evaluated]
     if not pairs:
         return None
     _check_same(pairs)
@@ -158,7 +158,7 @@ def join_performance(
         suite=suite,
         measure=measure,
         points=tuple(_point(*pair, measure) for pair in pairs),
-        left_out=tuple(sorted(set(points) ^ set(found))),
+        left_out=tuple(sorted(set(points) ^ set(evaluated))),
         association=association,
         association_given_step=given_step,
     )
@@ -166,7 +166,7 @@ def join_performance(
 
 def performance_table(performances: Iterable[Performance]) -> pl.DataFrame:
     """The rows of `Performance.table` of several."""
-    return pl.concat([pl.DataFrame(schema=_TABLE), *(each.table() for each in performances)])
+    return pl.concat([pl.DataFrame(schema=_TABLE), *(performance.table() for performance in performances)])
 
 
 def _k_of(measure: str) -> int:
@@ -212,18 +212,20 @@ def _associations(
     pairs: Sequence[Pair], measure: str, k: int, confidence: float, resamples: int, seed: int
 ) -> tuple[Association, Association]:
     """Of the points at which both quantities exist; the second with the step held constant."""
-    whole = [
+    complete = [
         (point, evaluation)
         for point, evaluation in pairs
         if point.spearman.value is not None and evaluation.estimates[measure].value is not None
     ]
-    if not whole:
+    if not complete:
         nothing = Association(None, None, None, 0, "at no checkpoint both rho and accuracy exist")
         return nothing, nothing
     of_samples, of_problems = np.random.default_rng(seed).spawn(2)
-    rhos, rho_halves = _rhos([point for point, _ in whole], resamples, of_samples)
-    accuracies, accuracy_halves = _accuracies([each for _, each in whole], k, resamples, of_problems)
-    steps = np.array([point.checkpoint.global_step for point, _ in whole], dtype=np.float64)
+    rhos, rho_halves = _rhos([point for point, _ in complete], resamples, of_samples)
+    accuracies, accuracy_halves = _accuracies(
+        [evaluation for _, evaluation in complete], k, resamples, of_problems
+    )
+    steps = np.array([point.checkpoint.global_step for point, _ in complete], dtype=np.float64)
     measured = (rhos, accuracies, rho_halves, accuracy_halves)
     return (
         rank_association(*measured, confidence=confidence),
@@ -238,13 +240,13 @@ def _rhos(points: Sequence[Point], resamples: int, rng: np.random.Generator) -> 
         pl.read_parquet(point.folder / TOKENS, columns=columns).drop_nulls("strength") for point in points
     ]
     place = {
-        sample: i for i, sample in enumerate(sorted({name for each in tokens for name in each["sample"]}))
+        sample: i for i, sample in enumerate(sorted({name for table in tokens for name in table["sample"]}))
     }
     halves = half_samples(len(place), resamples, rng)
     of_halves = []
-    for each in tokens:
-        entropy, strength = (each[name].to_numpy() for name in ("entropy_bits", "strength"))
-        series = TokenSeries(entropy, strength, each["sample"].to_list())
+    for table in tokens:
+        entropy, strength = (table[name].to_numpy() for name in ("entropy_bits", "strength"))
+        series = TokenSeries(entropy, strength, table["sample"].to_list())
         checked = check_series(series, method="spearman", by="position")
         of_halves.append(weighted_statistic(checked)(halves[:, [place[str(name)] for name in checked.ids]]))
     rhos = np.array([point.spearman.value for point in points], dtype=np.float64)
@@ -256,8 +258,8 @@ def _accuracies(
 ) -> tuple[Array, Array]:
     """pass@k at each point, float [T], and over halves of the problems, float [B, T]."""
     of_problem = []
-    for each in evaluations:
-        groups = each.generations.group_by("problem").agg("correct").sort("problem")
+    for evaluation in evaluations:
+        groups = evaluation.generations.group_by("problem").agg("correct").sort("problem")
         of_problem.append([pass_at_k(len(right), sum(right), k) for right in groups["correct"].to_list()])
     values = np.array(of_problem, dtype=np.float64)
     problems = values.shape[1]

@@ -143,7 +143,7 @@ PERFORMANCE_NOTES = (
     "The interval of a rank correlation carries how precisely rho and accuracy were measured at these "
     "checkpoints. It does not tell what another seed would give. Errors of measurement pull such values "
     "towards 0; the interval therefore reaches to what they would be without error (its coverage is in "
-    "statistics/association.py).",
+    "statistics/checkpoint_association.py).",
 )
 
 RUNS_NOTES = (

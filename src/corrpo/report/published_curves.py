@@ -67,7 +67,7 @@ def published_curves() -> list[PublishedCurve]:
 def published_model_types() -> list[PublishedModelType]:
     """Rho by type of model, in the order of the data.
 
-    >>> [each.spearman for each in published_model_types() if each.type == "base"]
+    >>> [row.spearman for row in published_model_types() if row.type == "base"]
     [0.036, -0.171]
     """
     rows = _rows().filter(pl.col("figure") == _MODEL_TYPES)

@@ -18,12 +18,12 @@ def run_of(label: str) -> str:
 def continuations(trajectories: Sequence[Trajectory]) -> set[str]:
     """Labels of the runs that go on from a later checkpoint of another: CorR-PO from the end of an SFT."""
     later = {
-        (family_of(each.label), point.model_digest)
-        for each in trajectories
-        for point in each.points
+        (family_of(run.label), point.model_digest)
+        for run in trajectories
+        for point in run.points
         if point.checkpoint.global_step
     }
-    starts = {each.label: _start_of(each) for each in trajectories}
+    starts = {run.label: _start_of(run) for run in trajectories}
     return {
         label
         for label, start in starts.items()
@@ -39,17 +39,17 @@ def runs_from_one_start(trajectories: Sequence[Trajectory]) -> list[list[Traject
     """
     continued = continuations(trajectories)
     by_start: dict[tuple[str, str], list[Trajectory]] = {}
-    for each in sorted(trajectories, key=lambda each: each.label not in continued):
-        first = _start_of(each)
+    for run in sorted(trajectories, key=lambda run: run.label not in continued):
+        first = _start_of(run)
         if first is not None:
-            by_start.setdefault((family_of(each.label), first.model_digest), []).append(each)
+            by_start.setdefault((family_of(run.label), first.model_digest), []).append(run)
     of_family: dict[str, list[list[Trajectory]]] = {}
     for (family, _), group in by_start.items():
         if len(group) > 1:
             of_family.setdefault(family, []).append(group)
     most = max(map(len, of_family.values()), default=0)
     return [
-        [each for groups in of_family.values() if len(groups) > n for each in groups[n]] for n in range(most)
+        [run for groups in of_family.values() if len(groups) > n for run in groups[n]] for n in range(most)
     ]
 
 

@@ -185,8 +185,8 @@ def _frame(axes: Axes, panel: PerformancePanel, *, missing: int) -> None:
     axes.margins(x=0.09)
     if missing == len(panel.steps):
         axes.set(xticks=[], yticks=[])
-    for each in (axes.xaxis, axes.yaxis):
-        each.set_major_formatter(FuncFormatter(signed_number))
+    for line in (axes.xaxis, axes.yaxis):
+        line.set_major_formatter(FuncFormatter(signed_number))
 
 
 def _rows(panel: PerformancePanel) -> list[dict]:

@@ -122,9 +122,9 @@ def _column(family: str, group: Sequence[Trajectory], results: Results, suite: s
 
 
 def _accuracy_of(run: EvaluatedRun | None, suite: str | None, measure: str) -> tuple[Part, ...]:
-    found = [
-        each
-        for each in (run.evaluations if run else ())
-        if each.suite["name"] == suite and measure in each.estimates
+    evaluations = [
+        row
+        for row in (run.evaluations if run else ())
+        if row.suite["name"] == suite and measure in row.estimates
     ]
-    return accuracy_parts(found, measure, str(run.folder)) if run and found else ()
+    return accuracy_parts(evaluations, measure, str(run.folder)) if run and evaluations else ()

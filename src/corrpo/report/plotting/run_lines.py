@@ -160,14 +160,14 @@ def _rows(line: Line, places: StepAxis) -> list[dict]:
             "stage": part.stage,
             "step": step,
             "x": x,
-            "value": each.value,
-            "low": each.low,
-            "high": each.high,
+            "value": value.value,
+            "low": value.low,
+            "high": value.high,
             "published": line.published,
-            "source": each.source,
+            "source": value.source,
         }
         for n, part in enumerate(line.parts)
-        for x, step, each in zip(places.places(line, n), part.steps, part.values, strict=True)
+        for x, step, value in zip(places.places(line, n), part.steps, part.values, strict=True)
     ]
 
 

@@ -110,8 +110,8 @@ def stage_names(lines: Sequence[Line]) -> list[str]:
     """
     names = []
     for n in range(max((len(line.parts) for line in lines), default=0)):
-        found = [line for line in lines if len(line.parts) > n]
-        measured = [line for line in found if not line.published] or found
+        with_stage = [line for line in lines if len(line.parts) > n]
+        measured = [line for line in with_stage if not line.published] or with_stage
         measured.sort(key=lambda line: -len(line.parts))
         names.append(" / ".join(dict.fromkeys(line.parts[n].stage for line in measured)))
     return names
