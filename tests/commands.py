@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import tyro
 
-from corrpo.cli.main import VERBS, entry_of
+from corrpo.cli.main import VERBS, options_class
 from corrpo.cli.train import STAGES
 from corrpo.errors import BadInputError
 
@@ -61,7 +61,10 @@ def check_command(words: list[str]) -> None:
         return
     try:
         tyro.cli(
-            entry_of(verb, rest), args=rest, config=(tyro.conf.FlagCreatePairsOff,), console_outputs=False
+            options_class(verb, rest),
+            args=rest,
+            config=(tyro.conf.FlagCreatePairsOff,),
+            console_outputs=False,
         )
     except SystemExit as error:
         raise AssertionError(f"corrpo {' '.join(words)} cannot be read") from error

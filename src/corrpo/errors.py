@@ -67,6 +67,15 @@ def did_you_mean(name: object, known: Collection[str], *, prefix: str = "") -> s
     return f"; did you mean {prefix}{nearest[0]}?" if nearest else ""
 
 
+def install_command(extra: str) -> str:
+    """What brings the packages of an optional part of corrpo.
+
+    >>> install_command("train")
+    "pip install -c constraints.txt '.[train]' in a checkout of corrpo"
+    """
+    return f"pip install -c constraints.txt '.[{extra}]' in a checkout of corrpo"
+
+
 def require_packages(what: str, *modules: str, extra: str | None = None, instead: str = "") -> None:
     """Raise `BadInputError` if `what` needs a module that is not installed, with the command to install it.
 
@@ -84,11 +93,7 @@ def require_packages(what: str, *modules: str, extra: str | None = None, instead
     missing = [module.replace("_", "-") for module in modules if find_spec(module) is None]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
-        command = (
-            f"pip install {' '.join(missing)}"
-            if extra is None
-            else f"pip install -c constraints.txt '.[{extra}]' in a checkout of corrpo"
-        )
+        command = f"pip install {' '.join(missing)}" if extra is None else install_command(extra)
         raise BadInputError(
             f"{what} needs {', '.join(missing)}, which {verb} not installed: {command}{instead}"
         )

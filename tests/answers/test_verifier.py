@@ -74,8 +74,8 @@ def test_a_verifier_that_cannot_start_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(verifier, "_WORKER", broken)
     with pytest.raises(CorrpoError, match="ended with status 3"):
         math("34/2", "17")
-    monkeypatch.setattr(verifier, "find_spec", lambda name: None)
-    with pytest.raises(CorrpoError, match=r"pip install corrpo\[train\]"):
+    monkeypatch.setattr("corrpo.errors.find_spec", lambda name: None)
+    with pytest.raises(CorrpoError, match=r"pip install -c constraints.txt '\.\[train\]'"):
         math("34/2", "17")
 
 

@@ -111,9 +111,9 @@ def test_mistakes_are_told_in_a_line(recipe, tmp_path, capsys):
 
 
 def test_without_the_packages_of_training_it_says_which_to_install(recipe, capsys, monkeypatch):
-    monkeypatch.setattr(train, "find_spec", lambda name: None if name == "trl" else object())
+    monkeypatch.setattr("corrpo.errors.find_spec", lambda name: None if name == "trl" else object())
     told = refusal(capsys, "sft", "--config", recipe)
-    assert "training needs trl: pip install 'corrpo[train]'" in told
+    assert "training needs trl, which is not installed: pip install -c constraints.txt '.[train]'" in told
 
 
 def command(recipe: str, output: Path, *flags: str, launcher: tuple[str, ...] = ()) -> list[str]:

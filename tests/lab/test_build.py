@@ -116,8 +116,8 @@ def test_other_settings_another_folder_or_an_unknown_family_are_refused(built, t
 
 
 def test_without_accelerate_the_error_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(build_module, "find_spec", lambda name: None)
-    with pytest.raises(CorrpoError, match=r"pip install corrpo\[train\]"):
+    monkeypatch.setattr("corrpo.errors.find_spec", lambda name: None)
+    with pytest.raises(CorrpoError, match=r"pip install -c constraints.txt '\.\[train\]'"):
         run(tmp_path)
 
 

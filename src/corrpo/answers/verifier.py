@@ -15,12 +15,11 @@ import sys
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import NamedTuple
 
-from corrpo.errors import BadInputError, CorrpoError
+from corrpo.errors import BadInputError, CorrpoError, require_packages
 
 TIME_LIMIT = 5.0
 """Seconds that one comparison may take."""
@@ -119,11 +118,7 @@ class _Worker:
     """One process and the connection to it."""
 
     def __init__(self) -> None:
-        if find_spec("math_verify") is None:
-            raise CorrpoError(
-                "the mathematical accuracy reward needs math-verify, which is not installed: "
-                "pip install corrpo[train]"
-            )
+        require_packages("comparing answers as mathematics", "math_verify", extra="train")
         self.connection, theirs = Pipe()
         number = theirs.fileno()
         # -P: the folder of the script holds modules of ours, which must not stand in for others

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from corrpo.cli import compare
-from corrpo.cli.demos.measuring import MODELS, measure_lab
+from corrpo.errors import install_command
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Demo:
 
 def run(options: Demo) -> None:
     """Measure, compare and train; print the tables and the paths of the reports."""
+    from corrpo.cli.demos.measuring import MODELS, measure_lab
+
     print(f"Measuring the lab's {len(MODELS)} models on three sample sets (a few minutes)", flush=True)
     labels = []
     for label, lines in measure_lab(options.output):
@@ -29,7 +31,7 @@ def run(options: Demo) -> None:
     print()
     compare.run(compare.Compare(labels=tuple(labels), output=options.output / "comparison"))
     if find_spec("trl") is None:
-        print("\nThe second part trains, which needs the packages of: pip install 'corrpo[train]'")
+        print(f"\nThe second part trains, and is left out without TRL: {install_command('train')}")
         return
     _train(options.output / "training")
     print(f"\nThe reports: {options.output / 'comparison' / 'comparison.html'}")

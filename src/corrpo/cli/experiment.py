@@ -2,14 +2,13 @@
 
 import shlex
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from corrpo.cli.train import NEEDED
-from corrpo.errors import CorrpoError
+from corrpo.errors import require_packages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +42,7 @@ def run(options: Experiment) -> None:
     Raises:
         CorrpoError: see `corrpo.experiments.run_experiment.run_experiment`.
     """
-    missing = [name for name in (*NEEDED, "yaml") if find_spec(name) is None]
-    if missing:
-        raise CorrpoError(f"an experiment needs {', '.join(missing)}: pip install 'corrpo[train]'")
+    require_packages("an experiment", *NEEDED, extra="train")
     from corrpo.training.silence_libraries import silence_libraries
 
     silence_libraries()

@@ -1,7 +1,8 @@
 """`corrpo VERB ...`: finds the verb's file, reads its options, runs it, and prints errors plainly.
 
 A verb is a module of this folder with a frozen dataclass of options and `run(options)`, or with a
-`main(words)` that reads its own command line. Only the module of the verb that was asked for is imported.
+`main(words)` that reads its own command line. Only the module of the verb that was asked for is imported, and
+it imports what is heavy within `run`, so that --help is quick.
 """
 
 import sys
@@ -96,55 +97,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"corrpo: there is no verb {words[0]!r}; there are {', '.join(VERBS)}", file=sys.stderr)
         return 2
     if verb not in SHARED:
-        return _told(verb, words[len(verb.split()) :], Team())
+        return _run_or_report(verb, words[len(verb.split()) :], Team())
     try:
         with launched() as team:
-            return _told(verb, words[len(verb.split()) :], team)
+            return _run_or_report(verb, words[len(verb.split()) :], team)
     except CorrpoError as error:
         print(f"corrpo {verb}: {error}", file=sys.stderr)
         return 1
 
 
-def _told(verb: str, words: list[str], team: Team) -> int:
-    """Run a verb; an error is told by one process of its team."""
+def _run_or_report(verb: str, words: list[str], team: Team) -> int:
+    """The exit status of a verb; its error is printed by one process of the team."""
     try:
-        _run(verb, words, shown=team.first)
+        _run(verb, words, prints_help=team.first)
     except CorrpoError as error:
         if team.stop(error):
             print(f"corrpo {verb}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
-        told = str(stopped) or "stopped; what is done is kept, and the same command goes on."
+        message = str(stopped) or "stopped; what is done is kept, and the same command goes on."
         if team.stop(stopped):
-            print(f"\ncorrpo {verb}: {told}", file=sys.stderr)
+            print(f"\ncorrpo {verb}: {message}", file=sys.stderr)
         return 130
     return 0
 
 
-def entry_of(verb: str, words: Sequence[str]) -> Any:
-    """The class of options of a verb, or its function that reads `words` itself.
+def verb_module(verb: str) -> Any:
+    """The module of a verb."""
+    return import_module(f"corrpo.cli.{verb.split(maxsplit=1)[0]}")
 
-    A module whose options depend on the words names another class by its `entry_of(words)`.
+
+def options_class(verb: str, words: Sequence[str]) -> type | None:
+    """The dataclass of options of a verb; None for a verb that reads `words` itself.
+
+    A module whose options depend on the words has a function `options_class(words)`.
     """
-    module = import_module(f"corrpo.cli.{verb.split(maxsplit=1)[0]}")
-    choose = getattr(module, "entry_of", None)
-    return choose(words) if choose else getattr(module, VERBS[verb][0])
+    module = verb_module(verb)
+    if hasattr(module, "options_class"):
+        return module.options_class(words)
+    return None if VERBS[verb][0] == "main" else getattr(module, VERBS[verb][0])
 
 
-def _run(verb: str, words: list[str], *, shown: bool = True) -> None:
+def _run(verb: str, words: list[str], *, prints_help: bool) -> None:
+    module = verb_module(verb)
+    options_type = options_class(verb, words)
+    if options_type is None:
+        module.main(words)
+        return
     import tyro
 
-    module = import_module(f"corrpo.cli.{verb.split(maxsplit=1)[0]}")
-    entry = entry_of(verb, words)
-    if not isinstance(entry, type):
-        entry(words)
-        return
     options = tyro.cli(
-        entry,
+        options_type,
         prog=f"corrpo {verb}",
         args=words,
         config=(tyro.conf.FlagCreatePairsOff,),
-        console_outputs=shown,
+        console_outputs=prints_help,
     )
     module.run(options)
 

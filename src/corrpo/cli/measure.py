@@ -4,28 +4,25 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tyro
-from rich.console import Console
+from tyro.conf import Positional
 
-from corrpo.cli.projections import print_projections
-from corrpo.jobs.process_team import Team
 from corrpo.jobs.torchrun import check_processes, current_team, device_of_process
 from corrpo.lab import sample_location
-from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.options import MeasureOptions
-from corrpo.measurement.pipeline import measure
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import LoadOptions
-from corrpo.models.loading import load_model, load_skeleton, quiet_loading
-from corrpo.report import write_measure_report
-from corrpo.report.explanations import few_samples
 from corrpo.samples import load_samples
+
+if TYPE_CHECKING:
+    from corrpo.jobs.process_team import Team
+    from corrpo.measurement.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
 class _MeasureModel(MeasureOptions, LoadOptions):
-    model: tyro.conf.Positional[str]
+    model: Positional[str]
     """A local folder (of a model, or of an adapter), a name on the hub, or lab:FAMILY/KIND
     (lab:qwen2/reasoning)."""
     list_projections: bool = False
@@ -58,10 +55,10 @@ class ListProjections(_MeasureModel):
     """Not written."""
 
 
-def entry_of(words: Sequence[str]) -> type[Measure | ListProjections]:
+def options_class(words: Sequence[str]) -> type[Measure | ListProjections]:
     """The options of a command line: a listing needs fewer than a measurement, and --help shows those of one.
 
-    >>> entry_of(["gpt2", "--list-projections"]).__name__, entry_of(["gpt2"]).__name__
+    >>> options_class(["gpt2", "--list-projections"]).__name__, options_class(["gpt2"]).__name__
     ('ListProjections', 'Measure')
     """
     wanted = "--list-projections" in words or "--list_projections" in words
@@ -71,14 +68,28 @@ def entry_of(words: Sequence[str]) -> type[Measure | ListProjections]:
 def run(options: Measure | ListProjections) -> None:
     """Load, measure, write the report, and print the headline; or print what would be measured."""
     if isinstance(options, ListProjections):
-        skeleton = load_skeleton(options.model, **vars(narrow(options, LoadOptions)))
-        if current_team().first:
-            print_projections(skeleton, options.model, options, Console())
-        return
-    _measure(options)
+        _list_projections(options)
+    else:
+        _measure(options)
+
+
+def _list_projections(options: ListProjections) -> None:
+    from rich.console import Console
+
+    from corrpo.cli.projections import print_projections
+    from corrpo.models.loading import load_skeleton
+
+    skeleton = load_skeleton(options.model, **vars(narrow(options, LoadOptions)))
+    if current_team().first:
+        print_projections(skeleton, options.model, options, Console())
 
 
 def _measure(options: Measure) -> None:
+    from rich.console import Console
+
+    from corrpo.report import write_measure_report
+    from corrpo.report.explanations import few_samples
+
     team = current_team()
     with team.together() as together:
         fingerprint = _measured(options, together)
@@ -95,7 +106,10 @@ def _measure(options: Measure) -> None:
     console.print(f"report             {options.output / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def _measured(options: Measure, team: Team) -> Fingerprint:
+def _measured(options: Measure, team: "Team") -> "Fingerprint":
+    from corrpo.measurement.pipeline import measure
+    from corrpo.models.loading import load_model, quiet_loading
+
     check_processes(team, device_map=options.device_map)
     samples = sample_location(options.samples)
     load_samples(samples)  # a bad line is told before a large model is loaded

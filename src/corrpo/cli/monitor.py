@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, require_packages
 from corrpo.models.generation.backend import find_backend
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import LoadOptions
@@ -213,6 +213,7 @@ def _written_by_engine(options: MonitorCommand, how: WritingOptions) -> dict[int
 
 
 def _serve(options: MonitorCommand) -> None:
+    require_packages("--serve", "starlette", "uvicorn", extra="serve")
     from corrpo.monitor.service.app import Service
     from corrpo.monitor.service.limits import Limits
     from corrpo.monitor.service.server import listening, serve

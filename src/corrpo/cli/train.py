@@ -6,15 +6,14 @@ The flags are the fields of the recipe, read by TRL's parser, so that this verb 
 import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
-from importlib.util import find_spec
 from typing import Any
 
-from corrpo.errors import CorrpoError
+from corrpo.errors import require_packages
 from corrpo.rewards.choices import CONTROL_NAMES
 from corrpo.rewards.controls import find_control
 from corrpo.training.stages import STAGES, config_class, find_stage
 
-NEEDED = ("trl", "datasets", "accelerate", "peft")
+NEEDED = ("trl", "datasets", "accelerate", "peft", "yaml")
 
 HELP = """\
 corrpo train STAGE --config RECIPE.yaml [--any_field value ...] [--resume]
@@ -59,7 +58,7 @@ def main(words: Sequence[str]) -> None:
         words: what follows `corrpo train`.
 
     Raises:
-        CorrpoError: the packages of corrpo[train] are missing.
+        BadInputError: the packages of the extra train are missing.
         BadInputError, OutputFolderError, UnsupportedModelError: see `corrpo.training.run_stage.train`.
         SystemExit: 0 after a page of help.
     """
@@ -69,9 +68,7 @@ def main(words: Sequence[str]) -> None:
         raise SystemExit(0)
     stage, flags = words[0], words[1:]
     find_stage(stage)
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise CorrpoError(f"training needs {', '.join(missing)}: pip install 'corrpo[train]'")
+    require_packages("training", *NEEDED, extra="train")
     from corrpo.training.silence_libraries import silence_libraries
 
     silence_libraries()

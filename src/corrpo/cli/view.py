@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from corrpo.errors import require_packages
+
 if TYPE_CHECKING:
     from corrpo.viewer.fingerprint_view import ViewedFingerprint
 
@@ -47,6 +49,7 @@ def run(options: View) -> None:
 def _view(options: View) -> None:
     import webbrowser
 
+    require_packages("the page of tokens", "starlette", "uvicorn", extra="serve")
     from corrpo.viewer.fingerprint_view import viewed_fingerprints
     from corrpo.viewer.server import HOST, listening, serve
 

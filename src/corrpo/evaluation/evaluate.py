@@ -9,14 +9,13 @@ import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
-from corrpo.errors import BadInputError, CorrpoError
+from corrpo.errors import BadInputError, CorrpoError, require_packages
 from corrpo.evaluation.generations import generations
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.results import (
@@ -174,11 +173,8 @@ def _check_suites(suites: Sequence[Suite], options: EvaluateOptions) -> None:
     folders = [evaluation_folder("", suite.name) for suite in suites]
     if not suites or len(set(folders)) < len(folders):
         raise BadInputError(f"suites {[suite.name for suite in suites]}: expected one or more, each once")
-    if any(suite.check == "math" for suite in suites) and find_spec("math_verify") is None:
-        raise CorrpoError(
-            "answers in mathematics are checked by math-verify, which is not installed: "
-            "pip install 'corrpo[train]'"
-        )
+    if any(suite.check == "math" for suite in suites):
+        require_packages("checking answers in mathematics", "math_verify", extra="train")
     for suite in suites:
         n = options.n or suite.n
         if any(k > n for k in options.k):

@@ -9,6 +9,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
+from corrpo.errors import require_packages
 from corrpo.lab.tasks import LabProblem, LabTask
 from corrpo.lab.tasks.sums import SUMS
 
@@ -21,6 +22,7 @@ TRAINING_SEED = 1  # seed 0 trained the shipped checkpoints
 
 def _stream(task: LabTask, start: int) -> Iterator[LabProblem]:
     """Distinct problems from the reasoning-gym seeds `start`, `start + 1`, ..."""
+    require_packages("making the lab's problems", "reasoning_gym", extra="tasks")
     import reasoning_gym
 
     items = reasoning_gym.create_dataset(task.gym_task, seed=start, size=RANGE_PER_SEED, **task.settings)
@@ -123,6 +125,7 @@ def is_solved(response: str, answer: str) -> bool:
     >>> is_solved("<answer>114</answer>", "114"), is_solved("114", "114")
     (True, False)
     """
+    require_packages("making the lab's problems", "reasoning_gym", extra="tasks")
     import reasoning_gym
 
     given = extract_answer(response)

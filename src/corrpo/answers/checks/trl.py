@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from corrpo.answers.checks import Check
 from corrpo.answers.checks.math import equal_as_math
 from corrpo.answers.verifier import Reply
-from corrpo.errors import CorrpoError
+from corrpo.errors import require_packages
 
 _VERDICTS = {1.0: "right", 0.0: "wrong", None: "unreadable"}
 
@@ -19,21 +19,16 @@ def judge_by_trl(responses: Sequence[str], answers: Sequence[str]) -> list[Reply
     """Right, wrong, or unreadable where TRL cannot parse the right answer.
 
     Raises:
-        CorrpoError: TRL or math-verify is not installed.
+        BadInputError: TRL or math-verify is not installed.
 
     >>> judge_by_trl([r"so \\boxed{0.5}", "<answer>0.5</answer>"], [r"$\\frac{1}{2}$"] * 2)
     [Reply(verdict='right', detail=''), Reply(verdict='wrong', detail='')]
     """
-    try:
-        from trl.rewards.accuracy_rewards import accuracy_reward
+    require_packages("the check 'trl'", "trl", "math_verify", extra="train")
+    from trl.rewards.accuracy_rewards import accuracy_reward
 
-        chats = [[{"role": "assistant", "content": response}] for response in responses]
-        rewards = accuracy_reward(chats, solution=list(answers))
-    except ImportError as error:
-        raise CorrpoError(
-            f"the check 'trl' needs the packages of the extra corrpo[train]: {error}; use the check 'math', "
-            "or install them"
-        ) from error
+    chats = [[{"role": "assistant", "content": response}] for response in responses]
+    rewards = accuracy_reward(chats, solution=list(answers))
     return [Reply(_VERDICTS[reward], "") for reward in rewards]
 
 

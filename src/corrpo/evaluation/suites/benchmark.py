@@ -6,10 +6,9 @@ A benchmark is a file in `benchmarks/` of the same name that defines `BENCHMARK`
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
-from corrpo.errors import BadInputError, CorrpoError, unknown_name
+from corrpo.errors import BadInputError, require_packages, unknown_name
 from corrpo.evaluation.suites.suite import BOXED, Check, Suite, checked_problem
 
 BenchmarkName = Literal["gsm8k", "math500", "aime24", "aime25", "amc23", "minerva", "olympiadbench"]
@@ -96,11 +95,8 @@ def fetch_benchmark(name: str) -> Suite:
 
 
 def _fetch_rows(name: str, benchmark: Benchmark, place: str) -> Any:
-    if find_spec("datasets") is None:
-        raise CorrpoError(
-            f"suite {name} is fetched with datasets, which is not installed: pip install 'corrpo[train]'; or "
-            f"give a local copy, --data {name}=FILE.jsonl"
-        )
+    local = f"; or give a local copy, --data {name}=FILE.jsonl"
+    require_packages(f"fetching suite {name}", "datasets", extra="train", instead=local)
     import datasets
     from datasets.exceptions import DatasetsError
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from corrpo.errors import BadInputError, CorrpoError, did_you_mean
+from corrpo.errors import BadInputError, CorrpoError, did_you_mean, require_packages
 from corrpo.evaluation.suites.suite import TAGGED, Problem, Suite
 
 GYM = "rg:"
@@ -23,6 +23,7 @@ def make_gym_suite(name: str, size: int, seed: int) -> Suite:
     Raises:
         BadInputError: an unknown task, or one that has no problems by its defaults.
     """
+    require_packages("a task of reasoning-gym", "reasoning_gym", extra="tasks")
     import reasoning_gym
     from reasoning_gym.factory import DATASETS
 
@@ -53,6 +54,7 @@ def gym_scorer(suite: Suite) -> Callable[[str | None, Any], bool]:
     Raises:
         CorrpoError: from the scorer's call, if it fails on an answer; names the task.
     """
+    require_packages("a task of reasoning-gym", "reasoning_gym", extra="tasks")
     import reasoning_gym
 
     task = suite.name.removeprefix(GYM)

@@ -11,12 +11,11 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterable
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from corrpo.errors import CorrpoError, OutputFolderError
+from corrpo.errors import OutputFolderError, require_packages
 from corrpo.jobs.files import write_json
 from corrpo.lab import FAMILIES, KINDS, SAMPLE_SETS, check_name
 from corrpo.lab.build.settings import BUILT, LabRecipe, Variant
@@ -47,13 +46,10 @@ def build(
 
     Returns the folders of all checkpoints asked for, trained now or before, the base of each family first.
 
-    Raises CorrpoError without the packages of `corrpo[train]`, BadInputError on an unknown family or kind,
-    and OutputFolderError if `output` holds something else, or a build with other settings.
+    Raises BadInputError without the packages of the extra train, or on an unknown family or kind, and
+    OutputFolderError if `output` holds something else, or a build with other settings.
     """
-    if find_spec("accelerate") is None:
-        raise CorrpoError(
-            "training the lab needs accelerate, which is not installed: pip install corrpo[train]"
-        )
+    require_packages("training the lab", "accelerate", extra="train")
     output, recipe, variant = Path(output), recipe or LabRecipe(), variant or Variant()
     families = [check_name("family", family, BUILT) for family in families]
     wanted = {"base", *(check_name("kind", kind, KINDS) for kind in kinds)}
