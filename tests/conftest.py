@@ -76,18 +76,14 @@ def run_corrpo(capsys):
 @pytest.fixture
 def lab_tokenizer():
     """The lab's character tokenizer, fresh for each test."""
-    from transformers import AutoTokenizer
+    from shared_models import lab_copies
 
-    from corrpo.lab import checkpoint
-
-    return AutoTokenizer.from_pretrained(checkpoint("qwen2", "base"))
+    return lab_copies()[1]
 
 
 @pytest.fixture
 def lab_model():
     """A small trained model: the lab's Qwen2 base."""
-    from transformers import AutoModelForCausalLM
+    from shared_models import lab_copies
 
-    from corrpo.lab import checkpoint
-
-    return AutoModelForCausalLM.from_pretrained(checkpoint("qwen2", "base")).eval()
+    return lab_copies()[0]

@@ -52,11 +52,10 @@ def test_help_tells_every_verb(capsys):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_a_page_of_options(verb, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main([*verb.split(), "--help"])
-    assert ended.value.code == 0
-    assert ("--port" if verb == "view" else "--output") in capsys.readouterr().out
+def test_every_verb_has_a_page_of_options(verb, run_corrpo):
+    ended = run_corrpo(*verb.split(), "--help")
+    assert ended.status == 0
+    assert ("--port" if verb == "view" else "--output") in ended.out
 
 
 def test_an_unknown_verb_names_the_known_ones(capsys):

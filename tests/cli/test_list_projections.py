@@ -10,6 +10,7 @@ from corrpo.models.loading import load_skeleton
 from corrpo.strength.projections.listing import list_projections
 from corrpo.strength.projections.projection import Projection
 from recurrent_problems import RECURRENT
+from shared_models import shared_model
 
 BY_NAME = {problem.name: problem for problem in RECURRENT}
 
@@ -65,7 +66,7 @@ def test_a_hybrid_model_from_its_config_alone(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("problem", RECURRENT, ids=lambda problem: problem.name)
 def test_a_skeleton_lists_what_the_model_itself_does(problem, tmp_path):
-    model = problem.model()
+    model = shared_model(problem)
     model.config.save_pretrained(tmp_path)
     skeleton = load_skeleton(str(tmp_path))
     assert all(parameter.device.type == "meta" for parameter in skeleton.parameters())

@@ -41,20 +41,30 @@ def recipe(tmp_path) -> str:
     return str(path)
 
 
-def page(capsys, *words: str) -> str:
-    with pytest.raises(SystemExit) as ended:
-        main(["train", *words])
-    assert ended.value.code == 0
-    return capsys.readouterr().out
+@pytest.fixture
+def page(run_corrpo):
+    """`page("sft", "--help")`: what a command shows that ends well."""
+
+    def show(*words: str) -> str:
+        ended = run_corrpo("train", *words)
+        assert ended.status == 0
+        return ended.out
+
+    return show
 
 
-def refusal(capsys, *words: str) -> str:
-    """The message of a command that must fail, without a traceback."""
-    assert main(["train", *words]) == 1
-    message = capsys.readouterr().err
-    assert message.startswith("corrpo train: ")
-    assert "Traceback" not in message
-    return message
+@pytest.fixture
+def refusal(run_corrpo):
+    """`refusal("ppo")`: the message of a command that must fail, without a traceback."""
+
+    def refuse(*words: str) -> str:
+        ended = run_corrpo("train", *words)
+        assert ended.status == 1
+        assert ended.err.startswith("corrpo train: ")
+        assert "Traceback" not in ended.err
+        return ended.err
+
+    return refuse
 
 
 def same(one: Path, other: Path) -> bool:
@@ -62,18 +72,18 @@ def same(one: Path, other: Path) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_help_explains_the_stages_with_an_example(capsys):
-    shown = page(capsys, "--help")
+def test_help_explains_the_stages_with_an_example(page):
+    shown = page("--help")
     assert all(stage in shown for stage in ("sft", "grpo", "corrpo", "rloo"))
     assert "corrpo train corrpo --config recipes/lab/corrpo.yaml" in shown
     assert "torchrun --nproc_per_node 2 -m corrpo.cli.main train" in shown
     assert all(len(line) <= 110 for line in shown.splitlines())
-    assert page(capsys) == shown
+    assert page() == shown
 
 
 @pytest.mark.parametrize("stage", train.STAGES)
-def test_a_stage_lists_our_fields_first_and_points_to_trl(stage, capsys):
-    shown = page(capsys, stage, "--help")
+def test_a_stage_lists_our_fields_first_and_points_to_trl(stage, page):
+    shown = page(stage, "--help")
     assert shown.index("--dataset") < shown.index("--output_dir") < shown.index("learning_rate")
     assert "https://huggingface.co/docs/trl/" in shown
     assert ("--inversion_weight" in shown) == (stage in ("corrpo", "rloo"))
@@ -97,22 +107,22 @@ def test_a_recipe_with_a_field_overridden_on_the_command_line(recipe, tmp_path, 
     assert main([*measure, "--output", str(tmp_path / "measured"), *quick]) == 0
 
 
-def test_mistakes_are_told_in_a_line(recipe, tmp_path, capsys):
+def test_mistakes_are_told_in_a_line(recipe, tmp_path, refusal):
     output = ["--output_dir", str(tmp_path / "out")]
-    assert "there is no stage 'ppo'; expected one of sft, dpo, grpo" in refusal(capsys, "ppo")
-    assert "cannot read the recipe none.yaml" in refusal(capsys, "sft", "--config", "none.yaml")
-    assert "--output_dir must be given" in refusal(capsys, "grpo", "--config", recipe)
+    assert "there is no stage 'ppo'; expected one of sft, dpo, grpo" in refusal("ppo")
+    assert "cannot read the recipe none.yaml" in refusal("sft", "--config", "none.yaml")
+    assert "--output_dir must be given" in refusal("grpo", "--config", recipe)
     flags = ["--config", recipe, *output]
-    assert "did you mean --max_steps?" in refusal(capsys, "grpo", *flags, "--max_stesp", "3")
-    assert "inversion_gate='some'" in refusal(capsys, "corrpo", *flags, "--inversion_gate", "some")
-    assert "inversion_weight=nan" in refusal(capsys, "corrpo", *flags, "--inversion_weight", "nan")
-    assert "from the hub" in refusal(capsys, "grpo", *flags, "--dataset", "no/such-data")
+    assert "did you mean --max_steps?" in refusal("grpo", *flags, "--max_stesp", "3")
+    assert "inversion_gate='some'" in refusal("corrpo", *flags, "--inversion_gate", "some")
+    assert "inversion_weight=nan" in refusal("corrpo", *flags, "--inversion_weight", "nan")
+    assert "from the hub" in refusal("grpo", *flags, "--dataset", "no/such-data")
     assert not (tmp_path / "out").exists()
 
 
-def test_without_the_packages_of_training_it_says_which_to_install(recipe, capsys, monkeypatch):
+def test_without_the_packages_of_training_it_says_which_to_install(recipe, refusal, monkeypatch):
     monkeypatch.setattr("corrpo.errors.find_spec", lambda name: None if name == "trl" else object())
-    told = refusal(capsys, "sft", "--config", recipe)
+    told = refusal("sft", "--config", recipe)
     assert "training needs trl, which is not installed: pip install -c constraints.txt '.[train]'" in told
 
 
@@ -139,7 +149,9 @@ def stopped_after_a_checkpoint(words: list[str], output: Path, kind: signal.Sign
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
-def test_a_stopped_run_goes_on_and_ends_like_an_undisturbed_one(recipe, tmp_path, kind, status, capsys):
+def test_a_stopped_run_goes_on_and_ends_like_an_undisturbed_one(
+    recipe, tmp_path, kind, status, capsys, refusal
+):
     steps = ("--max_steps", "6")
     cut, whole = tmp_path / "cut", tmp_path / "whole"
     returned, message = stopped_after_a_checkpoint(command(recipe, cut, *steps), cut, kind)
@@ -149,7 +161,7 @@ def test_a_stopped_run_goes_on_and_ends_like_an_undisturbed_one(recipe, tmp_path
         assert "is kept; add --resume to go on from it" in message
     assert not (cut / "final").exists()
     flags = ["train", "corrpo", "--config", recipe, *steps, "--output_dir"]
-    assert "add --resume to go on with it" in refusal(capsys, *flags[1:], str(cut))
+    assert "add --resume to go on with it" in refusal(*flags[1:], str(cut))
     assert main([*flags, str(cut), "--resume"]) == 0
     assert "going on from" in capsys.readouterr().err
     assert main([*flags, str(whole)]) == 0

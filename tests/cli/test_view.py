@@ -62,7 +62,5 @@ def test_a_broken_result_is_told_before_anything_is_served(folder, capsys):
     assert shown.out == ""
 
 
-def test_help_tells_how_answers_are_checked(capsys):
-    with pytest.raises(SystemExit):
-        main(["view", "--help"])
-    assert "<answer>...</answer>" in capsys.readouterr().out
+def test_help_tells_how_answers_are_checked(run_corrpo):
+    assert "<answer>...</answer>" in run_corrpo("view", "--help").out

@@ -3,17 +3,15 @@
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from corrpo.lab import checkpoint
 from corrpo.lab.problems import training_problems
 from corrpo.lab.tokenizer import chat_prompt
+from shared_models import lab_copies
 
 
 def lab(family: str = "qwen2", kind: str = "reasoning") -> tuple[Any, Any]:
     """A lab model and its tokenizer."""
-    folder = checkpoint(family, kind)
-    return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    return lab_copies(family, kind)
 
 
 def sums(count: int = 16) -> Dataset:

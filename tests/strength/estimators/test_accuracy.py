@@ -10,6 +10,7 @@ from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.strength.projections import PROJECTIONS
 from corrpo.strength.projections.mixers import find_attention_layers
 from problems import PROBLEMS, Problem, padded_reference
+from shared_models import shared_model
 
 BARS = {torch.float64: 1e-5, torch.float32: 1e-3}
 
@@ -34,7 +35,7 @@ def last_of(truth: torch.Tensor, estimator: str) -> torch.Tensor:
 @over(PROBLEMS)
 @pytest.mark.parametrize("dtype", BARS, ids=str)
 def test_exact_and_last_equal_reference_token_by_token(problem, dtype):
-    model = problem.model(dtype)
+    model = shared_model(problem, dtype)
     ids, mask, positions = problem.sequence()
     truth = logit_gradient_norms(model, ids, positions, attention_mask=mask, estimator="reference")
     assert truth.shape == (len(positions), problem.layers, 4)
@@ -46,7 +47,7 @@ def test_exact_and_last_equal_reference_token_by_token(problem, dtype):
 
 @over([problem for problem in PROBLEMS if set(problem.fits) != set(ESTIMATORS) - {"reference"}])
 def test_an_estimator_that_does_not_fit_refuses_and_names_those_that_do(problem):
-    model = problem.model()
+    model = shared_model(problem)
     ids, mask, positions = problem.sequence()
     for estimator in set(ESTIMATORS) - {"reference", *problem.fits}:
         with pytest.raises(UnsupportedModelError, match="'reference'") as refusal:
@@ -57,7 +58,7 @@ def test_an_estimator_that_does_not_fit_refuses_and_names_those_that_do(problem)
 @over(PROBLEMS)
 def test_padding_read_by_the_model_gives_the_same_norms_as_padding_taken_away(problem):
     """In float32: transformers' eager attention gives NaN at padding in float64 (Gemma 2)."""
-    model = problem.model(torch.float32)
+    model = shared_model(problem, torch.float32)
     ids, mask, positions = problem.sequence()
     truth = padded_reference(model, ids, mask, positions)
     estimator = "exact" if "exact" in problem.fits else "reference"
@@ -69,7 +70,7 @@ def test_padding_read_by_the_model_gives_the_same_norms_as_padding_taken_away(pr
 @pytest.mark.parametrize("norm", ["frobenius", "spectral", "l1"])
 @pytest.mark.parametrize("target", ["logit", "logprob"])
 def test_other_norms_and_targets(problem, norm, target):
-    model = problem.model(torch.float64)
+    model = shared_model(problem, torch.float64)
     ids, mask, positions = problem.sequence()
     options = {"attention_mask": mask, "norm": norm, "target": target}
     truth = logit_gradient_norms(model, ids, positions, estimator="reference", **options)
@@ -80,7 +81,7 @@ def test_other_norms_and_targets(problem, norm, target):
 
 @over(fitting("own"))
 def test_own_is_exact_for_q_and_o_of_the_last_layer(problem):
-    model = problem.model(torch.float64)
+    model = shared_model(problem, torch.float64)
     ids, mask, positions = problem.sequence()
     truth = logit_gradient_norms(model, ids, positions, attention_mask=mask, estimator="reference")
     own = logit_gradient_norms(model, ids, positions, attention_mask=mask, estimator="own")
@@ -95,7 +96,7 @@ def test_own_equals_blocking_every_other_position_by_hand(problem):
     The keys and values of other positions are constants: the gradient at the projections' outputs is
     masked, position by position, on its way back through each of them.
     """
-    model = problem.model(torch.float64)
+    model = shared_model(problem, torch.float64)
     ids, mask, positions = problem.sequence()
     own = logit_gradient_norms(model, ids, positions, attention_mask=mask, estimator="own")
     kept, shift = ids[mask.bool()], int((mask.cumsum(0) == 0).sum())
@@ -143,14 +144,14 @@ def test_bfloat16_ranks_tokens_like_float32(problem):
     positions = positions[mask[positions].bool()]
     strengths = []
     for dtype in (torch.float32, torch.bfloat16):
-        model = problem.model().to(dtype)
+        model = shared_model(problem, dtype)
         strengths.append(logit_gradient_norms(model, ids, positions, attention_mask=mask).mean((1, 2)))
     assert spearmanr(*strengths).statistic > 0.8
 
 
 @over(PROBLEMS)
 def test_entropy_of_the_model_is_in_bits(problem):
-    model = problem.model()
+    model = shared_model(problem)
     logits = model(input_ids=problem.sequence()[0][None]).logits
     truth = torch.distributions.Categorical(logits=logits.double()).entropy() / torch.tensor(2.0).log()
     torch.testing.assert_close(token_entropy(logits).double(), truth, rtol=1e-5, atol=1e-6)

@@ -13,6 +13,7 @@ from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.strength.projections import PROJECTIONS
 from corrpo.strength.projections.mixers import find_attention_layers
 from problems import PROBLEMS, VOCABULARY
+from shared_models import shared_model
 
 UNPADDED = [problem for problem in PROBLEMS if not problem.padding and "own" in problem.fits]
 LENGTHS = (14, 9, 20)
@@ -34,7 +35,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor], list[list[i
 @pytest.mark.parametrize("problem", UNPADDED, ids=lambda problem: problem.name)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_a_row_is_what_it_is_alone(problem, dtype):
-    model = problem.model(dtype)
+    model = shared_model(problem, dtype)
     ids, targets, sequences, positions = batch()
     layers = find_attention_layers(model)
     entropy, norms = batched_own(model, ids, targets, layers, PROJECTIONS, direct_head=has_direct_head(model))
@@ -55,14 +56,14 @@ def test_a_row_is_what_it_is_alone(problem, dtype):
 
 
 def test_a_capped_or_wrapped_head_is_read_as_the_model_gives_it():
-    direct = {problem.name: has_direct_head(problem.model()) for problem in UNPADDED}
+    direct = {problem.name: has_direct_head(shared_model(problem)) for problem in UNPADDED}
     assert direct["qwen2-gqa"]
     assert direct["llama-mha-tied"]
     assert not direct["gemma2-soft-capping"]
 
 
 def test_the_direct_head_changes_nothing_but_the_time():
-    model = UNPADDED[0].model(torch.float64)
+    model = shared_model(UNPADDED[0], torch.float64)
     ids, targets, *_ = batch()
     layers = find_attention_layers(model)
     head = model.get_output_embeddings()
@@ -76,7 +77,7 @@ def test_the_direct_head_changes_nothing_but_the_time():
 @pytest.mark.parametrize("problem", UNPADDED, ids=lambda problem: problem.name)
 @pytest.mark.parametrize("kept", [0, 1 << 22], ids=["weights made again", "weights kept"])
 def test_blocks_of_rows_are_the_whole(problem, kept, monkeypatch):
-    model = problem.model(torch.float64)
+    model = shared_model(problem, torch.float64)
     ids, targets, *_ = batch()
     layers = find_attention_layers(model)
     whole = batched_own(model, ids, targets, layers, PROJECTIONS)
@@ -88,7 +89,7 @@ def test_blocks_of_rows_are_the_whole(problem, kept, monkeypatch):
 
 
 def test_padding_tokens_do_not_matter():
-    model = UNPADDED[0].model()
+    model = shared_model(UNPADDED[0])
     ids, targets, *_ = batch()
     layers = find_attention_layers(model)
     other = ids.clone()

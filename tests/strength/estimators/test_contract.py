@@ -15,6 +15,7 @@ from corrpo.strength.gradient_norms import SequenceOptions, logit_gradient_norms
 from corrpo.strength.projections.mixers import find_attention_layers
 from fused_problems import OWN_ATTENTION
 from problems import LENGTH, PROBLEMS, Problem
+from shared_models import shared_model
 
 LLAMA = Problem("llama", "Llama")
 IDS, _, POSITIONS = LLAMA.sequence()
@@ -97,7 +98,7 @@ def test_under_lora_the_gradient_is_that_of_the_effective_weight(estimator):
 def test_any_choice_of_tokens_layers_and_projections_is_a_part_of_the_whole(
     positions, projections, layers, estimator
 ):
-    model = LLAMA.model(torch.float64)
+    model = shared_model(LLAMA, torch.float64)
     whole = logit_gradient_norms(model, IDS, range(1, LENGTH), estimator=estimator)
     part = logit_gradient_norms(
         model, IDS, positions, estimator=estimator, projections=projections, layers=layers
@@ -166,7 +167,9 @@ def test_a_bad_argument_is_named(arguments, words, no_shape_checks, monkeypatch)
     sequence = {name: arguments.pop(name) for name in ("input_ids", "positions") if name in arguments}
     call = {"input_ids": IDS, "positions": POSITIONS, **sequence}
     with pytest.raises(BadInputError, match=words):
-        no_shape_checks(logit_gradient_norms)(LLAMA.model(), **call, options=SequenceOptions(**arguments))
+        no_shape_checks(logit_gradient_norms)(
+            shared_model(LLAMA), **call, options=SequenceOptions(**arguments)
+        )
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -243,7 +246,7 @@ def test_it_works_inside_inference_mode(estimator):
 
 
 def test_layers_carry_the_module_path_for_messages():
-    layers = find_attention_layers(LLAMA.model())
+    layers = find_attention_layers(shared_model(LLAMA))
     assert [layer.name for layer in layers] == [f"model.layers.{i}.self_attn" for i in range(3)]
 
 

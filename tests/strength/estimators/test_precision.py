@@ -13,6 +13,7 @@ from corrpo.models.description import model_digest
 from corrpo.strength.estimators import ESTIMATORS
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from problems import LENGTH, PROBLEMS, Problem
+from shared_models import shared_model
 
 LLAMA = Problem("llama", "Llama")
 QWEN2 = Problem("qwen2", "Qwen2")
@@ -34,7 +35,7 @@ def strengths(model: nn.Module, problem: Problem, estimator: str) -> tuple[Tenso
 @pytest.mark.parametrize("dtype", MEDIAN_ERROR, ids=str)
 @pytest.mark.parametrize("problem", SOME, ids=lambda problem: problem.name)
 def test_half_precision_keeps_the_order_of_the_tokens(problem, dtype):
-    model = problem.model(torch.float32)
+    model = shared_model(problem)
     half = deepcopy(model).to(dtype)
     for estimator in problem.fits:
         norms, order = strengths(half, problem, estimator)

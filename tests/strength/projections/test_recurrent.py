@@ -15,6 +15,7 @@ from recurrent_problems import (
     Float64Throughout,
     RecurrentProblem,
 )
+from shared_models import shared_model
 
 BARS = {torch.float64: 1e-5, torch.float32: 1e-3}
 BY_NAME = {problem.name: problem for problem in RECURRENT}
@@ -30,7 +31,7 @@ def problem(request) -> RecurrentProblem:
 
 
 def test_every_mixer_is_found_once_with_the_names_of_its_modules(problem):
-    model = problem.model()
+    model = shared_model(problem)
     mixers = find_mixers(model)
     counts: dict[tuple[str, ...], int] = {}
     for mixer in mixers:
@@ -45,7 +46,7 @@ def test_every_mixer_is_found_once_with_the_names_of_its_modules(problem):
 
 @pytest.mark.parametrize("dtype", BARS, ids=str)
 def test_exact_equals_reference(problem, dtype):
-    model = problem.model(dtype)
+    model = shared_model(problem, dtype)
     ids, positions = problem.sequence()
     for kinds, count in problem.mixers.items():
         truth = logit_gradient_norms(model, ids, positions, projections=kinds, estimator="reference")
@@ -60,7 +61,7 @@ def test_exact_equals_reference(problem, dtype):
 
 
 def test_last_and_own_refuse_other_mixers_than_attention(problem):
-    model = problem.model()
+    model = shared_model(problem)
     ids, positions = problem.sequence()
     for kinds in set(problem.mixers) - {QKVO}:
         for name in ("last", "own"):
@@ -71,7 +72,7 @@ def test_last_and_own_refuse_other_mixers_than_attention(problem):
 def test_last_measures_attention_that_no_other_mixer_follows_and_refuses_the_rest(problem):
     if not any(set(QKVO) <= set(kinds) for kinds in problem.mixers):
         pytest.skip("a model without attention")
-    model = problem.model(torch.float64)
+    model = shared_model(problem, torch.float64)
     ids, positions = problem.sequence()
     if problem.last:
         truth = logit_gradient_norms(model, ids, positions, layers=[-1], estimator="reference")
@@ -86,7 +87,7 @@ def test_last_measures_attention_that_no_other_mixer_follows_and_refuses_the_res
 
 
 def test_other_norms_and_targets(problem):
-    model = problem.model(torch.float64)
+    model = shared_model(problem, torch.float64)
     ids, positions = problem.sequence()
     kinds = next(kinds for kinds in problem.mixers if kinds != QKVO)
     for norm in ("frobenius", "spectral", "l1"):
@@ -101,7 +102,7 @@ def test_other_norms_and_targets(problem):
 )
 def test_sequences_of_other_lengths_than_a_scan_reads_at_once(name, length):
     problem = BY_NAME[name]
-    model = problem.model(torch.float64)
+    model = shared_model(problem, torch.float64)
     ids = problem.sequence()[0][:length]
     kinds = next(kinds for kinds in problem.mixers if kinds != QKVO)
     with Float64Throughout():
@@ -111,7 +112,7 @@ def test_sequences_of_other_lengths_than_a_scan_reads_at_once(name, length):
 
 
 def test_a_hybrid_model_says_which_projections_its_layers_hold():
-    model = BY_NAME["jamba"].model()
+    model = shared_model(BY_NAME["jamba"])
     with pytest.raises(BadInputError) as raised:
         find_layers(model, ("q", "in_proj"))
     assert " ".join(MAMBA) in str(raised.value)
@@ -119,14 +120,14 @@ def test_a_hybrid_model_says_which_projections_its_layers_hold():
 
 
 def test_two_mixers_side_by_side_in_a_block_are_both_found():
-    names = [mixer.name for mixer in find_mixers(BY_NAME["falcon-h1-side-by-side"].model())]
+    names = [mixer.name for mixer in find_mixers(shared_model(BY_NAME["falcon-h1-side-by-side"]))]
     blocks = [f"model.layers.{block}" for block in range(3)]
     assert sorted(names) == sorted(f"{block}.{part}" for block in blocks for part in ("mamba", "self_attn"))
 
 
 def test_the_default_projections_of_a_hybrid_are_those_of_its_softmax_attention():
     """OLMo-Hybrid's delta layers have a q_proj, k_proj, v_proj and o_proj, yet are no softmax attention."""
-    model = BY_NAME["olmo-hybrid"].model()
+    model = shared_model(BY_NAME["olmo-hybrid"])
     assert [layer.name for layer in find_layers(model, QKVO)] == ["model.layers.1.self_attn"]
     assert [layer.index for layer in find_layers(model, OLMO_HYBRID)] == [0, 2]
 
@@ -136,13 +137,13 @@ def test_shared_weights_are_refused_even_if_one_of_the_layers_is_measured():
     ids, positions = problem.sequence()
     for name in ("exact", "own", "last"):
         with pytest.raises(UnsupportedModelError, match="share the weights of q"):
-            logit_gradient_norms(problem.model(), ids, positions, layers=[-1], estimator=name)
+            logit_gradient_norms(shared_model(problem), ids, positions, layers=[-1], estimator=name)
 
 
 def test_a_model_that_ignores_logits_to_keep_is_measured_all_the_same():
     """xLSTM gives the logits of all positions whatever is asked for."""
     problem = BY_NAME["xlstm"]
-    model = problem.model(torch.float64)
+    model = shared_model(problem, torch.float64)
     ids, _ = problem.sequence()
     assert model(input_ids=ids[None], use_cache=False, logits_to_keep=torch.tensor([4])).logits.shape[
         1
@@ -181,7 +182,7 @@ def test_the_model_is_left_as_found():
 
 
 def test_a_gated_convolution_is_no_mamba_mixer():
-    model = BY_NAME["lfm2"].model()
+    model = shared_model(BY_NAME["lfm2"])
     assert [layer.name for layer in find_layers(model, IN_OUT)] == [
         "model.layers.0.conv",
         "model.layers.2.conv",

@@ -16,6 +16,7 @@ from corrpo.strength.projections.mixers import find_attention_layers
 from corrpo.strength.projections.projection import Projection
 from fused_problems import FUSED, OWN_ATTENTION
 from problems import LENGTH, PROBLEMS, Problem
+from shared_models import shared_model
 
 BACKEND = "corrpo_test_recording"
 _given: dict[nn.Module, tuple[Tensor, Tensor, Tensor]] = {}
@@ -157,7 +158,7 @@ FUSED_WITHOUT = [
 
 @pytest.mark.parametrize("problem", FUSED_WITHOUT, ids=lambda problem: problem.name)
 def test_the_parts_are_those_of_the_models_own_split(problem):
-    model = problem.model()
+    model = shared_model(problem)
     for layer in find_attention_layers(model):
         parts = [layer.projections[kind] for kind in "qkv"]
         assert len({part.module for part in parts}) == 1
@@ -237,7 +238,7 @@ def widths(module: nn.Module) -> int:
 @pytest.mark.parametrize("problem", FUSED, ids=lambda problem: problem.name)
 def test_no_feature_is_in_two_parts_and_none_is_left_out(problem):
     """But for the rotary rows of latent attention's kv_a_proj_with_mqa, which is whole under its own name."""
-    for layer in find_attention_layers(problem.model()):
+    for layer in find_attention_layers(shared_model(problem)):
         of_module: dict[nn.Module, list[Tensor]] = {}
         for projection in layer.projections.values():
             every = torch.arange(widths(projection.module))
