@@ -8,9 +8,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-from jaxtyping import install_import_hook
+import shape_checks
 
-install_import_hook("corrpo", "shape_checks.checked")
+shape_checks.install()
 
 import signal
 
