@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.options import EvaluateOptions
+from corrpo.evaluation.suites.benchmark import BENCHMARKS
 from corrpo.jobs.torchrun import current_team
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import CheckpointOptions
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from corrpo.evaluation.results import Evaluation
+
+SUITES = (
+    f"One or more of {', '.join(BENCHMARKS)}; rg:TASK for any task of reasoning-gym; lab:TASK for a task of "
+    "the lab (lab:sums), lab:training-TASK for problems that training reads, to make data of; the path of a "
+    "JSONL file with a problem and an answer a line."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +40,7 @@ class Evaluate(EvaluateOptions, CheckpointOptions):
     words: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME=]MODEL ...")]
     """MODEL is a folder, a name on the hub as NAME or NAME@REVISION, lab:FAMILY/KIND, or the folder of a run,
     whose checkpoints are evaluated; [STAGE[:STEP]=]SOURCE as in corrpo track."""
-    suite: tuple[str, ...]
-    """One or more of gsm8k, math500, aime24, aime25, amc23, minerva, olympiadbench; rg:TASK for any task of
-    reasoning-gym; lab:TASK for a task of the lab (lab:sums), lab:training-TASK for problems that training
-    reads, to make data of; the path of a JSONL file with a problem and an answer a line."""
+    suite: Annotated[tuple[str, ...], arg(help=SUITES)]
     data: tuple[str, ...] = ()
     """SUITE=FILE.jsonl: a local copy of a benchmark, in place of fetching it."""
 
