@@ -72,7 +72,7 @@ def test_other_settings_are_refused_by_name_and_the_results_stay(tmp_path, probl
     ],
 )
 def test_what_cannot_be_done_is_told_and_no_model_loaded(tmp_path, capsys, monkeypatch, suite, more, told):
-    monkeypatch.setattr("corrpo.evaluation.evaluate.open_backend", None)
+    monkeypatch.setattr("corrpo.evaluation.checkpoint_evaluation.open_backend", None)
     output = tmp_path / "out"
     assert main(["evaluate", MODEL, "--suite", suite, "--output", str(output), *more]) == 1
     assert told in capsys.readouterr().err

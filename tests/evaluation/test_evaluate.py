@@ -78,7 +78,7 @@ def test_a_killed_evaluation_goes_on_and_ends_as_an_undisturbed_one(tmp_path):
 
 def test_a_finished_evaluation_is_read_and_its_model_not_loaded(tmp_path, monkeypatch):
     before = evaluate([MODEL], sums(), output=tmp_path, **vars(QUICK)).evaluations[0]
-    monkeypatch.setattr("corrpo.evaluation.evaluate.open_backend", None)
+    monkeypatch.setattr("corrpo.evaluation.checkpoint_evaluation.open_backend", None)
     assert evaluate([MODEL], sums(), output=tmp_path, **vars(QUICK)).evaluations[0].counts == before.counts
     done = evaluate([MODEL], sums(), output=tmp_path, **{**vars(QUICK), "n": 2})
     assert "n was 3, now 2" in done.failed[0].reason

@@ -23,8 +23,8 @@ from rich.console import Console
 
 from corrpo.errors import CorrpoError, OutputFolderError
 from corrpo.evaluation.evaluate import evaluate
-from corrpo.evaluation.generations import problem_sample
 from corrpo.evaluation.results import load_evaluations
+from corrpo.evaluation.scored_generations import problem_sample
 from corrpo.evaluation.suites.suite import Suite
 from corrpo.experiments.arms import Arm
 from corrpo.experiments.launched_training import train_by_launcher

@@ -61,6 +61,16 @@ class Suite:
         content = [[problem.id, problem.problem, problem.answer] for problem in self.problems]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the problems, for which digest and number stand; JSON-safe."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "revision": self.revision,
+            "digest": self.digest,
+            "problems": len(self.problems),
+        }
+
 
 def checked_problem(place: str, name: str, text: Any, answer: str | None) -> Problem:
     """A problem with its answer.

@@ -21,8 +21,8 @@ SCORED_AT_ONCE = 256
 """Generations whose scores make a part."""
 
 
-def generations(
-    name: str, suite: Suite, settings: dict[str, Any], engine: Engine, run: RunFolder, *, shown: bool
+def scored_generations(
+    name: str, suite: Suite, settings: dict[str, Any], engine: Engine, run: RunFolder, *, show_progress: bool
 ) -> pl.DataFrame | None:
     """Every generation of a model on a suite with its score, made by all processes of the run's team.
 
@@ -32,38 +32,35 @@ def generations(
         settings: n, prompt and so on, none of them missing.
         engine: writes the responses.
         run: the folder of the parts.
-        shown: show the progress bar.
+        show_progress: with a bar on standard error.
 
     Returns:
         A row each, in the columns of `GENERATIONS_SCHEMA`; None on processes other than the first.
     """
-    prompts = {each.id: _encoded(each, suite, settings, engine) for each in suite.problems}
-    asked = [(each, sample) for each in suite.problems for sample in range(settings["n"])]
-    size = settings["batch_size"]
-    with progress_bar(shown=shown, transient=True) as bar:
-        what = f"{name}, {suite.name}"
+    prompts = {problem.id: _encoded(problem, suite, settings, engine) for problem in suite.problems}
+    asked = [(problem, sample) for problem in suite.problems for sample in range(settings["n"])]
+    with progress_bar(shown=show_progress, transient=True) as bar:
         parts = [
             Part(
                 f"generations-{number:06d}",
-                partial(_respond, engine, asked[start : start + size], prompts, settings, number),
-                len(asked[start : start + size]),
+                partial(_respond, engine, asked[batch], prompts, settings, number),
+                len(asked[batch]),
             )
-            for number, start in enumerate(range(0, len(asked), size))
+            for number, batch in enumerate(_slices(len(asked), settings["batch_size"]))
         ]
-        task = bar.add_task(f"{what}: generations", total=len(asked))
+        task = bar.add_task(f"{name}, {suite.name}: generations", total=len(asked))
         run.make(parts, partial(bar.advance, task))
         rows = pl.concat(run.read(parts))
         responses = rows["response"].to_list()
         parts = [
             Part(
                 f"scores-{number:06d}",
-                partial(_score, suite, asked[start:end], responses[start:end]),
-                len(asked[start:end]),
+                partial(_score, suite, asked[batch], responses[batch]),
+                len(asked[batch]),
             )
-            for number, start in enumerate(range(0, len(asked), SCORED_AT_ONCE))
-            for end in [start + SCORED_AT_ONCE]
+            for number, batch in enumerate(_slices(len(asked), SCORED_AT_ONCE))
         ]
-        task = bar.add_task(f"{what}: scores", total=len(asked))
+        task = bar.add_task(f"{name}, {suite.name}: scores", total=len(asked))
         run.make(parts, partial(bar.advance, task))
     if not run.team.first:
         return None
@@ -71,6 +68,11 @@ def generations(
     return pl.concat([rows, pl.concat(scored)], how="horizontal").select(
         pl.col(name).cast(kind) for name, kind in GENERATIONS_SCHEMA.items()
     )
+
+
+def _slices(total: int, size: int) -> list[slice]:
+    """Of a list of `total` items, `size` after `size`."""
+    return [slice(start, start + size) for start in range(0, total, size)]
 
 
 def problem_sample(problem: Problem, suite: Suite, prompt: str) -> Sample:
@@ -123,7 +125,7 @@ def _respond(
         {
             "problem": [problem.id for problem, _ in batch],
             "sample": [sample for _, sample in batch],
-            "prompt": [_told(problem, settings) for problem, _ in batch],
+            "prompt": [_prompt_text(problem, settings) for problem, _ in batch],
             "response": texts,
             "n_tokens": [len(answer.ids) for answer in answers],
             "finished": [answer.finished for answer in answers],
@@ -136,7 +138,7 @@ def _respond(
 _WRITTEN = ("problem", "sample", "prompt", "response", "n_tokens", "finished", "gold")
 
 
-def _told(problem: Problem, settings: dict[str, Any]) -> str:
+def _prompt_text(problem: Problem, settings: dict[str, Any]) -> str:
     """The prompt before the chat template: text, or chat messages as JSON."""
     if isinstance(problem.problem, str):
         return settings["prompt"].format(problem=problem.problem)
@@ -149,12 +151,12 @@ def _storable(text: str) -> str:
 
 
 def _score(suite: Suite, batch: Sequence[tuple[Problem, int]], responses: Sequence[str]) -> pl.DataFrame:
-    found = scores(suite, [problem for problem, _ in batch], responses)
+    batch_scores = scores(suite, [problem for problem, _ in batch], responses)
     return pl.DataFrame(
         {
-            "answer": [each.answer for each in found],
-            "correct": [each.correct for each in found],
-            "verdict": [each.verdict for each in found],
+            "answer": [score.answer for score in batch_scores],
+            "correct": [score.correct for score in batch_scores],
+            "verdict": [score.verdict for score in batch_scores],
         },
         schema={name: GENERATIONS_SCHEMA[name] for name in ("answer", "correct", "verdict")},
     )

@@ -1,0 +1,164 @@
+"""One checkpoint evaluated on its suites, in one process or in all of a team; what is finished stays."""
+
+import gc
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from corrpo.errors import CorrpoError
+from corrpo.evaluation.options import EvaluateOptions
+from corrpo.evaluation.results import EVALUATION, Evaluation, evaluation_folder
+from corrpo.evaluation.scored_generations import scored_generations
+from corrpo.evaluation.scoring import counts, estimates
+from corrpo.evaluation.suites.suite import Suite
+from corrpo.jobs.files import read_json, write_json
+from corrpo.jobs.outcome import Outcome, outcome_of
+from corrpo.jobs.process_team import Team
+from corrpo.jobs.run_folder import RunFolder
+from corrpo.jobs.versions import library_versions
+from corrpo.models.checkpoints import Checkpoint
+from corrpo.models.generation.backend import Engine, find_backend, open_backend
+from corrpo.models.load_options import LoadOptions
+from corrpo.models.loading import quiet_loading
+from corrpo.models.source_stamp import SOURCE, source_stamp
+
+
+@dataclass(frozen=True)
+class Job:
+    """One checkpoint and all that a process needs to evaluate it, into OUTPUT/KEY/SUITE for each suite."""
+
+    checkpoint: Checkpoint
+    output: Path
+    suites: tuple[Suite, ...]
+    loading: LoadOptions
+    options: EvaluateOptions
+    show_progress: bool = False
+    is_finished: bool = False
+    """All suites are there, of a model whose files are as they were; see `are_evaluated`."""
+
+    def __str__(self) -> str:
+        return str(self.checkpoint)
+
+    def folder(self, suite: Suite) -> Path:
+        """That of the evaluation on a suite."""
+        return self.output / evaluation_folder(self.checkpoint.key, suite.name)
+
+    def are_evaluated(self) -> bool:
+        """Whether all suites are there and the model's files are as they were when it was evaluated."""
+        if not all((self.folder(suite) / EVALUATION).exists() for suite in self.suites):
+            return False
+        source = self.output / self.checkpoint.key / SOURCE
+        known = read_json(source) if source.exists() else None
+        return known is not None and known == source_stamp(self.checkpoint, self.loading)
+
+
+def evaluate_checkpoint(job: Job, device: str, team: Team | None = None) -> Outcome[Checkpoint]:
+    """Evaluate one checkpoint on every suite in this process, or in all of a team.
+
+    Args:
+        job: what to do.
+        device: to evaluate on, in place of that of the job's loading.
+        team: this process alone if not given.
+
+    Returns:
+        The checkpoint, and why it failed if it did.
+    """
+    team = team or Team()
+    gc.collect()  # of a large model or engine before, as much as may stay in cycles
+    out_of_memory = "try fewer --processes; or a smaller --batch-size, with another --output"
+    with (
+        outcome_of(job.checkpoint, out_of_memory=out_of_memory, team=team) as outcome,
+        team.together() as together,
+    ):
+        _evaluate_suites(job, device, together)
+    return outcome
+
+
+def _evaluate_suites(job: Job, device: str, team: Team) -> None:
+    stamp = team.from_first(lambda: source_stamp(job.checkpoint, job.loading))
+    if job.is_finished:
+        for suite in job.suites:
+            model = read_json(job.folder(suite) / EVALUATION)["model"]
+            _evaluate_suite(job, team, model, stamp, suite, None)
+        return
+    with quiet_loading():
+        engine = open_backend(job.options.backend, job.checkpoint, job.loading, device)
+    model = engine.describe()
+    for suite in job.suites:
+        _evaluate_suite(job, team, model, stamp, suite, engine)
+    if stamp is not None and team.first:
+        write_json(job.output / job.checkpoint.key / SOURCE, stamp)
+
+
+def _evaluate_suite(
+    job: Job,
+    team: Team,
+    model: dict[str, Any],
+    stamp: dict[str, Any] | None,
+    suite: Suite,
+    engine: Engine | None,
+) -> None:
+    """One evaluation; without an engine only a check that a finished one has these settings.
+
+    Where the engine gives no digest of the weights, the stamp of their files stands for it.
+    """
+    checkpoint, settings = job.checkpoint, _settings(job, suite)
+    claim = {
+        "model": model if model["digest"] is not None else model | {"weights": stamp},
+        "suite": suite.as_dict(),
+        "settings": settings,
+        "versions": _versions(suite, job.options),
+    }
+    with RunFolder(job.folder(suite), claim, team).claimed() as run:
+        if run.team.from_first((run.path / EVALUATION).exists):
+            if run.team.first:
+                run.drop_parts()
+            return
+        if engine is None:
+            raise CorrpoError(f"{run.path} lost its {EVALUATION} while it was read")
+        rows = scored_generations(
+            str(checkpoint), suite, settings, engine, run, show_progress=job.show_progress
+        )
+        if rows is None:
+            return
+        described = checkpoint.as_dict()
+        evaluation = Evaluation(
+            model=model,
+            checkpoint={name: described[name] for name in ("stage", "step", "at", "key")},
+            suite=claim["suite"],
+            settings=settings,
+            versions=claim["versions"],
+            estimates=estimates(suite, rows, settings["k"], job.options.confidence),
+            counts=counts(rows),
+            generations=rows,
+        )
+        evaluation.save(run.path)
+        run.drop_parts()
+
+
+def _settings(job: Job, suite: Suite) -> dict[str, Any]:
+    """The options with the suite's own values where none were given."""
+    options = job.options
+    n = options.n or suite.n
+    settings = options.as_dict() | {
+        "n": n,
+        "k": sorted(set(options.k)) or sorted({1, n}),
+        "prompt": options.prompt or suite.prompt,
+        "batch_size": options.batch,
+        "check": suite.check,
+    }
+    if job.loading.quantization != "none":
+        settings["quantization"] = job.loading.quantization
+    return settings
+
+
+def _versions(suite: Suite, options: EvaluateOptions) -> dict[str, str]:
+    versions = library_versions()
+    scorer = ["reasoning-gym"] if suite.check == "reasoning-gym" else []
+    for name in ("math-verify", *scorer, *find_backend(options.backend).distributions):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
