@@ -4,6 +4,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from corrpo.statistics import Correlation
+from corrpo.strength.estimators import measures_last_layer_alone
 
 if TYPE_CHECKING:
     from corrpo.measurement.fingerprint import Fingerprint
@@ -58,7 +59,7 @@ def _facts(fingerprint: "Fingerprint") -> list[str]:
     settings, samples = fingerprint.settings, fingerprint.samples
     layers = settings.get("layers")
     where = "all layers" if layers is None else f"layers {' '.join(map(str, layers))}"
-    if settings.get("estimator") == "last":
+    if measures_last_layer_alone(settings.get("estimator")):
         where = "the last layer"
     measured, written = samples.get("measured_tokens"), samples.get("response_tokens")
     cut = int((~fingerprint.responses["finished"]).sum())
