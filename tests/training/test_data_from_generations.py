@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from corrpo.errors import BadInputError
 from corrpo.training.data import Source, load_preferences, load_traces
-from corrpo.training.data_from_generations import are_generations, pairs, right_responses
+from corrpo.training.data_from_generations import are_generations, preference_pairs, right_responses
 from training.verdicts import generation, of_sums, write_generations
 
 ROWS = [
@@ -31,7 +31,7 @@ def test_right_responses_are_read_once_for_each_problem_if_they_ended():
 
 
 def test_a_pair_is_a_right_and_a_wrong_response_to_one_problem_and_none_is_used_twice():
-    found = pairs(Dataset.from_list(ROWS), chat=False, where="rows")
+    found = preference_pairs(Dataset.from_list(ROWS), chat=False, where="rows")
     assert [(row["chosen"], row["rejected"]) for row in found] == [("two", "three"), ("2", "four")]
 
 
@@ -42,7 +42,7 @@ def test_with_a_chat_template_text_and_messages_become_chats():
         for problem, prompt in (("a", "What is 1 + 1?"), ("b", json.dumps(messages)))
         for text, right in (("2", True), ("3", False))
     ]
-    found = pairs(Dataset.from_list(rows), chat=True, where="rows")
+    found = preference_pairs(Dataset.from_list(rows), chat=True, where="rows")
     assert found[0]["prompt"] == [{"role": "user", "content": "What is 1 + 1?"}]
     assert found[1]["prompt"] == messages
     assert found[1]["rejected"] == [{"role": "assistant", "content": "3"}]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from corrpo.errors import BadInputError
 from corrpo.training.recipe import RecipeArguments, known_fields, parse_recipe, settings_used
 from corrpo.training.stages import STAGES, config_class
-from corrpo.training.yaml_values import converted
+from corrpo.training.yaml_values import convert_value
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHIPPED = sorted(
@@ -135,8 +135,8 @@ def test_the_settings_of_a_run_are_json_and_leave_resume_out(write):
 def test_what_yaml_gives_back_is_what_was_written(numbers, count):
     text = yaml.safe_dump({"weights": numbers, "count": count})
     read = yaml.safe_load(text)
-    assert converted(read["weights"], list[float]) == numbers
-    assert converted(read["count"], int | None) == count
+    assert convert_value(read["weights"], list[float]) == numbers
+    assert convert_value(read["count"], int | None) == count
 
 
 def test_no_field_of_a_stage_is_called_like_another_of_ours():

@@ -16,7 +16,7 @@ def judge(responses: Sequence[str], answers: Sequence[str], check: CheckName = "
     """The verdict on each response.
 
     Args:
-        responses: whole responses.
+        responses: complete responses.
         answers: the right answer of each.
         check: "exact", "math" or "trl"; see `is_correct`.
 
@@ -38,7 +38,7 @@ def is_correct(response: str, answer: str, check: CheckName = "math") -> bool:
     r"""Whether a response has the right answer.
 
     Args:
-        response: the whole response. Its answer is the text in the last <answer>...</answer>, or else in the
+        response: all of the response. Its answer is the text in the last <answer>...</answer>, or else in the
             last \boxed{...}.
         answer: the right answer as text, numbers too: "17".
         check: "math", equal as mathematics by math-verify: 1/2 is 0.5; "exact", the same text up to

@@ -67,9 +67,9 @@ def _read_arithmetic(text: str) -> list[Any]:
     """Numbers and operators, all of the text or nothing: math-verify would take "1/2+" for a 1."""
     if not _ARITHMETIC.fullmatch(text):
         return []
-    found = _read_plain(text, extraction_mode="first_match")
-    whole = not _OPERATION.search(text) or text in found
-    return found if is_parsed(found) and whole else []
+    reading = _read_plain(text, extraction_mode="first_match")
+    is_complete = not _OPERATION.search(text) or text in reading
+    return reading if is_parsed(reading) and is_complete else []
 
 
 def _read_latex(text: str) -> list[Any]:
@@ -96,9 +96,9 @@ def read_response(text: str) -> list[Any]:
     )
 
 
-def is_parsed(found: list[Any]) -> bool:
+def is_parsed(reading: list[Any]) -> bool:
     """Whether what was read holds more than text: an expression, a set, a relation, a matrix."""
-    return any(not isinstance(one, str) for one in found)
+    return any(not isinstance(one, str) for one in reading)
 
 
 def compare(gold: list[Any], predicted: list[Any]) -> tuple[str, str]:
@@ -115,13 +115,13 @@ def compare(gold: list[Any], predicted: list[Any]) -> tuple[str, str]:
         except MemoryError:
             raise
         except Exception as error:  # sympy may raise anything; the verdict tells it
-            failure = _told(error)
+            failure = _describe_error(error)
     if not is_parsed(predicted):
         return "unparsed", ""
     return ("error", failure) if failure else ("wrong", "")
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:200]}"
 
 
@@ -130,7 +130,7 @@ def respond(gold: str, prediction: str | None, tagged: bool) -> tuple[str, str]:
 
     Args:
         gold: the right answer.
-        prediction: the answer, or the whole response; None asks whether the gold can be read.
+        prediction: the answer, or the complete response; None asks whether the gold can be read.
         tagged: whether `prediction` is the answer alone.
 
     Returns:
@@ -144,7 +144,7 @@ def respond(gold: str, prediction: str | None, tagged: bool) -> tuple[str, str]:
     except MemoryError:
         raise
     except Exception as error:  # the parsers may raise anything; the verdict tells it
-        return "error", _told(error)
+        return "error", _describe_error(error)
 
 
 def serve(connection: Connection) -> None:

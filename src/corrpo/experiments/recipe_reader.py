@@ -29,7 +29,7 @@ from corrpo.experiments.verdict_rules import Analysis
 from corrpo.measurement.options import MeasureOptions
 from corrpo.training.recipe import RecipeArguments, known_fields, recipe_of
 from corrpo.training.stages import config_class
-from corrpo.training.yaml_values import converted, described
+from corrpo.training.yaml_values import convert_value, describe_type
 
 Options = TypeVar("Options")
 
@@ -139,9 +139,9 @@ class RecipeFile:
                 raise self.error(unknown_name("field", key, names), section, key)
             hint = _as_list(hints[key])
             try:
-                values[key] = converted(value, hint)
+                values[key] = convert_value(value, hint)
             except ValueError:
-                raise self.error(f"{value!r} is not {described(hint)}", section, key) from None
+                raise self.error(f"{value!r} is not {describe_type(hint)}", section, key) from None
             if "tuple" in str(hints[key]) and isinstance(values[key], list):
                 values[key] = tuple(values[key])
         try:

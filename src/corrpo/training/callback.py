@@ -214,7 +214,7 @@ class FingerprintCallback(TrainerCallback):
 def summary_metrics(fingerprint: Fingerprint) -> dict[str, float]:
     """The figures of a fingerprint that are logged, without the prefix; see `FingerprintCallback`."""
     measured = fingerprint.tokens.drop_nulls("strength")
-    found = {
+    figures = {
         **{name: fingerprint.statistics[name].value for name in COEFFICIENTS},
         "spearman_low": fingerprint.spearman.low,
         "spearman_high": fingerprint.spearman.high,
@@ -223,7 +223,7 @@ def summary_metrics(fingerprint: Fingerprint) -> dict[str, float]:
         "response_tokens_mean": fingerprint.responses["response_tokens"].mean(),
         "measured_tokens": measured.height,
     }
-    metrics = {name: float(value) for name, value in found.items() if value is not None}  # pyright: ignore
+    metrics = {name: float(value) for name, value in figures.items() if value is not None}  # pyright: ignore
     if not metrics.keys() >= set(COEFFICIENTS):
         metrics["undefined"] = 1.0
     return metrics
@@ -301,7 +301,7 @@ def _measured_steps(output: Path) -> dict[int, Path]:
 
 def _set_aside(output: Path, step: int) -> None:
     """Move a step measured on other weights, and all later ones, to the first free OUTPUT/earlier-N."""
-    earlier = next(path for i in count(1) if not (path := output / f"earlier-{i}").exists())
+    earlier = next(path for path in (output / f"earlier-{i}" for i in count(1)) if not path.exists())
     moved = [folder for number, folder in _measured_steps(output).items() if number >= step]
     try:
         earlier.mkdir()

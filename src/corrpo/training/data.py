@@ -27,7 +27,7 @@ from corrpo.lab.problems import (
 from corrpo.lab.tasks import LabProblem, find_lab_task
 from corrpo.lab.tokenizer import chat_prompt
 from corrpo.rewards.task_rewards import rewards_of_answers
-from corrpo.training.data_from_generations import CHOSEN, are_generations, pairs, right_responses
+from corrpo.training.data_from_generations import CHOSEN, are_generations, preference_pairs, right_responses
 from corrpo.training.recipe import RecipeArguments
 
 _FORMS = {
@@ -183,7 +183,7 @@ def load_preferences(source: Source, *, chat: bool) -> Dataset:
         )
     rows = load_rows(source)
     if are_generations(rows):
-        rows = pairs(rows, chat=chat, where=str(source))
+        rows = preference_pairs(rows, chat=chat, where=str(source))
     if not set(CHOSEN) <= set(rows.column_names):
         raise BadInputError(
             f"{source} has the columns {', '.join(rows.column_names)}; DPO reads {', '.join(CHOSEN)}, or the "

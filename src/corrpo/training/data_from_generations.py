@@ -48,7 +48,7 @@ def right_responses(rows: Dataset, *, chat: bool, where: str) -> Dataset:
     return Dataset.from_list(made)
 
 
-def pairs(rows: Dataset, *, chat: bool, where: str) -> Dataset:
+def preference_pairs(rows: Dataset, *, chat: bool, where: str) -> Dataset:
     """Pairs of a right and a wrong response to a problem, no response in two of them, in their order.
 
     A problem with r different right and w different wrong responses gives min(r, w) pairs.
@@ -79,15 +79,15 @@ def pairs(rows: Dataset, *, chat: bool, where: str) -> Dataset:
 
 def _by_problem(rows: Dataset) -> list[tuple[str, dict[bool, list[str]]]]:
     """For each problem its prompt, and its different responses that ended, by whether they are right."""
-    found: dict[str, tuple[str, dict[bool, dict[str, None]]]] = {}
+    by_problem: dict[str, tuple[str, dict[bool, dict[str, None]]]] = {}
     columns = [list(rows[name]) for name in COLUMNS]
     for problem, prompt, response, finished, correct in zip(*columns, strict=True):
         if finished and response.strip():
-            _, verdicts = found.setdefault(problem, (prompt, {True: {}, False: {}}))
+            _, verdicts = by_problem.setdefault(problem, (prompt, {True: {}, False: {}}))
             verdicts[bool(correct)].setdefault(response)
     return [
         (prompt, {right: list(texts) for right, texts in verdicts.items()})
-        for prompt, verdicts in found.values()
+        for prompt, verdicts in by_problem.values()
     ]
 
 
@@ -97,9 +97,13 @@ def _prompt(prompt: str, chat: bool) -> Any:
         read = json.loads(prompt)
     except ValueError:
         read = None
-    if isinstance(read, list) and read and all(isinstance(each, dict) and "role" in each for each in read):
+    if isinstance(read, list) and read and all(map(_is_message, read)):
         return read
     return [{"role": "user", "content": prompt}] if chat else prompt
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and "role" in value
 
 
 def _reply(response: str, chat: bool) -> Any:

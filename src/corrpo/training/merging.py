@@ -80,7 +80,7 @@ def _check_alike(
             "of one class"
         )
     for key in sorted({*state, *against}):
-        one, two = (_form(each.get(key)) for each in (state, against))
+        one, two = _form(state.get(key)), _form(against.get(key))
         if one != two:
             raise BadInputError(f"{key} is {one} in {first} and {two} in {name}: these cannot be averaged")
 

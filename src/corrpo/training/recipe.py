@@ -1,8 +1,8 @@
 """Recipes: the settings of a training stage, from a YAML file with command-line flags on top.
 
 A recipe holds fields of `RecipeArguments` (where model, data and rewards come from) and every field of the
-stage's own TRL config. TRL's parser does the parsing; what is added here is that each mistake is told with
-the file and the key, and defaults that let a recipe run without a GPU.
+stage's own TRL config. TRL's parser does the parsing; what is added here is that each error names the
+file and the key, and defaults that let a recipe run without a GPU.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from trl.trainer.model_config import ModelConfig
 
 from corrpo.errors import BadInputError, did_you_mean
 from corrpo.models.model_names import model_location
-from corrpo.training.yaml_values import converted, described
+from corrpo.training.yaml_values import convert_value, describe_type
 
 
 @dataclass(kw_only=True)
@@ -85,7 +85,7 @@ class RecipeArguments(ModelConfig):
         },
     )
     resume: bool = field(
-        default=False, metadata={"help": "Go on from the last whole checkpoint in output_dir."}
+        default=False, metadata={"help": "Go on from the last complete checkpoint in output_dir."}
     )
 
     def __post_init__(self) -> None:
@@ -239,11 +239,11 @@ def _checked(path: Path | str, content: dict[str, Any], config_class: type) -> d
         if key not in hints:
             raise BadInputError(f"{path}: {_unknown(key, sorted(hints), 'key')}")
         try:
-            checked[key] = converted(value, hints[key])
+            checked[key] = convert_value(value, hints[key])
         except ValueError:
             hint = "; YAML reads a bare yes, no, on or off as true or false: put it in quotes"
             raise BadInputError(
-                f"{path}: {key}: {value!r} is not {described(hints[key])}"
+                f"{path}: {key}: {value!r} is not {describe_type(hints[key])}"
                 f"{hint if isinstance(value, bool) else ''}"
             ) from None
     _check_choices(path, checked, config_class)

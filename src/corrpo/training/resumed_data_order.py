@@ -26,7 +26,7 @@ class SameOrder(TrainerCallback):
 
 def repeat_sampler(loader: Any) -> RepeatSampler | None:
     """TRL's sampler beneath a data loader and accelerate's batching around it; None for others."""
-    at = loader
-    while at is not None and not isinstance(at, RepeatSampler):
-        at = getattr(at, "batch_sampler", None) or getattr(at, "sampler", None)
-    return at
+    sampler = loader
+    while sampler is not None and not isinstance(sampler, RepeatSampler):
+        sampler = getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None)
+    return sampler

@@ -8,7 +8,7 @@ what a trainer of ours adds.
 
 import logging
 from collections.abc import Sequence
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from corrpo.errors import OutputFolderError
@@ -84,7 +84,8 @@ def set_incomplete_aside(folder: Path, also: Sequence[str] = ()) -> list[Path]:
     moved = []
     for path in kept if last is None else kept[kept.index(last) + 1 :]:
         name = f"half-written-{path.name.removeprefix(CHECKPOINT_PREFIX)}"
-        target = next(to for i in count() if not (to := folder / (f"{name}.{i}" if i else name)).exists())
+        numbered = (folder / f"{name}.{i}" for i in count(1))
+        target = next(free for free in chain([folder / name], numbered) if not free.exists())
         try:
             path.rename(target)
         except OSError as error:

@@ -89,7 +89,7 @@ def _check_settings(stage: str, recipe: RecipeArguments, config: Any) -> None:
     if config.resume_from_checkpoint is not None:
         raise BadInputError(
             f"resume_from_checkpoint={config.resume_from_checkpoint!r}: use --resume, which goes on from the "
-            "last whole checkpoint in output_dir"
+            "last complete checkpoint in output_dir"
         )
     if recipe.resume and config.save_only_model:
         raise BadInputError("save_only_model keeps no optimizer, so nothing can be resumed: leave it out")

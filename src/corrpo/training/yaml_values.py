@@ -14,14 +14,14 @@ _NAMES = {
 }
 
 
-def converted(value: Any, hint: Any) -> Any:
+def convert_value(value: Any, hint: Any) -> Any:
     """The value as the hinted type wants it.
 
     YAML gives 1e-3 (without a dot) as text and 1 for a float; both are taken. Nothing else changes type.
 
     Raises ValueError if the value is not of the type.
 
-    >>> converted("1e-3", float), converted([1, 2], list[float]), converted(None, int | None)
+    >>> convert_value("1e-3", float), convert_value([1, 2], list[float]), convert_value(None, int | None)
     (0.001, [1.0, 2.0], None)
     """
     origin = get_origin(hint)
@@ -33,14 +33,14 @@ def converted(value: Any, hint: Any) -> Any:
         return _require(value in get_args(hint), value)
     if origin is list:
         _require(isinstance(value, list), value)
-        return [converted(item, get_args(hint)[0]) for item in value]
+        return [convert_value(item, get_args(hint)[0]) for item in value]
     return _plain(value, origin or hint)
 
 
 def _first_fitting(value: Any, arms: tuple[Any, ...]) -> Any:
     for arm in arms:
         try:
-            return converted(value, arm)
+            return convert_value(value, arm)
         except ValueError:
             continue
     raise ValueError(value)
@@ -63,19 +63,19 @@ def _require(fits: bool, value: Any) -> Any:
     return value
 
 
-def described(hint: Any) -> str:
+def describe_type(hint: Any) -> str:
     """A type hint in words.
 
-    >>> described(list[str] | None), described(int)
+    >>> describe_type(list[str] | None), describe_type(int)
     ('a list (of text) or nothing', 'a whole number')
     """
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(described(arm) for arm in get_args(hint)))
+        return " or ".join(dict.fromkeys(describe_type(arm) for arm in get_args(hint)))
     if origin is Literal:
         return " or ".join(repr(choice) for choice in get_args(hint))
     if origin is list:
-        return f"a list (of {described(get_args(hint)[0])})"
+        return f"a list (of {describe_type(get_args(hint)[0])})"
     kind = origin or hint
     if isinstance(kind, type) and issubclass(kind, Enum):
         return " or ".join(repr(member.value) for member in kind)
