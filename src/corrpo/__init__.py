@@ -5,14 +5,16 @@
 2.0
 
 Names are imported when they are first used, so that `import corrpo` is quick. Those that train need the
-packages of `corrpo[train]`.
+packages of the extra train: pip install -c constraints.txt '.[train]' in a checkout.
 """
 
+import sys
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from corrpo.answers.verdict import is_correct
     from corrpo.errors import CorrpoError
     from corrpo.measurement.fingerprint import Fingerprint
     from corrpo.measurement.options import MeasureOptions
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from corrpo.models.loading import load_model
     from corrpo.strength.entropy import token_entropy
     from corrpo.strength.gradient_norms import logit_gradient_norms
+    from corrpo.strength.spec import GradientSpec
     from corrpo.training.callback import FingerprintCallback
     from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
     from corrpo.training.trainer import CorRPOTrainer, CorRRLOOTrainer
@@ -33,7 +36,9 @@ __all__ = [
     "CorrpoError",
     "Fingerprint",
     "FingerprintCallback",
+    "GradientSpec",
     "MeasureOptions",
+    "is_correct",
     "load_model",
     "logit_gradient_norms",
     "measure",
@@ -48,7 +53,9 @@ _HOMES = {
     "CorrpoError": "corrpo.errors",
     "Fingerprint": "corrpo.measurement.fingerprint",
     "FingerprintCallback": "corrpo.training.callback",
+    "GradientSpec": "corrpo.strength.spec",
     "MeasureOptions": "corrpo.measurement.options",
+    "is_correct": "corrpo.answers.verdict",
     "load_model": "corrpo.models.loading",
     "logit_gradient_norms": "corrpo.strength.gradient_norms",
     "measure": "corrpo.measurement.pipeline",
@@ -56,7 +63,84 @@ _HOMES = {
 }
 
 
+_MOVED = {
+    "corrpo.adapters": "corrpo.models.peft_adapters",
+    "corrpo.costs": "benchmarks/costs of the repository, and --dry-run of corrpo measure, track and evaluate",
+    "corrpo.comparison": "corrpo.measurement.comparison",
+    "corrpo.distributed": "corrpo.jobs.torchrun",
+    "corrpo.dynamics": "corrpo.models.checkpoints, corrpo.measurement.track, corrpo.measurement.trajectory",
+    "corrpo.entropy": "corrpo.strength.entropy",
+    "corrpo.estimators": "corrpo.strength.gradient_norms, corrpo.strength.estimators",
+    "corrpo.eval_mode": "corrpo.models.eval_mode",
+    "corrpo.evaluation.backends": "corrpo.models.generation.backends",
+    "corrpo.evaluation.performance": "corrpo.report.checkpoint_performance",
+    "corrpo.experiments.analysis": "corrpo.experiments.verdict_rules",
+    "corrpo.experiments.association": "corrpo.experiments.accuracy_against_rho",
+    "corrpo.experiments.contrasts": "corrpo.experiments.arm_difference",
+    "corrpo.experiments.results": "corrpo.experiments.result_tables",
+    "corrpo.experiments.run": "corrpo.experiments.one_run",
+    "corrpo.experiments.schedule": "corrpo.experiments.run_experiment",
+    "corrpo.experiments.simulate": "corrpo.experiments.simulated_experiments",
+    "corrpo.experiments.summary": "corrpo.experiments.experiment_result",
+    "corrpo.fingerprint": "corrpo.measurement.fingerprint",
+    "corrpo.generation": "corrpo.models.generation",
+    "corrpo.lab.demo": "corrpo.cli.demos.measuring",
+    "corrpo.lab.evaluate": "corrpo.lab.build.solve_rates",
+    "corrpo.memory": "corrpo.models.memory",
+    "corrpo.merging": "corrpo.training.merging",
+    "corrpo.models.load_model": "corrpo.models.loading",
+    "corrpo.monitor.generations": "corrpo.monitor.generation_file",
+    "corrpo.monitor.running": "corrpo.monitor.running_rho",
+    "corrpo.monitor.signals": "corrpo.monitor.token_meter",
+    "corrpo.monitor.writing": "corrpo.monitor.response_writers",
+    "corrpo.progress": "corrpo.jobs.progress_bar",
+    "corrpo.projections": "corrpo.strength.projections",
+    "corrpo.rewards.accuracy": "corrpo.answers.verdict, corrpo.rewards.task_rewards",
+    "corrpo.rewards.answers": "corrpo.answers.reading",
+    "corrpo.rewards.correlation": "corrpo.rewards.rollout_correlation",
+    "corrpo.rewards.format": "corrpo.rewards.task_rewards",
+    "corrpo.rewards.tasks": "corrpo.rewards.task_rewards",
+    "corrpo.rewards.verifier": "corrpo.answers.verifier",
+    "corrpo.sharding": "corrpo.models.sharding",
+    "corrpo.spectra": "corrpo.strength.norms",
+    "corrpo.statistics.association": "corrpo.statistics.checkpoint_association",
+    "corrpo.statistics.compare": "corrpo.statistics.difference_estimate",
+    "corrpo.statistics.correlate": "corrpo.statistics.correlation_estimate",
+    "corrpo.statistics.correlation": "corrpo.statistics.coefficients",
+    "corrpo.statistics.estimates": "corrpo.statistics.accuracy_estimate",
+    "corrpo.statistics.results": "corrpo.statistics.correlation_records",
+    "corrpo.statistics.series": "corrpo.statistics.token_series",
+    "corrpo.store": "corrpo.jobs.files, corrpo.jobs.run_folder",
+    "corrpo.team": "corrpo.jobs.process_team",
+    "corrpo.training.checkpoints": "corrpo.training.resuming",
+    "corrpo.training.demo": "corrpo.cli.demos.training",
+    "corrpo.training.generated": "corrpo.training.data_from_generations",
+    "corrpo.training.rollouts": "corrpo.rewards.rollouts",
+    "corrpo.viewer.data": "corrpo.viewer.fingerprint_view",
+    "corrpo.vocabulary": "corrpo.models.token_limits",
+}
+"""Where the modules of version 0.2 are now."""
+
+
+class _MovedModules:
+    """The last finder of modules: tells the new name of one that was moved."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name in _MOVED:  # without its name as an attribute, or `from package import name` would hide this
+            raise ModuleNotFoundError(f"{name} of version 0.2 is now in {_MOVED[name]}")
+
+
+sys.meta_path.append(_MovedModules)
+
+
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'corrpo' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    moved = _MOVED.get(f"corrpo.{name}")
+    hint = "" if moved is None else f"; what it held in version 0.2 is now in {moved}"
+    raise AttributeError(f"module 'corrpo' has no attribute {name!r}{hint}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
