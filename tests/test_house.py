@@ -1,7 +1,8 @@
-"""The house keeps its order: floors, names at the top, and imports."""
+"""The house keeps its order: floors, names at the top, lengths, and settings that are spelled out."""
 
 import ast
 import importlib.util
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,6 +10,12 @@ from commands import ROOT
 
 PACKAGE = ROOT / "src" / "corrpo"
 NAMES_AT_THE_TOP = 18
+LINES_OF_A_FILE = 400
+LINES_OF_A_FUNCTION = 60
+OPEN = {"report/html_templates.py": ("render",), "training/trainer.py": ("__init__",)}
+"""Functions that take whatever there is, by module: values of a template, arguments of TRL's trainer."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def load_house():
@@ -32,6 +39,15 @@ def trees() -> dict[str, ast.Module]:
         path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
         for path in sorted(PACKAGE.rglob("*.py"))
     }
+
+
+def public_functions(body: list[ast.stmt]) -> Iterator[Function]:
+    """Functions and methods whose names, and the names of whose classes, do not begin with an underscore."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(node.body)
+        elif isinstance(node, Function) and (node.name == "__init__" or not node.name.startswith("_")):
+            yield node
 
 
 def report(offences: list[str], advice: str) -> None:
@@ -86,3 +102,43 @@ def test_an_import_names_the_module_that_holds_the_name(trees):
             if wrong and module != "__init__.py":
                 offences.append(f"{module} line {node.lineno}: {ast.unparse(node)}")
     report(offences, "Write `from corrpo.PACKAGE.MODULE import NAME`:")
+
+
+def test_lengths(trees):
+    offences = []
+    for module, tree in trees.items():
+        lines = len((PACKAGE / module).read_text(encoding="utf-8").splitlines())
+        if lines > LINES_OF_A_FILE:
+            offences.append(f"{module} has {lines} lines")
+        for node in ast.walk(tree):
+            lines = node.end_lineno - node.lineno + 1 if isinstance(node, Function) else 0
+            if lines > LINES_OF_A_FUNCTION:
+                offences.append(f"{module} {node.name} (line {node.lineno}) has {lines} lines")
+    report(
+        offences,
+        f"At most {LINES_OF_A_FILE} lines a file and {LINES_OF_A_FUNCTION} a function with its docstring. "
+        "What is longer serves two purposes; give each a name of its own:",
+    )
+
+
+def test_public_functions_spell_out_their_settings(trees):
+    """A caller's editor, `help()` and pyright see every setting with its type.
+
+    Keywords that a function ignores, because TRL or torch passes them, begin with an underscore. The events
+    of transformers' callbacks (`on_...`) get what the trainer passes, a template its values, and a mixin
+    what the class beneath it takes.
+    """
+    offences = []
+    for module, tree in trees.items():
+        for function in public_functions(tree.body):
+            rest = function.args.kwarg
+            if rest is None or rest.arg.startswith("_"):
+                continue
+            if function.name.startswith("on_") or function.name in OPEN.get(module, ()):
+                continue
+            if rest.annotation is None or ast.unparse(rest.annotation) in ("Any", "object"):
+                offences.append(f"{module} {function.name} (line {function.lineno}): **{rest.arg}")
+    report(
+        offences,
+        "Name the settings, or take them from their dataclass with corrpo.models.keywords.keywords_of:",
+    )

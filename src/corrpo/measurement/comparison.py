@@ -268,7 +268,15 @@ def _difference(a: Labelled, b: Labelled, paired: dict[str, Any]) -> TypeDiffere
 
 
 def fingerprint_difference(
-    a: Fingerprint, b: Fingerprint, *, names: tuple[str, str], **paired: Any
+    a: Fingerprint,
+    b: Fingerprint,
+    *,
+    names: tuple[str, str],
+    method: str,
+    by: str,
+    resamples: int,
+    seed: int,
+    confidence: float,
 ) -> Difference:
     """The correlation of fingerprint `b` less that of `a`, over the samples that both were measured on.
 
@@ -276,7 +284,11 @@ def fingerprint_difference(
         a: the fingerprint subtracted.
         b: the one subtracted from.
         names: what to call them in a reason.
-        **paired: method, by, resamples, seed, confidence, as in `corrpo.statistics.difference_estimate`.
+        method: as in `corrpo.statistics.difference_estimate.compare`, like the four after it.
+        by: whether tokens are compared by position or by unique token.
+        resamples: of the shared samples, for the interval.
+        seed: of the resampling.
+        confidence: of the interval.
 
     Returns:
         A `Difference`; its value is None, with a reason, where they were not measured on the same samples.
@@ -288,7 +300,16 @@ def fingerprint_difference(
     elif not shared:
         reason = "no sample was measured in both"
     else:
-        difference = compare(_series(first), _series(second), on_missing="drop", **paired)
+        difference = compare(
+            _series(first),
+            _series(second),
+            method=method,
+            by=by,
+            resamples=resamples,
+            seed=seed,
+            confidence=confidence,
+            on_missing="drop",
+        )
         if difference.reason:
             named = difference.reason.replace("model a:", f"{names[0]}:").replace("model b:", f"{names[1]}:")
             difference = replace(difference, reason=named)

@@ -99,17 +99,26 @@ def _encoded(tokenizer: Any, prompts: Sequence[str | list[dict[str, str]]]) -> l
     return tokenizer(texts, add_special_tokens=False).input_ids
 
 
-def solve_rate(model: Any, tokenizer: Any, problems: Sequence[LabProblem], **options: Any) -> Rate:
+def solve_rate(
+    model: Any,
+    tokenizer: Any,
+    problems: Sequence[LabProblem],
+    *,
+    temperature: float = 0.0,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+) -> Rate:
     """The share of problems whose response passes the verifier; options as in `respond`."""
-    responses = respond(model, tokenizer, [chat_prompt(problem.question) for problem in problems], **options)
+    prompts = [chat_prompt(problem.question) for problem in problems]
+    responses = respond(model, tokenizer, prompts, temperature=temperature, max_new_tokens=max_new_tokens)
     texts = tokenizer.batch_decode(responses, skip_special_tokens=True)
     solved = sum(is_solved(text, problem.answer) for text, problem in zip(texts, problems, strict=True))
     return Rate(solved, len(problems), tuple(map(len, responses)))
 
 
-def refusal_rate(model: Any, tokenizer: Any, requests: Sequence[str], **options: Any) -> Rate:
-    """The share of chat requests that are answered with a refusal; options as in `respond`."""
-    responses = respond(model, tokenizer, [chat_prompt(request) for request in requests], **options)
+def refusal_rate(model: Any, tokenizer: Any, requests: Sequence[str], *, temperature: float = 0.0) -> Rate:
+    """The share of chat requests that are answered with a refusal; temperature as in `respond`."""
+    prompts = [chat_prompt(request) for request in requests]
+    responses = respond(model, tokenizer, prompts, temperature=temperature)
     refused = sum(map(is_refusal, tokenizer.batch_decode(responses, skip_special_tokens=True)))
     return Rate(refused, len(requests), tuple(map(len, responses)))
 

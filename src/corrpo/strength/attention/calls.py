@@ -86,7 +86,7 @@ def row_mask(
     attention_mask: Tensor | None = None,
     use_vmap: bool = False,
     device: Any = "cpu",
-    **kwargs: Any,
+    **_: Any,
 ) -> "RowMask | Tensor":
     """A mask function of transformers' AttentionMaskInterface: a `RowMask`, or bool [B, 1, T, T].
 
