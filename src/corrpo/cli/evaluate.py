@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from corrpo.evaluation.results import Evaluation
+    from corrpo.evaluation.suites.suite import Suite
 
 SUITES = (
     f"One or more of {', '.join(BENCHMARKS)}; rg:TASK for any task of reasoning-gym; lab:TASK for a task of "
@@ -43,10 +44,13 @@ class Evaluate(EvaluateOptions, CheckpointOptions):
     suite: Annotated[tuple[str, ...], arg(help=SUITES)]
     data: tuple[str, ...] = ()
     """SUITE=FILE.jsonl: a local copy of a benchmark, in place of fetching it."""
+    dry_run: bool = False
+    """Tell what would be done, and what time and memory it would take here, from a few tokens; write
+    nothing."""
 
 
 def run(options: Evaluate) -> None:
-    """Load the suites, evaluate, and print the table.
+    """Load the suites, evaluate, and print the table; or print what that would take.
 
     Raises:
         CorrpoError: some checkpoints could not be evaluated, after all others were.
@@ -63,6 +67,9 @@ def run(options: Evaluate) -> None:
         load_suite(name, data=copies.get(name), problems=options.problems, seed=options.seed)
         for name in options.suite
     ]
+    if options.dry_run:
+        _dry_run(options, suites)
+        return
     team = current_team()
     evaluated = evaluate(
         options.words,
@@ -86,6 +93,31 @@ def run(options: Evaluate) -> None:
             f"{len(evaluated.failed)} checkpoints could not be evaluated; the same command tries them again: "
             f"{'; '.join(map(str, evaluated.failed))}"
         )
+
+
+def _dry_run(options: Evaluate, suites: Sequence["Suite"]) -> None:
+    """Tell what all checkpoints would take, from the first: those of one training are alike."""
+    from corrpo.cli.dry_run import print_costs
+    from corrpo.evaluation.checkpoint_evaluation import Job
+    from corrpo.evaluation.dry_run import dry_run
+    from corrpo.jobs.process_count import processes_for
+    from corrpo.models.checkpoints import find_checkpoints
+    from corrpo.models.load_options import LoadOptions
+
+    loading = narrow(options, LoadOptions)
+    checkpoints, skipped = find_checkpoints(options.words, start=options.start, revision=loading.revision)
+    count = processes_for(checkpoints, options.processes, device=loading.device, dtype=loading.dtype)
+    plan = dry_run(
+        Job(checkpoints[0], options.output, tuple(suites), loading, narrow(options, EvaluateOptions))
+    )
+    lines = [
+        *(f"skipped {checkpoint}" for checkpoint in skipped),
+        f"checkpoints   {len(checkpoints):,}, {count} at a time; measured here: {checkpoints[0]}",
+        f"generations   {plan.generations:,} a checkpoint, of at most {plan.tokens:,} tokens in all",
+    ]
+    rounds = -(-len(checkpoints) // count)
+    costs = {"generation": plan.generation}
+    print_costs(lines, costs, plan.weight_bytes, plan.free_bytes, rounds, count)
 
 
 def _copies(words: Sequence[str], suites: Sequence[str]) -> dict[str, Path]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
+from corrpo.errors import BadInputError
 from corrpo.jobs.torchrun import check_processes, current_team, device_of_process
 from corrpo.lab import sample_location
 from corrpo.measurement.options import MeasureOptions
@@ -43,6 +44,9 @@ class Measure(_MeasureModel):
     "id": optional}; or lab:reasoning, lab:safety, lab:base."""
     output: Path
     """Folder of the results, new or of the same measurement."""
+    dry_run: bool = False
+    """Tell what would be done, and what time and memory it would take here, from a few tokens; write
+    nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,8 @@ def run(options: Measure | ListProjections) -> None:
     """Load, measure, write the report, and print the headline; or print what would be measured."""
     if isinstance(options, ListProjections):
         _list_projections(options)
+    elif options.dry_run:
+        _dry_run(options)
     else:
         _measure(options)
 
@@ -82,6 +88,18 @@ def _list_projections(options: ListProjections) -> None:
     skeleton = load_skeleton(options.model, **vars(narrow(options, LoadOptions)))
     if current_team().first:
         print_projections(skeleton, options.model, options, Console())
+
+
+def _dry_run(options: Measure) -> None:
+    from corrpo.cli.dry_run import print_dry_run
+    from corrpo.measurement.dry_run import dry_run
+    from corrpo.models.loading import load_model
+
+    if current_team().size > 1:
+        raise BadInputError("--dry-run measures a few tokens in one process: start it without torchrun")
+    samples = load_samples(sample_location(options.samples))
+    model, tokenizer = load_model(options.model, **vars(narrow(options, LoadOptions)))
+    print_dry_run(dry_run(model, tokenizer, samples, narrow(options, MeasureOptions)))
 
 
 def _measure(options: Measure) -> None:

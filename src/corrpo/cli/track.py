@@ -11,7 +11,7 @@ from corrpo.jobs.torchrun import current_team
 from corrpo.lab import sample_location
 from corrpo.measurement.options import MeasureOptions
 from corrpo.models.keywords import narrow
-from corrpo.models.load_options import CheckpointOptions
+from corrpo.models.load_options import CheckpointOptions, LoadOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,13 +38,46 @@ class Track(MeasureOptions, CheckpointOptions):
     samples: Path
     """JSONL as in corrpo measure, or lab:reasoning, lab:safety, lab:base."""
 
+    dry_run: bool = False
+    """Tell what would be done, and what time and memory it would take here, from a few tokens; write
+    nothing."""
+
 
 def run(options: Track) -> None:
-    """Measure, write, and print the trajectory.
+    """Measure, write, and print the trajectory; or print what that would take.
 
     Raises:
         CorrpoError: some checkpoints could not be measured, after all others were.
     """
+    if options.dry_run:
+        _dry_run(options)
+    else:
+        _track(options)
+
+
+def _dry_run(options: Track) -> None:
+    """Tell what all checkpoints would take, from the first: those of one training are alike."""
+    from corrpo.cli.dry_run import print_dry_run
+    from corrpo.jobs.process_count import processes_for
+    from corrpo.measurement.dry_run import dry_run
+    from corrpo.models.checkpoints import find_checkpoints
+    from corrpo.models.loading import load_model
+    from corrpo.samples import load_samples
+
+    loading = narrow(options, LoadOptions)
+    samples = load_samples(sample_location(options.samples))
+    checkpoints, skipped = find_checkpoints(options.words, start=options.start, revision=loading.revision)
+    for checkpoint in skipped:
+        print(f"skipped {checkpoint}")
+    count = processes_for(checkpoints, options.processes, device=loading.device, dtype=loading.dtype)
+    print(f"checkpoints   {len(checkpoints):,}, {count} at a time; measured here: {checkpoints[0]}")
+    source = replace(loading, revision=checkpoints[0].revision)
+    model, tokenizer = load_model(checkpoints[0].source, **vars(source))
+    plan = dry_run(model, tokenizer, samples, narrow(options, MeasureOptions))
+    print_dry_run(plan, models=len(checkpoints), processes=count)
+
+
+def _track(options: Track) -> None:
     from rich.console import Console
 
     from corrpo.measurement.track import track

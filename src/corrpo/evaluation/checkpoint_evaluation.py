@@ -103,7 +103,7 @@ def _evaluate_suite(
 
     Where the engine gives no digest of the weights, the stamp of their files stands for it.
     """
-    checkpoint, settings = job.checkpoint, _settings(job, suite)
+    checkpoint, settings = job.checkpoint, suite_settings(job, suite)
     claim = {
         "model": model if model["digest"] is not None else model | {"weights": stamp},
         "suite": suite.as_dict(),
@@ -137,7 +137,7 @@ def _evaluate_suite(
         run.drop_parts()
 
 
-def _settings(job: Job, suite: Suite) -> dict[str, Any]:
+def suite_settings(job: Job, suite: Suite) -> dict[str, Any]:
     """The options with the suite's own values where none were given."""
     options = job.options
     n = options.n or suite.n

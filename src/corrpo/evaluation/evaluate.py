@@ -82,7 +82,7 @@ def evaluate(words: Sequence[str], suites: Sequence[Suite], keywords: EvaluateKe
     """
     output, processes, team = Path(keywords.output), keywords.processes, keywords.team or Team()
     options, loading = narrow(keywords, EvaluateOptions), narrow(keywords, LoadOptions)
-    _check_suites(suites, options)
+    check_suites(suites, options)
     _check_processes(team, processes, loading, options)
     checkpoints, skipped = team.from_first(
         lambda: find_checkpoints(words, start=keywords.start, revision=loading.revision)
@@ -140,7 +140,8 @@ def _check_processes(
         )
 
 
-def _check_suites(suites: Sequence[Suite], options: EvaluateOptions) -> None:
+def check_suites(suites: Sequence[Suite], options: EvaluateOptions) -> None:
+    """Raise `BadInputError` on suites that cannot be evaluated together, or not with these options."""
     folders = [evaluation_folder("", suite.name) for suite in suites]
     if not suites or len(set(folders)) < len(folders):
         raise BadInputError(f"suites {[suite.name for suite in suites]}: expected one or more, each once")

@@ -37,7 +37,7 @@ def scored_generations(
     Returns:
         A row each, in the columns of `GENERATIONS_SCHEMA`; None on processes other than the first.
     """
-    prompts = {problem.id: _encoded(problem, suite, settings, engine) for problem in suite.problems}
+    prompts = {problem.id: encoded_prompt(problem, suite, settings, engine) for problem in suite.problems}
     asked = [(problem, sample) for problem in suite.problems for sample in range(settings["n"])]
     with progress_bar(shown=show_progress, transient=True) as bar:
         parts = [
@@ -89,7 +89,7 @@ def problem_sample(problem: Problem, suite: Suite, prompt: str) -> Sample:
     return Sample(problem.id, text, answer=problem.answer, where=where)
 
 
-def _encoded(problem: Problem, suite: Suite, settings: dict[str, Any], engine: Engine) -> list[int]:
+def encoded_prompt(problem: Problem, suite: Suite, settings: dict[str, Any], engine: Engine) -> list[int]:
     """The prompt's token ids.
 
     Raises:

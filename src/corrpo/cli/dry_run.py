@@ -1,0 +1,86 @@
+"""What `--dry-run` of measure, track and evaluate prints: work, time and memory."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from corrpo.measurement.dry_run import DryRun
+    from corrpo.models.probing import Cost
+
+GIBIBYTE = 1 << 30
+
+
+def print_dry_run(plan: "DryRun", models: int = 1, processes: int = 1) -> None:
+    """Print what measuring would do and take.
+
+    Args:
+        plan: of one model.
+        models: how many such models are measured, one after another.
+        processes: how many at a time.
+    """
+    lines = [
+        f"samples       {plan.samples:,}, of which the model answers {plan.generated:,}",
+        f"tokens        at most {plan.response_tokens:,} in responses; {plan.measured_tokens:,} are measured",
+    ]
+    rounds = -(-models // processes)
+    costs = {"generation": plan.generation, "measurement": plan.measurement}
+    print_costs(lines, costs, plan.weight_bytes, plan.free_bytes, rounds, processes)
+
+
+def print_costs(
+    lines: Sequence[str],
+    costs: dict[str, "Cost"],
+    weight_bytes: int,
+    free_bytes: int,
+    rounds: int = 1,
+    processes: int = 1,
+) -> None:
+    """Print lines, then time and peak memory.
+
+    Args:
+        lines: what would be done.
+        costs: of each kind of work on one model, one after another.
+        weight_bytes: of one model.
+        free_bytes: memory that is free with one model loaded.
+        rounds: how many models each process works on, one after another.
+        processes: how many work at a time.
+    """
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for line in lines:
+        console.print(line)
+    for name, cost in costs.items():
+        if cost.seconds:
+            console.print(f"{name:<13} about {duration(rounds * cost.seconds)}")
+    total = rounds * sum(cost.seconds for cost in costs.values())
+    work = processes * max(cost.peak_bytes for cost in costs.values())
+    weights, there_is = processes * weight_bytes, free_bytes + weight_bytes
+    console.print(f"in all        about {duration(total)} on this machine, from a few tokens measured here")
+    shares = f"weights {size_in_words(weights)}, work {size_in_words(work)}"
+    console.print(f"peak memory   about {size_in_words(weights + work)}: {shares}")
+    console.print(f"free memory   {size_in_words(there_is)}")
+    if weights + work > there_is:
+        console.print("That is too little: lower --batch-size or --max-new-tokens, or take fewer processes.")
+    console.print("Nothing was written. Responses that end early take less; times are good to a factor of 2.")
+
+
+def size_in_words(size: float) -> str:
+    """A number of bytes for people.
+
+    >>> size_in_words(3 << 29), size_in_words(5 << 20)
+    ('1.5 GiB', '5 MiB')
+    """
+    return f"{size / GIBIBYTE:.1f} GiB" if size >= GIBIBYTE else f"{size / (1 << 20):.0f} MiB"
+
+
+def duration(seconds: float) -> str:
+    """Two figures or so, in the unit that a person would say.
+
+    >>> duration(0.4), duration(75), duration(5400), duration(260_000)
+    ('1 s', '75 s', '90 min', '72 h')
+    """
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (unit == "h" and seconds > 120 * 60):
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{max(1, round(seconds))} s"
