@@ -41,15 +41,15 @@ def run(options: Demo) -> None:
 def _train(output: Path) -> None:
     from rich.console import Console
 
-    from corrpo.cli.demos.training import STEPS, outcome_table, train_lab
+    from corrpo.cli.demos.training import STEPS, models_table, train_lab
 
     print(
         f"\nTraining the qwen2 reasoning model {STEPS} steps by GRPO and by CorR-PO (a few minutes)",
         flush=True,
     )
-    outcomes = list(train_lab(output))
-    labels = [f"{each.name}={each.folder}" for each in outcomes]
+    models = list(train_lab(output))
+    labels = [f"{model.name}={model.folder}" for model in models]
     print()
     compare.run(compare.Compare(labels=tuple(labels), output=output / "comparison"))
-    Console(width=100).print(outcome_table(outcomes))
+    Console(width=100).print(models_table(models))
     print("One seed and a few steps: this shows the tool, and says nothing of the method.")

@@ -139,15 +139,19 @@ def _table(evaluations: Sequence["Evaluation"]) -> "Table":
     from rich.text import Text
 
     columns = list(
-        dict.fromkeys((each.suite["name"], measure) for each in evaluations for measure in each.estimates)
+        dict.fromkeys(
+            (evaluation.suite["name"], measure)
+            for evaluation in evaluations
+            for measure in evaluation.estimates
+        )
     )
     table = Table("model", *(f"{suite}\n{measure}" for suite, measure in columns), box=box.SIMPLE_HEAD)
     rows: dict[str, dict[tuple[str, str], str]] = {}
-    for each in evaluations:
-        step = each.checkpoint["step"]
-        name = each.checkpoint["stage"] + ("" if step is None else f" step {step:,}")
-        for measure, estimate in each.estimates.items():
-            rows.setdefault(name, {})[each.suite["name"], measure] = str(estimate).partition(" (")[0]
+    for evaluation in evaluations:
+        step = evaluation.checkpoint["step"]
+        name = evaluation.checkpoint["stage"] + ("" if step is None else f" step {step:,}")
+        for measure, estimate in evaluation.estimates.items():
+            rows.setdefault(name, {})[evaluation.suite["name"], measure] = str(estimate).partition(" (")[0]
     for name, cells in rows.items():
         table.add_row(Text(name), *(Text(cells.get(column, "")) for column in columns))
     return table
@@ -155,7 +159,7 @@ def _table(evaluations: Sequence["Evaluation"]) -> "Table":
 
 def _failures(evaluations: Sequence["Evaluation"]) -> list[str]:
     """A line for each evaluation in which generations did not end, were not read, or could not be checked."""
-    told = (
+    meanings = (
         ("unfinished", "did not end"),
         ("unparsed", "have no answer that can be read"),
         ("unreadable", "stand against an answer that is no mathematics, with another text"),
@@ -163,11 +167,12 @@ def _failures(evaluations: Sequence["Evaluation"]) -> list[str]:
         ("verifier_errors", "failed in the verifier"),
     )
     lines = []
-    for each in evaluations:
-        found = [f"{each.counts[name]:,} {what}" for name, what in told if each.counts[name]]
-        if found:
+    for evaluation in evaluations:
+        counts = evaluation.counts
+        failures = [f"{counts[name]:,} {meaning}" for name, meaning in meanings if counts[name]]
+        if failures:
             lines.append(
-                f"{each.checkpoint['key']}, {each.suite['name']}: of {each.counts['generations']:,} "
-                f"generations {', '.join(found)}; all count as wrong"
+                f"{evaluation.checkpoint['key']}, {evaluation.suite['name']}: of {counts['generations']:,} "
+                f"generations {', '.join(failures)}; all count as wrong"
             )
     return lines

@@ -113,8 +113,8 @@ def extract_answer(response: str) -> str | None:
     >>> extract_answer("<think>1+1=2</think><answer> 2</answer>")
     '2'
     """
-    found = re.findall(r"<answer>([^<]*)</answer>", response)
-    return found[-1].strip() if found else None
+    answers = re.findall(r"<answer>([^<]*)</answer>", response)
+    return answers[-1].strip() if answers else None
 
 
 def is_solved(response: str, answer: str) -> bool:

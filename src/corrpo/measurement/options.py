@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, unknown_name
 from corrpo.models.generation.sampling import check_sampling
 from corrpo.samples import Template
 from corrpo.statistics.settings import check_settings
@@ -46,9 +46,7 @@ class MeasureOptions(GradientSpec):
         super().__post_init__()
         check_settings(self.confidence, resamples=self.resamples, permutations=self.permutations)
         if self.template not in get_args(Template):
-            raise BadInputError(
-                f"template {self.template!r} is unknown; expected one of {', '.join(get_args(Template))}"
-            )
+            raise unknown_name("template", self.template, get_args(Template))
         check_sampling(self.temperature, self.top_p, self.max_new_tokens)
         if self.max_tokens is not None and self.max_tokens < 2:
             raise BadInputError(f"max_tokens={self.max_tokens}: expected 2 or more, or none for all tokens")

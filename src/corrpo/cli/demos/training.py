@@ -37,7 +37,7 @@ RUNS = {"grpo": {}, "corrpo": {"inversion_weight": 0.5}}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DemoModel:
     """One model of the demonstration.
 
     Attributes:
@@ -53,7 +53,7 @@ class Outcome:
     rho: Correlation
 
 
-def train_lab(output: Path, steps: int = STEPS, problems: int = PROBLEMS) -> Iterator[Outcome]:
+def train_lab(output: Path, steps: int = STEPS, problems: int = PROBLEMS) -> Iterator[DemoModel]:
     """Train, in OUTPUT/grpo and OUTPUT/corrpo, and measure the model before and after, a process a core.
 
     What is already trained or measured is not done again; a run that was stopped goes on from its last
@@ -65,7 +65,7 @@ def train_lab(output: Path, steps: int = STEPS, problems: int = PROBLEMS) -> Ite
         problems: held-out sums that each model is asked.
 
     Yields:
-        "before", then each run's outcome.
+        "before", then the model of each run.
     """
     names = ["before", *RUNS]
     yield from parallel_in_order(
@@ -73,26 +73,26 @@ def train_lab(output: Path, steps: int = STEPS, problems: int = PROBLEMS) -> Ite
     )
 
 
-def outcome_table(outcomes: Sequence[Outcome]) -> Table:
+def models_table(models: Sequence[DemoModel]) -> Table:
     """Accuracy, rho and length of each model, with 95 % intervals."""
     table = Table(title="The lab's qwen2 reasoning model, before and after", box=box.SIMPLE_HEAD)
     table.title_justify = "left"
     table.add_column("model")
     for name in ("held-out sums solved", "rho on the reasoning samples", "mean length"):
         table.add_column(name, justify="right", no_wrap=True)
-    for outcome in outcomes:
-        mean = sum(outcome.solved.lengths) / len(outcome.solved.lengths)
-        table.add_row(outcome.name, str(outcome.solved), with_interval(outcome.rho), f"{mean:.0f} tokens")
+    for model in models:
+        mean = sum(model.solved.lengths) / len(model.solved.lengths)
+        table.add_row(model.name, str(model.solved), with_interval(model.rho), f"{mean:.0f} tokens")
     return table
 
 
-def _train_and_measure(output: Path, steps: int, problems: int, name: str, device: str) -> Outcome:
+def _train_and_measure(output: Path, steps: int, problems: int, name: str, device: str) -> DemoModel:
     """One of the models: trained, unless it is the one before, and measured."""
     folder = checkpoint("qwen2", "reasoning")
     if name in RUNS:
         _train(name, output / name, steps)
         folder = output / name / FINAL
-    return _outcome(name, folder, output / "measured" / name, problems, device)
+    return _measured(name, folder, output / "measured" / name, problems, device)
 
 
 def _train(stage: str, folder: Path, steps: int) -> None:
@@ -124,7 +124,7 @@ def _train(stage: str, folder: Path, steps: int) -> None:
     train(stage, recipe, config, progress=ProgressLine(stage, Console(force_terminal=False, width=100)))
 
 
-def _outcome(name: str, model_folder: Path, folder: Path, problems: int, device: str) -> Outcome:
+def _measured(name: str, model_folder: Path, folder: Path, problems: int, device: str) -> DemoModel:
     model, tokenizer = load_model(str(model_folder), device=device)
     options = {**vars(OPTIONS), "template": "chat"}
     fingerprint = measure(
@@ -132,4 +132,4 @@ def _outcome(name: str, model_folder: Path, folder: Path, problems: int, device:
     )
     write_measure_report(fingerprint, folder / "report.html")
     solved = solve_rate(model, tokenizer, held_out_problems(problems), temperature=1.0)
-    return Outcome(name, folder, solved, fingerprint.spearman)
+    return DemoModel(name, folder, solved, fingerprint.spearman)

@@ -46,8 +46,8 @@ class Rate:
         """
         from scipy.stats import binomtest
 
-        found = binomtest(self.count, self.total).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        interval = binomtest(self.count, self.total).proportion_ci(method="wilson")
+        return float(interval.low), float(interval.high)
 
     def __str__(self) -> str:
         low, high = self.interval
