@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from corrpo import Fingerprint
-from corrpo.cli.demos.training import outcome_table, train_lab
+from corrpo.cli.demos.training import models_table, train_lab
 
 
 def test_both_runs_are_trained_measured_and_not_done_twice(tmp_path):
@@ -14,7 +14,7 @@ def test_both_runs_are_trained_measured_and_not_done_twice(tmp_path):
         assert each.solved.total == len(each.solved.lengths) == 16
     assert outcomes[1].rho != outcomes[2].rho
     console = Console(width=100, record=True)
-    console.print(outcome_table(outcomes))
+    console.print(models_table(outcomes))
     assert str(outcomes[2].solved) in console.export_text()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/final/*")}
     again = list(train_lab(tmp_path, steps=2, problems=16))
