@@ -38,7 +38,7 @@ class MeasureOptions(GradientSpec):
     confidence: float = 0.95
     """Confidence of the intervals."""
     resamples: int = 1000
-    """Bootstrap resamples of whole samples behind each interval."""
+    """Random halves of the samples behind each interval, a delete-half jackknife; 0 for no intervals."""
     permutations: int = 1000
     """Permutations within samples behind each p-value."""
 
