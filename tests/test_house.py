@@ -74,6 +74,12 @@ def test_every_package_has_its_floor():
     )
 
 
+def test_the_drawing_of_the_house_is_current():
+    assert HOUSE.DRAWING.read_text(encoding="utf-8") == HOUSE.drawing(HOUSE.imports()), (
+        "docs/architecture/house.svg is not that of these imports: run make house"
+    )
+
+
 def test_imports_go_down():
     """So no packages import each other in a circle either."""
     report(
