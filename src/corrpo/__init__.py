@@ -65,7 +65,7 @@ _HOMES = {
 
 _MOVED = {
     "corrpo.adapters": "corrpo.models.peft_adapters",
-    "corrpo.costs": "benchmarks/costs of the repository, and --dry-run of corrpo measure, track and evaluate",
+    "corrpo.costs": "benchmarks/cost_model of the repository, and --dry-run of measure, track and evaluate",
     "corrpo.comparison": "corrpo.measurement.comparison",
     "corrpo.distributed": "corrpo.jobs.torchrun",
     "corrpo.dynamics": "corrpo.models.checkpoints, corrpo.measurement.track, corrpo.measurement.trajectory",
