@@ -102,7 +102,7 @@ def dry_run(
     """What `measure` would do with these arguments; measures a few tokens, and writes nothing.
 
     Raises:
-        As `measure`, for samples and options that cannot be used.
+        CorrpoError: as `measure` raises for samples, options and models that cannot be used.
     """
     work = [encode_sample(sample, model, tokenizer, options) for sample in as_samples(samples)]
     context, device = context_length(model), next(model.parameters()).device

@@ -41,7 +41,8 @@ def norm_of_singular_values(name: str, summary: str, of_values: Callable[[Tensor
     """The record of a norm that singular values decide.
 
     Args:
-        name, summary: as in `Norm`.
+        name: as in `Norm`.
+        summary: as in `Norm`.
         of_values: from singular values [..., r], in any order, to the norm [...]. Values that are zero, of
             which there may be more or fewer, must not change it.
 
