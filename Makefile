@@ -9,6 +9,8 @@ PARALLEL := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
+# Without its bytecode every process compiles torch and transformers anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help venv demo test test-slow lint bench house docs gallery diagnosis clean
 
