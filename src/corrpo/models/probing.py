@@ -64,7 +64,7 @@ def peak_bytes_of(call: Callable[[], object], device: torch.device) -> int:
     live = peak = 0
     for event in profile.profiler.kineto_results.events():  # pyright: ignore[reportOptionalMemberAccess]
         if event.name() == "[memory]":
-            live += event.nbytes()
+            live += event.nbytes()  # pyright: ignore[reportAttributeAccessIssue]
             peak = max(peak, live)
     return peak
 

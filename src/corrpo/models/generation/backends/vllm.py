@@ -37,7 +37,7 @@ class VllmEngine:
         )
         self.tokenizer = self.engine.get_tokenizer()
         self.dtype = str(self.engine.model_config.dtype).removeprefix("torch.")
-        self.context = int(self.engine.model_config.max_model_len)
+        self.context: int | None = int(self.engine.model_config.max_model_len)
         self.end_tokens = {self.tokenizer.eos_token_id}
 
     def describe(self) -> dict[str, Any]:
