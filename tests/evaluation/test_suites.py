@@ -79,7 +79,8 @@ def test_powers_of_ten_in_minerva_are_spelt_out_and_nothing_else_is_changed(monk
 
 def test_without_datasets_a_benchmark_of_the_hub_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(CorrpoError, match=r"suite gsm8k .*pip install .*\[train\]' .*; or .*--data gsm8k="):
+    command = r"pip install -c constraints.txt '.\[train\]' in a checkout of corrpo"
+    with pytest.raises(CorrpoError, match=rf"suite gsm8k .*{command}; or .*--data gsm8k="):
         load_suite("gsm8k")
 
 
