@@ -29,8 +29,8 @@ def test_the_verdict_of_trl_reads_boxes_alone():
 
 
 def test_without_trl_its_verdict_says_what_is_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "trl.rewards.accuracy_rewards", None)
-    with pytest.raises(CorrpoError, match=r"the check 'trl' needs .* corrpo\[train\]"):
+    monkeypatch.setitem(sys.modules, "trl", None)
+    with pytest.raises(CorrpoError, match=r"the check 'trl' needs trl, .* '\.\[train\]' in a checkout"):
         is_correct(r"\boxed{7}", "7", "trl")
 
 
