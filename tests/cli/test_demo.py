@@ -1,11 +1,13 @@
 """The training part of `corrpo demo`, cut to two steps."""
 
+import pytest
 from rich.console import Console
 
 from corrpo import Fingerprint
 from corrpo.cli.demos.training import models_table, train_lab
 
 
+@pytest.mark.slow
 def test_both_runs_are_trained_measured_and_not_done_twice(tmp_path):
     outcomes = list(train_lab(tmp_path, steps=2, problems=16))
     assert [each.name for each in outcomes] == ["before", "grpo", "corrpo"]
