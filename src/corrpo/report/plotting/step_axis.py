@@ -104,6 +104,7 @@ def _short(step: float, _position: int | None = None) -> str:
 def stage_names(lines: Sequence[Line]) -> list[str]:
     """What the n-th stages of some lines are called, those of published lines where there are no others.
 
+    >>> from corrpo.report.run_series import Part, Value
     >>> r1, rl = (Line("", tuple(Part(s, (1,), (Value(0.1),)) for s in stages)) for stages in ("ab", "b"))
     >>> stage_names([rl, r1])
     ['a / b', 'b']
