@@ -42,7 +42,7 @@ _NEO: dict[str, Any] = {
     "eos_token_id": 2,
 }
 
-OWN_ATTENTION = {"OpenAIGPT", "GPTNeoXJapanese", "Bloom", "Falcon", "Mpt", "CodeGen", "GPTJ", "GPTNeo"}
+OWN_ATTENTION = {"OpenAIGPT", "GPTNeoXJapanese", "Bloom", "Falcon", "Mpt", "GPTNeo"}
 """Families that do not take their attention function from transformers' AttentionInterface."""
 
 EXACT = ("exact",)
@@ -128,8 +128,8 @@ FUSED = (
     Problem("mpt-clipped", "Mpt", {"attn_config": {"clip_qkv": 0.5}}, shape=_MPT, fits=EXACT),
     Problem("dbrx", "Dbrx", _clip(1e3), shape=_DBRX),
     Problem("dbrx-clipped", "Dbrx", _clip(1.0), shape=_DBRX, fits=("exact", "own")),
-    Problem("codegen", "CodeGen", {"rotary_dim": 4}, shape=_GPT2, fits=EXACT),
-    Problem("gptj", "GPTJ", {"rotary_dim": 4}, shape=_GPT2, fits=EXACT),
+    Problem("codegen", "CodeGen", {"rotary_dim": 4}, shape=_GPT2),
+    Problem("gptj", "GPTJ", {"rotary_dim": 4}, shape=_GPT2),
     Problem("gpt-neo-local", "GPTNeo", shape=_NEO, fits=EXACT),
     Problem("opt", "OPT", {"ffn_dim": 40, "word_embed_proj_dim": 32}, shape=_MULTI_HEAD),
     Problem("phi", "Phi"),

@@ -134,12 +134,6 @@ def split_of(mixer: nn.Module, fused: Tensor) -> tuple[Tensor, ...]:
         parts = mixer._split_heads(fused)
     elif kind == "BloomAttention":
         parts = [part.transpose(1, 2) for part in mixer._reshape(fused)]
-    elif kind == "CodeGenAttention":
-        width = mixer.embed_dim // 4
-        q, v, k = torch.split(fused.reshape(*fused.shape[:-1], 4, -1), width, dim=-1)
-        parts = [
-            mixer._split_heads(x, mixer.num_attention_heads, mixer.head_dim, mp_num=4) for x in (q, k, v)
-        ]
     elif kind == "GPTNeoXJapaneseAttention":
         shape = (*fused.shape[:-1], mixer.num_attention_heads, 3 * mixer.head_size)
         parts = fused.view(shape).split(mixer.head_size, dim=-1)
@@ -152,7 +146,7 @@ def split_of(mixer: nn.Module, fused: Tensor) -> tuple[Tensor, ...]:
 FUSED_WITHOUT = [
     problem
     for problem in FUSED
-    if problem.family in {"Bloom", "Falcon", "CodeGen", "Mpt", "OpenAIGPT", "GPTNeoXJapanese", "Persimmon"}
+    if problem.family in {"Bloom", "Falcon", "Mpt", "OpenAIGPT", "GPTNeoXJapanese", "Persimmon"}
 ]
 
 
