@@ -69,6 +69,10 @@ EXPERTS = {
         "num_key_value_heads": 8,
     },
 }
+DTYPES = [
+    pytest.param(torch.float32, id="float32"),
+    pytest.param(torch.bfloat16, id="bfloat16", marks=pytest.mark.slow),  # few CPUs multiply it quickly
+]
 LENGTHS = {"short": (40, 24), "a tail": (150, 10), "weights made again": (740, 4)}
 
 
@@ -251,7 +255,7 @@ def test_a_config_around_a_text_config_is_read():
     assert ModelShape.from_config(outer) == ModelShape.from_config(text)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("prompt", "response"), [(240, 16), (1016, 8)], ids=["256", "1024"])
 @pytest.mark.parametrize("estimator", ["own", "exact"])
 def test_peak_memory_is_that_which_is_computed(estimator, prompt, response, dtype):
@@ -268,7 +272,7 @@ def test_peak_memory_is_that_which_is_computed(estimator, prompt, response, dtyp
     assert computed.total == pytest.approx(peak_bytes(call), rel=PEAK)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("prompt", "response"), [(240, 16), (1016, 8)], ids=["256", "1024"])
 @pytest.mark.parametrize("layers", [3, 8])
 def test_peak_memory_of_own_block_by_block_is_that_which_is_computed(

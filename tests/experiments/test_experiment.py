@@ -41,6 +41,7 @@ def whole(tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 def test_the_small_recipe_gives_tables_a_verdict_and_a_page(whole, capsys):
     results, runs = pl.read_parquet(whole / "results.parquet"), pl.read_parquet(whole / "runs.parquet")
     assert results.height == (1 + 2 * 2) * 12
@@ -72,6 +73,7 @@ def test_the_small_recipe_gives_tables_a_verdict_and_a_page(whole, capsys):
     assert not list(whole.glob("runs/*/*/*/training/checkpoint-*"))
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_done_again(whole, capsys):
     def written():
         return {path: path.stat().st_mtime_ns for path in whole.glob("runs/**/*") if path.is_file()}
@@ -83,6 +85,7 @@ def test_what_is_finished_is_not_done_again(whole, capsys):
     }
 
 
+@pytest.mark.slow
 def test_another_recipe_an_edited_plan_and_torchrun_are_refused(whole, tmp_path, capsys, monkeypatch):
     recipe = tmp_path / "other.yaml"
     recipe.write_text(SMALL.read_text().replace("max_steps: 2", "max_steps: 3"))

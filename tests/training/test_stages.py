@@ -106,7 +106,9 @@ def test_preferences_start_from_the_reference_and_part_the_pairs(tmp_path):
 REWARDED = {"max_completion_length": 64}
 
 
-@pytest.mark.parametrize("stage", ["sft", "dpo", "grpo", "corrpo"])
+@pytest.mark.parametrize(
+    "stage", [*(pytest.param(stage, marks=pytest.mark.slow) for stage in ("sft", "dpo", "grpo")), "corrpo"]
+)
 @pytest.mark.parametrize(
     "steps",
     [

@@ -8,7 +8,7 @@ import pytest
 from viewer.browser import CHROMIUM, needs_chromium, viewing
 from viewer.results import HOSTILE, made
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
