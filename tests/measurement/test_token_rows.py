@@ -23,6 +23,9 @@ def test_rows_have_the_listed_columns_and_follow_from_the_logits(lab_model, lab_
     assert rows["target_logit"].to_list() == pytest.approx(target[:, 0].tolist(), rel=1e-5)
     assert rows["logprob"].to_list() == pytest.approx(logprob[:, 0].tolist(), rel=1e-4, abs=1e-6)
     assert rows["rank"].to_list() == ((logits > target).sum(-1) + 1).tolist()
+    p = logits.softmax(-1)
+    squared = 1 - 2 * p.gather(-1, torch.tensor(response)[:, None])[:, 0] + p.square().sum(-1)
+    assert rows["logits_gradient"].to_list() == pytest.approx(squared.tolist(), abs=1e-6)
     norms = rows.drop_nulls("strength")["norms"].to_list()
     means = [torch.tensor(token_norms).double().mean().item() for token_norms in norms]
     assert rows["strength"].drop_nulls().to_list() == pytest.approx(means)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import entropy as scipy_entropy
 
-from corrpo.strength.entropy import CHUNK_ELEMENTS, token_entropy, token_logprob
+from corrpo.strength.entropy import CHUNK_ELEMENTS, squared_logits_gradient, token_entropy, token_logprob
 from peak import peak_bytes
 
 
@@ -51,6 +51,18 @@ def test_chunks_do_not_change_the_result_and_shapes_are_kept(monkeypatch):
     truth = logits.reshape(12, 7).log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
     torch.testing.assert_close(token_logprob(logits.reshape(12, 7), tokens), truth)
     assert token_entropy(torch.zeros(0, 7)).shape == (0,)
+
+
+def test_the_squared_gradient_at_the_logits_is_that_of_autograd():
+    logits = (3 * torch.randn(12, 7, dtype=torch.float64)).requires_grad_()
+    tokens = torch.randint(7, (12,))
+    logprob = logits.log_softmax(-1).gather(-1, tokens[:, None]).sum()
+    (gradient,) = torch.autograd.grad(logprob, logits)
+    squared = squared_logits_gradient(logits.detach(), tokens)
+    torch.testing.assert_close(squared, gradient.square().sum(-1))
+    certain = torch.tensor([[0.0, 200.0]])
+    assert squared_logits_gradient(certain, torch.tensor([1])) == 0
+    assert squared_logits_gradient(certain, torch.tensor([0])) == 2
 
 
 def test_gradients_flow():

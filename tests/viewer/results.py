@@ -43,6 +43,7 @@ def made(samples: int, tokens: int, *, texts: list[str] | None = None, norms: bo
                     "logprob": -entropy,
                     "target_logit": entropy,
                     "rank": np.ones(tokens, dtype=int),
+                    "logits_gradient": entropy,
                     "strength": [float(v.mean()) if m else None for v, m in pairs],
                     "norms": [v.tolist() if m else None for v, m in pairs],
                 },

@@ -41,6 +41,11 @@ TOKEN_COLUMNS = {
     "logprob": Column(pl.Float64, "natural logarithm of the token's probability"),
     "target_logit": Column(pl.Float64, "raw logit of the token"),
     "rank": Column(pl.Int32, "place of the token by probability, 1 for the likeliest", since="0.2"),
+    "logits_gradient": Column(
+        pl.Float64,
+        "squared norm of the gradient of logprob at the logits, 1 - 2 p + sum of p^2: what costs nothing",
+        since="0.3",
+    ),
     "strength": Column(pl.Float64, "gradient strength: mean of the norms; null for a token left out"),
     "norms": Column(pl.List(pl.List(pl.Float64)), "a norm per layer and projection: list of lists"),
 }
@@ -65,3 +70,10 @@ def schema(columns: dict[str, Column]) -> dict[str, Any]:
     Boolean
     """
     return {name: column.dtype for name, column in columns.items()}
+
+
+def with_later_columns(tokens: pl.DataFrame) -> pl.DataFrame:
+    """A table of tokens of an older version, null in the columns that have come since."""
+    later = [name for name, column in TOKEN_COLUMNS.items() if column.since and name not in tokens.columns]
+    added = tokens.with_columns(pl.lit(None, dtype=TOKEN_COLUMNS[name].dtype).alias(name) for name in later)
+    return added.select(*TOKEN_COLUMNS) if later else tokens

@@ -24,7 +24,13 @@ from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.run_folder import Part, RunFolder, make_parts
 from corrpo.jobs.versions import library_versions
 from corrpo.measurement.fingerprint import Fingerprint
-from corrpo.measurement.fingerprint_format import FINGERPRINT, RESPONSE_COLUMNS, TOKEN_COLUMNS, schema
+from corrpo.measurement.fingerprint_format import (
+    FINGERPRINT,
+    RESPONSE_COLUMNS,
+    TOKEN_COLUMNS,
+    schema,
+    with_later_columns,
+)
 from corrpo.measurement.measured_model import describe_measured_model
 from corrpo.measurement.options import MeasureOptions
 from corrpo.measurement.summary import summarise
@@ -174,7 +180,7 @@ def _tables(
 
 
 def _tokens(tables: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat([pl.DataFrame(schema=schema(TOKEN_COLUMNS)), *tables])
+    return pl.concat([pl.DataFrame(schema=schema(TOKEN_COLUMNS)), *map(with_later_columns, tables)])
 
 
 def try_estimator(model: Any, settings: MeasureOptions) -> None:

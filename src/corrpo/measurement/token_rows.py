@@ -11,7 +11,7 @@ from corrpo.measurement.fingerprint_format import TOKEN_COLUMNS, schema
 from corrpo.measurement.options import MeasureOptions
 from corrpo.samples import token_texts
 from corrpo.samples.token_sampling import stratified_positions
-from corrpo.strength.entropy import token_entropy, token_logprob
+from corrpo.strength.entropy import squared_logits_gradient, token_entropy, token_logprob
 from corrpo.strength.gradient_norms import logit_gradient_norms
 
 
@@ -52,6 +52,7 @@ def measure_response(
             "logprob": token_logprob(logits, written).double().tolist(),
             "target_logit": target[:, 0].double().tolist(),
             "rank": ((logits > target).sum(-1) + 1).tolist(),
+            "logits_gradient": squared_logits_gradient(logits, written).double().tolist(),
             "strength": strength,
             "norms": by_token,
         },

@@ -67,3 +67,22 @@ def token_logprob(
         for chunk in _row_chunks(logits)
     ]
     return torch.cat(parts)
+
+
+def squared_logits_gradient(
+    logits: Float[Tensor, "rows vocab"], tokens: Int[Tensor, " rows"]
+) -> Float[Tensor, " rows"]:
+    """Squared norm of d log p(y) / d logits, y = `tokens[i]`, under row i: 1 - 2 p(y) + sum_v p(v)^2.
+
+    It costs nothing beside the logits, and trainers log it (verl's optimal token baseline rests on it), so
+    that it is the baseline of every signal that takes a backward pass. In [0, 2), in float32 or better.
+
+    >>> squared_logits_gradient(torch.zeros(1, 4), torch.tensor([2]))
+    tensor([0.7500])
+    """
+    parts = []
+    for chunk in _row_chunks(logits):
+        p = _log_softmax(logits[chunk]).exp()
+        written = p.gather(-1, tokens[chunk, None]).squeeze(-1)
+        parts.append((1 - written).square() + (p.square().sum(-1) - written.square()).clamp(min=0))
+    return torch.cat(parts)
