@@ -55,7 +55,7 @@ def test_help_tells_every_verb(capsys):
 def test_every_verb_has_a_page_of_options(verb, run_corrpo):
     ended = run_corrpo(*verb.split(), "--help")
     assert ended.status == 0
-    assert ("--port" if verb == "view" else "--output") in ended.out
+    assert {"view": "--port", "convert": "--dtype"}.get(verb, "--output") in ended.out
 
 
 def test_an_unknown_verb_names_the_known_ones(capsys):

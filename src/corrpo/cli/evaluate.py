@@ -39,8 +39,8 @@ class Evaluate(EvaluateOptions, CheckpointOptions):
     """
 
     words: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME=]MODEL ...")]
-    """MODEL is a folder, a name on the hub as NAME or NAME@REVISION, lab:FAMILY/KIND, or the folder of a run,
-    whose checkpoints are evaluated; [STAGE[:STEP]=]SOURCE as in corrpo track."""
+    """MODEL is a folder, a .gguf file, a name on the hub as NAME or NAME@REVISION, lab:FAMILY/KIND, or the
+    folder of a run, whose checkpoints are evaluated; [STAGE[:STEP]=]SOURCE as in corrpo track."""
     suite: Annotated[tuple[str, ...], arg(help=SUITES)]
     data: tuple[str, ...] = ()
     """SUITE=FILE.jsonl: a local copy of a benchmark, in place of fetching it."""

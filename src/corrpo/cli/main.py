@@ -27,6 +27,7 @@ VERBS = {
     "monitor": ("MonitorCommand", "flag generations of low reasoning, in files or as an HTTP service"),
     "train": ("main", "train by SFT, DPO, GRPO, CorR-PO or RLOO, from a recipe"),
     "merge": ("Merge", "average the weights of models of one architecture"),
+    "convert": ("Convert", "write a GGUF file as the folder of a model"),
     "experiment": ("Experiment", "arms x seeds x models from one recipe, with a pre-registered verdict"),
     "lab build": ("LabBuild", "train the lab's tiny models again from a seed"),
 }

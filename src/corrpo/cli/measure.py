@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class _MeasureModel(MeasureOptions, LoadOptions):
     model: Positional[str]
-    """A local folder (of a model, or of an adapter), a name on the hub, or lab:FAMILY/KIND
+    """A local folder (of a model, or of an adapter), a .gguf file, a name on the hub, or lab:FAMILY/KIND
     (lab:qwen2/reasoning)."""
     list_projections: bool = False
     """Show what would be measured, and measure nothing: reads the model's config alone, and needs neither

@@ -15,7 +15,7 @@ class Merge:
     """
 
     models: Annotated[Positional[tuple[str, ...]], arg(metavar="MODEL ...")]
-    """Two or more: local folders, names on the hub, or lab:FAMILY/KIND."""
+    """Two or more: local folders, .gguf files, names on the hub, or lab:FAMILY/KIND."""
     output: Path
     """Folder of the merged model, which must not exist."""
     weights: tuple[float, ...] = ()

@@ -38,7 +38,7 @@ class MonitorCommand(MonitorOptions, WritingOptions, LoadOptions, ServiceOptions
     """
 
     model: Positional[str]
-    """A local folder, a name on the hub, or lab:FAMILY/KIND."""
+    """A local folder, a .gguf file, a name on the hub, or lab:FAMILY/KIND."""
     calibrate: Path | None = None
     """JSONL of labelled generations: find the thresholds and write them to --output."""
     generations: Path | None = None

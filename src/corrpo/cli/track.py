@@ -32,9 +32,10 @@ class Track(MeasureOptions, CheckpointOptions):
     """
 
     words: Annotated[Positional[tuple[str, ...]], arg(metavar="[STAGE[:STEP]=]SOURCE ...")]
-    """SOURCE is the folder of a run (its checkpoint-N folders and final), the folder of a model, a name on
-    the hub as NAME or NAME@REVISION, or lab:FAMILY/KIND. Stages follow one another in the order given. STAGE
-    is the run's own or the source's short name if not given; STEP is for names that do not tell it."""
+    """SOURCE is the folder of a run (its checkpoint-N folders and final), the folder of a model, a .gguf
+    file, a name on the hub as NAME or NAME@REVISION, or lab:FAMILY/KIND. Stages follow one another in the
+    order given. STAGE is the run's own or the source's short name if not given; STEP is for names that do not
+    tell it."""
     samples: Path
     """JSONL as in corrpo measure, or lab:reasoning, lab:safety, lab:base."""
 

@@ -27,6 +27,7 @@ from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.result_tables import BEFORE
 from corrpo.experiments.verdict_rules import Analysis
 from corrpo.measurement.options import MeasureOptions
+from corrpo.models.gguf import is_gguf
 from corrpo.training.recipe import RecipeArguments, known_fields, recipe_of
 from corrpo.training.stages import config_class
 from corrpo.training.yaml_values import convert_value, describe_type
@@ -209,8 +210,11 @@ class _Reader:
         models = self.file.section("models")
         for name, model in models.items():
             self._check_name(name, "models")
-            if not isinstance(model, str):
-                message = f"{model!r}: expected a folder, a hub name or lab:FAMILY/KIND"
+            if not isinstance(model, str) or is_gguf(model):
+                message = (
+                    f"{model!r}: expected a folder, as `corrpo convert` writes one of a .gguf file, a hub "
+                )
+                message += "name or lab:FAMILY/KIND"
                 raise self.file.error(message, "models", name)
         return models
 

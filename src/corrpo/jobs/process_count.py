@@ -8,6 +8,7 @@ import torch
 
 from corrpo.errors import BadInputError
 from corrpo.models.checkpoints import Checkpoint
+from corrpo.models.gguf import is_gguf, open_gguf
 from corrpo.models.memory import free_memory
 from corrpo.models.saved_model import saved_dtype, weight_files
 
@@ -71,6 +72,11 @@ def devices_for(device: str) -> list[str]:
 def _memory_needed(checkpoint: Checkpoint, dtype: str) -> int | None:
     """Bytes; None if the size of the weights is not known."""
     folder = Path(checkpoint.source)
+    if is_gguf(folder):
+        try:
+            return open_gguf(folder).weights * _BYTES.get(dtype, _BYTES["float32"]) * 2 + _BASE
+        except BadInputError:  # told when its turn comes
+            return None
     files = weight_files(folder) if folder.is_dir() else []
     if not files:
         return None

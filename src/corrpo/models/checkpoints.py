@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from corrpo.errors import BadInputError
+from corrpo.models.gguf import is_gguf
 from corrpo.models.model_names import lab_name, model_location, parse_hub_name
 from corrpo.models.saved_model import looks_like_model, why_incomplete
 from corrpo.models.training_run import (
@@ -27,7 +28,7 @@ from corrpo.models.training_run import (
 
 FORM = (
     "give SOURCE, STAGE=SOURCE or STAGE:STEP=SOURCE, where SOURCE is the folder of a run, the folder of a "
-    "model, lab:FAMILY/KIND, or a name on the hub, with @REVISION if need be"
+    "model, a .gguf file, lab:FAMILY/KIND, or a name on the hub, with @REVISION if need be"
 )
 _REVISION_STEP = re.compile(r"(?:^|[^A-Za-z])(?:global_?step|step|checkpoint)[-_]?(\d+)(?!\d)", re.IGNORECASE)
 _LONGEST_NAME = 80
@@ -42,7 +43,7 @@ class Checkpoint:
         step: optimizer steps since its stage began; None for a model that is no step of a run.
         global_step: optimizer steps since the first stage began: `step` and the last steps of the stages
             before; "at" in files. A stage that is a model without a step adds none.
-        source: a local folder, or a name on the hub.
+        source: a local folder or GGUF file, or a name on the hub.
         revision: branch, tag or commit on the hub.
 
     >>> Checkpoint("sft", 200, 200, "out/sft/checkpoint-200").key
@@ -130,7 +131,7 @@ def find_checkpoints(
     - the folder of a run: its folders checkpoint-N (or step-N, global_step_N), and the model in final, or in
       the folder itself, at the step in trainer_state.json or recipe.json. Where a complete checkpoint of the
       same step is there, final is left out;
-    - the folder of a model; the step is read off a name like checkpoint-200;
+    - the folder of a model, or a GGUF file; the step is read off a name like checkpoint-200(.gguf);
     - lab:FAMILY/KIND;
     - NAME or NAME@REVISION on the hub; the step is read off a revision like step1000 or global_step_500.
       Nothing is downloaded here.
@@ -181,6 +182,8 @@ def _with_revision(checkpoint: Checkpoint, revision: str | None) -> Checkpoint:
 def _read_word(word: str, stages: set[str]) -> CheckpointsAndSkipped:
     given, step, source = _parse(word)
     stage, folder = _stage_of(given, source), Path(source)
+    if is_gguf(source):
+        return [_gguf_checkpoint(stage, step, folder)], []
     if not folder.is_dir():
         return [_hub_checkpoint(stage, step, source)], []
     if not is_run(folder):
@@ -217,12 +220,18 @@ def _stage_of(given: str | None, source: str) -> str:
     folder = Path(source)
     if given is not None:
         return given
-    if not folder.is_dir():
+    if not folder.is_dir() and not is_gguf(source):
         return source.partition("@")[0].rpartition("/")[2]
-    if is_run(folder):
+    if folder.is_dir() and is_run(folder):
         return recorded_stage(folder)
-    name = folder.resolve().name
+    name = folder.resolve().stem if is_gguf(source) else folder.resolve().name
     return recorded_stage(folder.resolve().parent) if is_in_run(name) else name or "model"
+
+
+def _gguf_checkpoint(stage: str, step: int | None, file: Path) -> Checkpoint:
+    if not file.is_file():
+        raise BadInputError(f"the file {file} does not exist; {FORM}")
+    return Checkpoint(stage, step_of(file.stem) if step is None else step, None, str(file))
 
 
 def _hub_checkpoint(stage: str, step: int | None, source: str) -> Checkpoint:
@@ -292,6 +301,8 @@ def _at_start(start: str, stage: str) -> CheckpointsAndSkipped:
     """The model that training began from, as step 0 of `stage`."""
     source = model_location(_not_empty(start, start))
     folder = Path(source)
+    if is_gguf(source):
+        return [_gguf_checkpoint(stage, 0, folder)], []
     if not folder.is_dir():
         return [_hub_checkpoint(stage, 0, source)], []
     if is_run(folder):

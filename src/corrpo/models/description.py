@@ -17,8 +17,9 @@ def describe_model(model: Any, name: str | None = None, revision: str | None = N
 
     Returns:
         name, revision (the hub's commit where known), architecture, parameters, dtype, digest
-        (`model_digest`); where there are any, adapter (`adapter_record`) and quantization (the library's
-        method). A compiled model is described as what was compiled.
+        (`model_digest`); where there are any, adapter (`adapter_record`), quantization (the library's method)
+        and gguf (quantization and SHA-256 of the file that the weights were dequantized from). A compiled
+        model is described as what was compiled.
     """
     check_present(model)
     model = getattr(model, "_orig_mod", model)
@@ -36,6 +37,8 @@ def describe_model(model: Any, name: str | None = None, revision: str | None = N
         described["adapter"] = adapter
     if quantized is not None:
         described["quantization"] = _method_of(quantized)
+    if (file := getattr(model, "gguf", None)) is not None:
+        described["gguf"] = file
     return described
 
 

@@ -25,7 +25,7 @@ class LoadOptions:
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: Dtype = "auto"
-    """Weights as saved (auto), or float32, bfloat16, float16, float64."""
+    """Weights as saved (auto; float32 for a .gguf file), or float32, bfloat16, float16, float64."""
     device: str = "auto"
     """GPUs if there are any (auto: one GPU a model), or cpu, cuda:1, ..."""
     device_map: DeviceMap | None = None

@@ -1,8 +1,9 @@
-"""Models and tokenizers from a local folder or the hub, checked to be what they are taken for."""
+"""Models and tokenizers from a folder, a GGUF file or the hub, checked to be what they are taken for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 
 from corrpo.errors import BadInputError, UnsupportedModelError, require_packages
 from corrpo.models.checkpoints import Checkpoint
+from corrpo.models.gguf import is_gguf, open_gguf
+from corrpo.models.gguf_model import end_tokens, load_gguf, read_config, read_tokenizer
 from corrpo.models.keywords import keywords_of
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.model_names import check_not_missing, model_location
@@ -27,11 +30,12 @@ def load_model(name: str, options: LoadOptions) -> tuple[Any, Any]:
     the tokenizer is the adapter's own if it has one.
 
     Args:
-        name: what the command line takes: a local folder, a name on the hub, or lab:FAMILY/KIND.
+        name: what the command line takes: a local folder, a .gguf file, a name on the hub, or
+            lab:FAMILY/KIND.
         options: given as keywords.
 
     Raises:
-        BadInputError: no such folder or hub model, an empty or broken folder, weights that are missing, a
+        BadInputError: no such folder, file or hub model, an empty or broken one, weights that are missing, a
             library that is not installed.
         UnsupportedModelError: not a causal LM, or one that `device_map` put on the CPU or the disk in part,
             as it does not fit on the GPUs.
@@ -52,10 +56,9 @@ def load_model(name: str, options: LoadOptions) -> tuple[Any, Any]:
         if options.dtype == "float64":
             model = model.double()
     check_present(model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(adapter, source), **hub)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BadInputError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from error
+    tokenizer = _load_tokenizer(_tokenizer_source(adapter, source), hub)
+    if is_gguf(source):
+        model.generation_config.eos_token_id = end_tokens(open_gguf(Path(source)), tokenizer)
     return model.eval(), tokenizer
 
 
@@ -100,20 +103,23 @@ def _load_weights(
     quantized: BitsAndBytesConfig | None,
 ) -> Any:
     """The model on its device or devices, a device map of accelerate's; none of its weights made up."""
-    config = _config(name, options)
+    file = open_gguf(Path(name)) if is_gguf(name) else None
+    if file is not None and quantized is not None:
+        raise BadInputError(f"quantization of {name}: quantize what `corrpo convert {name} FOLDER` writes")
+    config = _config(name, options) if file is None else read_config(file)
     how: dict[str, Any] = {}
     if quantized is not None:
         how["quantization_config"] = quantized
     packed = quantized is not None or getattr(config, "quantization_config", None) is not None
     if packed or isinstance(places, str):  # quantized weights are packed where they are loaded
         how["device_map"] = places
+    load: Any = partial(AutoModelForCausalLM.from_pretrained, name, output_loading_info=True, **options)
+    if file is not None:
+        load = partial(load_gguf, file, config)
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, output_loading_info=True, **how, **options
-        )
+        model, report = load(dtype=dtype, **how)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, _safetensors_error()) as error:
         raise BadInputError(f"cannot load {name}: {_first_line(error)}") from error
-    model, report = loaded
     missing = sorted(report["missing_keys"])
     if missing:
         raise BadInputError(
@@ -129,6 +135,15 @@ def _quantization(name: str) -> BitsAndBytesConfig | None:
         return None
     require_packages(f"quantization {name!r}", "bitsandbytes")
     return BitsAndBytesConfig(load_in_8bit=name == "8bit", load_in_4bit=name == "4bit")
+
+
+def _load_tokenizer(source: str, hub: dict[str, Any]) -> Any:
+    if is_gguf(source):
+        return read_tokenizer(open_gguf(Path(source)))
+    try:
+        return AutoTokenizer.from_pretrained(source, **hub)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BadInputError(f"cannot load the tokenizer of {source}: {_first_line(error)}") from error
 
 
 def _tokenizer_source(adapter: Path | None, source: str) -> str:
@@ -158,7 +173,7 @@ def load_skeleton(name: str, options: LoadOptions) -> Any:
     The folder of an adapter gives its base model, whose projections are the ones measured.
 
     Args:
-        name: as `load_model` takes it; config.json is all that is read.
+        name: as `load_model` takes it; config.json, or what a .gguf file states, is all that is read.
         options: given as keywords; revision, trust_remote_code and base are all that is read.
 
     Raises:
@@ -177,6 +192,8 @@ def load_skeleton(name: str, options: LoadOptions) -> Any:
 
 def _config(name: str, options: dict[str, Any]) -> Any:
     """The config of a causal LM; see `load_model` for what is raised."""
+    if is_gguf(name):
+        return read_config(open_gguf(Path(name)))
     try:
         config = AutoConfig.from_pretrained(name, **options)
     except (OSError, ValueError, KeyError) as error:
@@ -189,10 +206,15 @@ def _config(name: str, options: dict[str, Any]) -> Any:
 def _check_folder(name: str) -> None:
     """Raise on a local folder that is empty or holds no model, or a path that does not exist."""
     path = Path(name)
+    if is_gguf(name):
+        return
     if path.is_dir():
         if not (path / "config.json").is_file() and not is_adapter(path):
-            holds = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
-            raise BadInputError(f"{name} holds no config.json (it holds {holds}); expected a saved model")
+            names = sorted(p.name for p in path.iterdir())
+            files = [str(path / file) for file in names if is_gguf(file)]
+            expected = f"give the file itself: {files[0]}" if files else "expected a saved model"
+            holds = ", ".join(names[:5]) or "nothing"
+            raise BadInputError(f"{name} holds no config.json (it holds {holds}); {expected}")
     else:
         check_not_missing(name)
 

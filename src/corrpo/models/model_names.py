@@ -1,4 +1,4 @@
-"""What a model may be called: lab:FAMILY/KIND, a local folder, or NAME or NAME@REVISION on the hub."""
+"""What a model may be called: lab:FAMILY/KIND, a folder, a .gguf file, NAME or NAME@REVISION on the hub."""
 
 import re
 from pathlib import Path
@@ -62,6 +62,8 @@ def parse_hub_name(name: str) -> tuple[str, str | None] | None:
 def check_not_missing(name: str) -> None:
     """Raise `BadInputError` on what is no folder, and cannot be a name on the hub: a file, or a path."""
     if Path(name).exists():
-        raise BadInputError(f"{name} is a file; expected the folder of a saved model, or a name on the hub")
+        raise BadInputError(
+            f"{name} is a file; expected the folder of a saved model, a .gguf file, or a name on the hub"
+        )
     if looks_like_path(name) or name.count("/") > 1:
         raise BadInputError(f"the model folder {name} does not exist")

@@ -74,8 +74,10 @@ def _why_incomplete_adapter(folder: Path) -> str | None:
 def weight_files(folder: Path) -> list[Path]:
     """The files that the weights of a complete model folder are in; those that `from_pretrained` would read.
 
-    Empty if there are none. A shard that an index names may be missing.
+    Empty if there are none. A shard that an index names may be missing. A GGUF file is its own.
     """
+    if folder.is_file():
+        return [folder]
     adapter = [folder / name for name in _ADAPTERS if (folder / name).exists()]
     if is_adapter(folder):
         return adapter[:1]

@@ -18,7 +18,7 @@ def source_stamp(checkpoint: Checkpoint, loading: LoadOptions) -> dict[str, Any]
     None where that is not known, as for files that have gone: then loading the model decides.
     """
     folder = Path(checkpoint.source)
-    if folder.is_dir():
+    if folder.exists():
         try:
             stamp: dict[str, Any] = {"files": file_stamps(folder)}
         except OSError:

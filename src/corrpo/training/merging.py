@@ -25,7 +25,7 @@ def merge(models: Sequence[str], output: Path | str, *, weights: Sequence[float]
     """Write the weighted mean of some models, with the tokenizer of the first.
 
     Args:
-        models: two or more: local folders, names on the hub, or lab:FAMILY/KIND.
+        models: two or more: local folders, GGUF files, names on the hub, or lab:FAMILY/KIND.
         output: a folder that does not exist yet; written whole or not at all. It gets model, tokenizer and
             merge.json, which names the models, digests of their weights, and what each weighs.
         weights: of each model, summing to 1; equal if not given.

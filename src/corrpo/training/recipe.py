@@ -17,6 +17,7 @@ from trl.scripts.utils import TrlParser
 from trl.trainer.model_config import ModelConfig
 
 from corrpo.errors import BadInputError, did_you_mean
+from corrpo.models.gguf import is_gguf
 from corrpo.models.model_names import model_location
 from corrpo.training.yaml_values import convert_value, describe_type
 
@@ -89,6 +90,11 @@ class RecipeArguments(ModelConfig):
     )
 
     def __post_init__(self) -> None:
+        if is_gguf(self.model):
+            raise BadInputError(
+                f"model={self.model}: training starts from a folder; write one with `corrpo convert "
+                f"{self.model} FOLDER`, and give that"
+            )
         self.model_name_or_path = model_location(self.model)
         for name in ("max_samples", "max_eval_samples"):
             count = getattr(self, name)

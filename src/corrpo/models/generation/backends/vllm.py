@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from corrpo.errors import BadInputError, require_packages
 from corrpo.models.generation.backend import Backend, Generation
 from corrpo.models.generation.sampling import numbered_seed
+from corrpo.models.gguf import is_gguf
 
 if TYPE_CHECKING:
     from corrpo.models.checkpoints import Checkpoint
@@ -16,7 +17,7 @@ class VllmEngine:
     """vLLM's `LLM` of one checkpoint; an `Engine`.
 
     Raises:
-        BadInputError: vLLM is not installed, or `loading` asks for quantization.
+        BadInputError: vLLM is not installed, a GGUF file, or `loading` asks for quantization.
     """
 
     def __init__(self, checkpoint: "Checkpoint", loading: "LoadOptions", device: str):
@@ -24,6 +25,10 @@ class VllmEngine:
         if loading.quantization != "none":
             raise BadInputError(
                 f"quantization {loading.quantization!r} is for the backend transformers; leave it out"
+            )
+        if is_gguf(checkpoint.source):
+            raise BadInputError(
+                f"{checkpoint.source}: the backend vllm takes the folder that `corrpo convert` makes of it"
             )
         from vllm import LLM  # pyright: ignore[reportMissingImports]
 

@@ -1,0 +1,32 @@
+"""`corrpo convert FILE.gguf FOLDER`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from corrpo.models.load_options import Dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """Write a GGUF file as the folder of a model that every tool reads, and that loads in a moment.
+
+    corrpo convert qwen2.5-0.5b-instruct-q8_0.gguf out/qwen2.5-0.5b
+
+    The folder holds the dequantized weights, config, tokenizer, chat template and end tokens.
+    """
+
+    file: Positional[Path]
+    """A .gguf file that is whole; of one in parts, the parts joined."""
+    output: Positional[Path]
+    """Folder of the model: new, or empty."""
+    dtype: Dtype = "auto"
+    """Of the weights: float32 (auto), which holds every dequantized number as it is, bfloat16, ..."""
+
+
+def run(options: Convert) -> None:
+    """Convert, and print the folder."""
+    from corrpo.models.gguf_conversion import convert
+
+    print(convert(options.file, options.output, dtype=options.dtype))
