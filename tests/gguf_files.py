@@ -13,7 +13,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 PROBE = "17 + 25 = 42;\n\n the hello, na\u00efve and nai\u0308ve\n"
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-MERGES = ("h e", "l l", "he ll", "Ġ t", "Ġt he", "Ċ Ċ")
+MERGES = ("1 7", "h e", "l l", "he ll", "Ġ t", "Ġt he", "Ċ Ċ")
 TOKENS = (*SPECIAL, *bytes_to_unicode().values(), *(merge.replace(" ", "") for merge in MERGES))
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"

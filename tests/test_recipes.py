@@ -13,7 +13,7 @@ from corrpo.lab import FAMILIES
 from corrpo.samples import load_samples
 
 SCRIPTS = sorted((ROOT / "recipes").glob("*/*.sh"))
-WHOLE = [path for path in SCRIPTS if path.stem != "common"]
+WHOLE = [path for path in SCRIPTS if path.stem not in ("common", "models")]
 PAPER = [path for path in WHOLE if path.parent.name == "paper"]
 
 

@@ -63,7 +63,6 @@ _END_TEXTS = (
     "<end_of_turn>",
 )
 """Special tokens that end a response though no file says so: llama.cpp goes by these names, too."""
-_EMBEDDING = "token_embd.weight"
 _ROPE_FACTORS = "rope_freqs.weight"
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 """Of Llama 3.1 to 3.3, as published. A file holds the factors of the frequencies that follow from them."""
@@ -103,7 +102,6 @@ def read_config(file: GgufFile) -> Any:
     if type(config) not in AutoModelForCausalLM._model_mapping:
         raise UnsupportedModelError(f"{file.path} is a {config.model_type} model, which is not a causal LM")
     config.name_or_path = str(file.path)
-    config.vocab_size = file.shapes[_EMBEDDING][0]
     _set_attention_scale(config)
     scaled = _set_rope_scaling(file, config)
     _check_statements(file, config)

@@ -1,18 +1,31 @@
 """gguf's reader of files without what takes it minutes: the tokens, scores and merges one by one."""
 
 import struct
+from pathlib import Path
 from typing import Any
 
-from gguf import GGUFReader, GGUFValueType
+import numpy as np
+from gguf import GGUFReader, GGUFValueType, ReaderField
 
+_EMBEDDING = "token_embd.weight"
 _LONGEST_LIST = 10_000
 
 
 class ShortReader(GGUFReader):
     """A `GGUFReader` that passes over the long lists in a file's metadata: they are there, and empty.
 
-    transformers reads the vocabulary by another way, and takes from this one the config and the tensors.
+    transformers reads the tokenizer by another way, and takes from this one the config and the tensors. The
+    number of tokens is stated in any case, as ARCHITECTURE.vocab_size.
     """
+
+    def __init__(self, path: Path | str):
+        super().__init__(path)
+        rows = next((int(tensor.shape[-1]) for tensor in self.tensors if tensor.name == _EMBEDDING), None)
+        architecture = self.fields.get("general.architecture")
+        key = f"{architecture and architecture.contents()}.vocab_size"
+        if rows is not None and key not in self.fields:
+            value = np.array([rows], dtype=np.uint32)
+            self.fields[key] = ReaderField(0, key, [value], [0], [GGUFValueType.UINT32])
 
     def _get_field_parts(
         self, orig_offs: int, raw_type: Any
