@@ -2,6 +2,7 @@
 
 import gguf
 import numpy as np
+import peft
 import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, Qwen2Tokenizer
@@ -10,6 +11,7 @@ import corrpo
 from corrpo.errors import BadInputError, CorrpoError, UnsupportedModelError
 from corrpo.jobs.process_count import processes_for
 from corrpo.models.checkpoints import find_checkpoints
+from corrpo.models.description import describe_model
 from corrpo.models.generation.backends.transformers import end_tokens
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.loading import load_checkpoint, load_skeleton, untrained_model
@@ -224,6 +226,19 @@ def test_the_extra_is_told(tiny, monkeypatch):
     monkeypatch.setattr("corrpo.errors.find_spec", lambda _name: None)
     with pytest.raises(BadInputError, match=r"needs gguf, accelerate, which are not .*'\.\[gguf\]'"):
         corrpo.load_model(str(tiny))
+
+
+def test_an_adapter_goes_on_the_model_of_a_file(tmp_path, tiny):
+    model, _ = corrpo.load_model(str(tiny))
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+    adapted = peft.get_peft_model(model, config)
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    again, tokenizer = corrpo.load_model(str(tmp_path / "adapter"))  # its config names the file
+    norms = corrpo.logit_gradient_norms(again, IDS, [4, 9])
+    torch.testing.assert_close(norms, corrpo.logit_gradient_norms(adapted.eval(), IDS, [4, 9]))
+    told = describe_model(again)
+    assert (told["gguf"]["quantization"], told["adapter"]["active"]) == ("Q8_0", ["default"])
+    assert end_tokens(again, tokenizer) == [0, 2]
 
 
 def test_files_are_checkpoints(tmp_path, tiny):

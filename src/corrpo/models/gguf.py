@@ -63,7 +63,7 @@ class GgufFile:
         known = {kind.value: kind.name.removeprefix("MOSTLY_") for kind in LlamaFileType}
         with self.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        stated = self.metadata.get("general.file_type")
+        stated = self.metadata.get("general.file_type", -1)
         return {"quantization": known.get(stated, "not stated"), "sha256": digest}
 
 

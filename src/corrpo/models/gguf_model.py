@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import transformers
 from tokenizers.normalizers import NFC
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Qwen2Tokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, Qwen2Tokenizer
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from corrpo.errors import BadInputError, UnsupportedModelError
@@ -102,6 +102,7 @@ def read_config(file: GgufFile) -> Any:
     if type(config) not in AutoModelForCausalLM._model_mapping:
         raise UnsupportedModelError(f"{file.path} is a {config.model_type} model, which is not a causal LM")
     config.name_or_path = str(file.path)
+    vars(config).pop("_model_name_or_path", None)  # the title in the file
     _set_attention_scale(config)
     scaled = _set_rope_scaling(file, config)
     _check_statements(file, config)
@@ -201,13 +202,17 @@ def read_tokenizer(file: GgufFile) -> Any:
     return tokenizer
 
 
-def end_tokens(file: GgufFile, tokenizer: Any) -> list[int]:
-    """Ids of the tokens that end a response: those that the file states, and special ones of known names."""
+def generation_config(file: GgufFile, tokenizer: Any) -> GenerationConfig:
+    """What ends a response: the tokens that the file states, and special ones of well-known names."""
     tokens = file.stated("tokenizer.ggml")
     stated = {tokens[key] for key in _ENDS if key in tokens}
     special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     known = {number for number in special if tokenizer.convert_ids_to_tokens(number) in _END_TEXTS}
-    return sorted(stated | known)
+    return GenerationConfig(
+        bos_token_id=tokens.get("bos_token_id"),
+        eos_token_id=sorted(stated | known),
+        pad_token_id=tokens.get("padding_token_id"),
+    )
 
 
 def load_gguf(
@@ -232,7 +237,7 @@ def load_gguf(
     shown = nullcontext() if transformers.logging.is_progress_bar_enabled() else redirect_stderr(StringIO())
     spread = {} if device_map is None else {"device_map": device_map}
     with _alone(file) as named, shown:  # the reader's bar heeds no setting
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             **named,
             config=config,
             dtype=dtype,
@@ -240,6 +245,7 @@ def load_gguf(
             output_loading_info=True,
             **spread,
         )
-    model.config.name_or_path = str(file.path)
+    model, report = loaded
+    model.name_or_path = model.config.name_or_path = str(file.path)
     model.gguf = file.record()
     return model, report

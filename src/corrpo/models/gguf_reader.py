@@ -33,12 +33,13 @@ class ShortReader(GGUFReader):
         if raw_type != GGUFValueType.ARRAY:
             return super()._get_field_parts(orig_offs, raw_type)
         order = "<" if self.byte_order == "I" else ">"
-        kind, count = struct.unpack_from(f"{order}IQ", self.data, orig_offs)
+        content = self.data.data
+        kind, count = struct.unpack_from(f"{order}IQ", content, orig_offs)
         if count <= _LONGEST_LIST:
             return super()._get_field_parts(orig_offs, raw_type)
         end = orig_offs + 12
         if kind == GGUFValueType.STRING:
-            content, length = memoryview(self.data), struct.Struct(f"{order}Q")
+            length = struct.Struct(f"{order}Q")
             for _ in range(count):
                 end += length.size + length.unpack_from(content, end)[0]
         else:

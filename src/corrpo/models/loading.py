@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from corrpo.errors import BadInputError, UnsupportedModelError, require_packages
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.gguf import is_gguf, open_gguf
-from corrpo.models.gguf_model import end_tokens, load_gguf, read_config, read_tokenizer
+from corrpo.models.gguf_model import generation_config, load_gguf, read_config, read_tokenizer
 from corrpo.models.keywords import keywords_of
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.model_names import check_not_missing, model_location
@@ -58,7 +58,7 @@ def load_model(name: str, options: LoadOptions) -> tuple[Any, Any]:
     check_present(model)
     tokenizer = _load_tokenizer(_tokenizer_source(adapter, source), hub)
     if is_gguf(source):
-        model.generation_config.eos_token_id = end_tokens(open_gguf(Path(source)), tokenizer)
+        model.generation_config = generation_config(open_gguf(Path(source)), tokenizer)
     return model.eval(), tokenizer
 
 

@@ -48,7 +48,7 @@ def base_of(folder: Path, base: str | None = None) -> str:
         raise BadInputError(f"{folder / CONFIG} cannot be read: {error}; save the adapter again") from error
     if not isinstance(base_name, str) or not base_name.strip():
         raise BadInputError(f"{folder / CONFIG} tells no base_model_name_or_path; {advice}")
-    if looks_like_path(base_name) and not Path(base_name).is_dir():
+    if looks_like_path(base_name) and not Path(base_name).exists():
         raise BadInputError(
             f"{folder / CONFIG} tells the base model {base_name}, which does not exist; {advice}"
         )
