@@ -67,6 +67,15 @@ def did_you_mean(name: object, known: Collection[str], *, prefix: str = "") -> s
     return f"; did you mean {prefix}{nearest[0]}?" if nearest else ""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or the name of its kind if it says nothing.
+
+    >>> first_line(ValueError("no such weights\\nin the file")), first_line(MemoryError())
+    ('no such weights', 'MemoryError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def install_command(extra: str) -> str:
     """What brings the packages of an optional part of corrpo.
 

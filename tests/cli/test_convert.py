@@ -92,6 +92,7 @@ def test_measure_takes_a_file(tmp_path, tiny, samples, run_corrpo):
     told = json.loads((tmp_path / "out" / "fingerprint.json").read_text())["model"]
     assert told["name"] == str(tiny)
     assert told["gguf"]["quantization"] == "Q8_0"
+    assert "Q8_0" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_track_and_evaluate_take_files(tmp_path, tiny, samples, run_corrpo):

@@ -72,6 +72,7 @@ def line_of(text, what):
     ("old", "new", "at", "said"),
     [
         ("seeds:", "seed:", "seed:", "did you mean seeds"),
+        ("lab:qwen2/reasoning", "mine.gguf", "mine.gguf", "as `corrpo convert` writes one of a .gguf file"),
         ("seeds: [0, 1]", "seeds: [0, 0]", "seeds:", "each once"),
         ("max_steps: 2", "max_stesp: 2", "max_stesp", "did you mean max_steps"),
         ("max_steps: 2", "max_steps: 2\n  seed: 1", "  seed: 1", "is set by the experiment"),

@@ -13,6 +13,8 @@ from corrpo.jobs.process_count import processes_for
 from corrpo.models.checkpoints import find_checkpoints
 from corrpo.models.description import describe_model
 from corrpo.models.generation.backends.transformers import end_tokens
+from corrpo.models.generation.backends.vllm import VllmEngine
+from corrpo.models.gguf import open_gguf
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.loading import load_checkpoint, load_skeleton, untrained_model
 from corrpo.models.source_stamp import source_stamp
@@ -100,6 +102,20 @@ def test_the_text_that_a_file_begins_and_ends_with(tmp_path, tiny):
     assert of_gemma.decode(ids, skip_special_tokens=True) == "17 the hello\n"
     assert end_tokens(gemma, of_gemma) == [1, 5]  # <eos> as stated, <end_of_turn> by its name
     assert len(of_gemma) == gemma.config.vocab_size
+
+
+def test_long_lists_are_passed_over_by_the_reader_and_not_by_the_tokenizer(tiny, monkeypatch):
+    model, tokenizer = corrpo.load_model(str(tiny))
+    monkeypatch.setattr("corrpo.models.gguf_reader._LONGEST_LIST", 5)
+    metadata = open_gguf(tiny).metadata
+    assert {key for key, value in metadata.items() if value == []} == {
+        f"tokenizer.ggml.{key}" for key in ("tokens", "token_type", "merges")
+    }
+    assert metadata["qwen2.vocab_size"] == len(TOKENS)
+    again, same = corrpo.load_model(str(tiny))
+    assert same(PROBE).input_ids == tokenizer(PROBE).input_ids
+    assert describe_model(again) == describe_model(model)
+    assert gguf.GGUFReader is gguf.gguf_reader.GGUFReader
 
 
 def test_what_lies_beside_a_file_is_not_read(tmp_path):
@@ -226,6 +242,12 @@ def test_the_extra_is_told(tiny, monkeypatch):
     monkeypatch.setattr("corrpo.errors.find_spec", lambda _name: None)
     with pytest.raises(BadInputError, match=r"needs gguf, accelerate, which are not .*'\.\[gguf\]'"):
         corrpo.load_model(str(tiny))
+
+
+def test_vllm_says_how_it_takes_a_file(tiny, monkeypatch):
+    monkeypatch.setattr("corrpo.errors.find_spec", lambda _name: True)
+    with pytest.raises(BadInputError, match="takes the folder that `corrpo convert` makes of it"):
+        VllmEngine(find_checkpoints([str(tiny)])[0][0], LoadOptions(), "cpu")
 
 
 def test_an_adapter_goes_on_the_model_of_a_file(tmp_path, tiny):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corrpo.errors import BadInputError, require_packages
+from corrpo.errors import BadInputError, first_line, require_packages
 
 if TYPE_CHECKING:
     from gguf import ReaderTensor
@@ -92,9 +92,8 @@ def open_gguf(path: Path) -> GgufFile:
         reader = ShortReader(path)
         metadata = {key: field.contents() for key, field in reader.fields.items()}
     except _UNREADABLE as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BadInputError(
-            f"{path} is no GGUF file, or ends too early ({reason}); copy or download it again"
+            f"{path} is no GGUF file, or ends too early ({first_line(error)}); copy or download it again"
         ) from error
     if _PART.search(path.name) or metadata.get("split.count", 1) > 1:
         raise BadInputError(

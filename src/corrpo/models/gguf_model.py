@@ -19,7 +19,7 @@ from tokenizers.normalizers import NFC
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, Qwen2Tokenizer
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.errors import BadInputError, UnsupportedModelError, first_line
 from corrpo.models.gguf import GgufFile
 
 _INSTEAD = "give the folder of the model that the file was made from"
@@ -71,10 +71,10 @@ _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_positi
 def _alone(file: GgufFile) -> Iterator[dict[str, str]]:
     """Keywords of `from_pretrained` that name a GGUF file, and nothing that lies beside it, read quickly."""
     import gguf
+    from gguf import gguf_reader
 
     from corrpo.models.gguf_reader import ShortReader
 
-    own = gguf.GGUFReader
     with TemporaryDirectory() as folder:
         link = Path(folder, "model.gguf")
         link.symlink_to(file.path.resolve())
@@ -82,7 +82,7 @@ def _alone(file: GgufFile) -> Iterator[dict[str, str]]:
         try:
             yield {"pretrained_model_name_or_path": folder, "gguf_file": str(link)}
         finally:
-            gguf.GGUFReader = own
+            gguf.GGUFReader = gguf_reader.GGUFReader
 
 
 def read_config(file: GgufFile) -> Any:
@@ -96,8 +96,7 @@ def read_config(file: GgufFile) -> Any:
         with _alone(file) as named:
             config = AutoConfig.from_pretrained(**named)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UnsupportedModelError(f"{file.path}: {reason} For now, {_INSTEAD}") from error
+        raise UnsupportedModelError(f"{file.path}: {first_line(error)} For now, {_INSTEAD}") from error
     if type(config) not in AutoModelForCausalLM._model_mapping:
         raise UnsupportedModelError(f"{file.path} is a {config.model_type} model, which is not a causal LM")
     config.name_or_path = str(file.path)
@@ -193,8 +192,9 @@ def read_tokenizer(file: GgufFile) -> Any:
         with _alone(file) as named:
             tokenizer = AutoTokenizer.from_pretrained(**named)
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BadInputError(f"cannot read the tokenizer of {file.path}: {reason}; {_INSTEAD}") from error
+        raise BadInputError(
+            f"cannot read the tokenizer of {file.path}: {first_line(error)}; {_INSTEAD}"
+        ) from error
     tokenizer.name_or_path = str(file.path)
     if isinstance(tokenizer, Qwen2Tokenizer):  # the reader puts another's text processing in place of its own
         tokenizer.backend_tokenizer.normalizer = NFC()

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGUFReader, GGUFValueType, ReaderField
+from gguf import GGUFValueType
+from gguf.gguf_reader import GGUFReader, ReaderField
 
 _EMBEDDING = "token_embd.weight"
 _LONGEST_LIST = 10_000

@@ -12,7 +12,7 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from corrpo.errors import BadInputError, UnsupportedModelError, require_packages
+from corrpo.errors import BadInputError, UnsupportedModelError, first_line, require_packages
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.gguf import is_gguf, open_gguf
 from corrpo.models.gguf_model import generation_config, load_gguf, read_config, read_tokenizer
@@ -79,7 +79,7 @@ def _device(name: str) -> str:
     try:
         torch.device(name)
     except RuntimeError as error:
-        raise BadInputError(f"device {name!r} is unknown: {_first_line(error)}") from error
+        raise BadInputError(f"device {name!r} is unknown: {first_line(error)}") from error
     return name
 
 
@@ -119,7 +119,7 @@ def _load_weights(
     try:
         model, report = load(dtype=dtype, **how)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, _safetensors_error()) as error:
-        raise BadInputError(f"cannot load {name}: {_first_line(error)}") from error
+        raise BadInputError(f"cannot load {name}: {first_line(error)}") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise BadInputError(
@@ -143,7 +143,7 @@ def _load_tokenizer(source: str, hub: dict[str, Any]) -> Any:
     try:
         return AutoTokenizer.from_pretrained(source, **hub)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BadInputError(f"cannot load the tokenizer of {source}: {_first_line(error)}") from error
+        raise BadInputError(f"cannot load the tokenizer of {source}: {first_line(error)}") from error
 
 
 def _tokenizer_source(adapter: Path | None, source: str) -> str:
@@ -187,7 +187,7 @@ def load_skeleton(name: str, options: LoadOptions) -> Any:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted).eval()
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise BadInputError(f"cannot build {name} from its config: {_first_line(error)}") from error
+        raise BadInputError(f"cannot build {name} from its config: {first_line(error)}") from error
 
 
 def _config(name: str, options: dict[str, Any]) -> Any:
@@ -197,7 +197,7 @@ def _config(name: str, options: dict[str, Any]) -> Any:
     try:
         config = AutoConfig.from_pretrained(name, **options)
     except (OSError, ValueError, KeyError) as error:
-        raise BadInputError(f"cannot load the config of {name}: {_first_line(error)}") from error
+        raise BadInputError(f"cannot load the config of {name}: {first_line(error)}") from error
     if type(config) not in AutoModelForCausalLM._model_mapping and not options["trust_remote_code"]:
         raise UnsupportedModelError(f"{name} is a {config.model_type} model, which is not a causal LM")
     return config
@@ -223,10 +223,6 @@ def _safetensors_error() -> type[Exception]:
     from safetensors import SafetensorError
 
     return SafetensorError
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

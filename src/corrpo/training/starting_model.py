@@ -6,7 +6,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from trl.trainer.utils import get_quantization_config
 
-from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.errors import BadInputError, UnsupportedModelError, first_line
 from corrpo.training.recipe import RecipeArguments
 
 
@@ -67,7 +67,7 @@ def load_starting_model(recipe: RecipeArguments, config: Any) -> Any:
 
 
 def _unloadable(what: str, recipe: RecipeArguments, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    reason = first_line(error).rstrip(".")
     return (
         f"cannot load the {what} of {recipe.model}: {reason}. Give the folder of a saved model, or a name "
         "on the hub that can be reached"

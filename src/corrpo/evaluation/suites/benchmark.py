@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, get_args
 
-from corrpo.errors import BadInputError, require_packages, unknown_name
+from corrpo.errors import BadInputError, first_line, require_packages, unknown_name
 from corrpo.evaluation.suites.suite import BOXED, Check, Suite, checked_problem
 
 BenchmarkName = Literal["gsm8k", "math500", "aime24", "aime25", "amc23", "minerva", "olympiadbench"]
@@ -105,8 +105,7 @@ def _fetch_rows(name: str, benchmark: Benchmark, place: str) -> Any:
             benchmark.dataset, benchmark.config, split=benchmark.split, revision=benchmark.revision
         )
     except (OSError, ValueError, KeyError, RuntimeError, DatasetsError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BadInputError(
-            f"suite {name}: cannot fetch {place}: {reason}. With a local copy, lines of "
+            f"suite {name}: cannot fetch {place}: {first_line(error)}. With a local copy, lines of "
             f'{{"problem": ..., "answer": ...}}, give --data {name}=FILE.jsonl'
         ) from error
