@@ -1,8 +1,13 @@
-"""The one exception family of corrpo: what was given, what was expected, what to do next."""
+"""The one exception family of corrpo: what was given, what was expected, what to do next.
+
+And look-ups by name, which raise it alike.
+"""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 _MOST_LISTED = 24
 """Names beyond which a message gives the nearest one alone, if there is one."""
@@ -74,6 +79,56 @@ def first_line(error: BaseException) -> str:
     ('no such weights', 'MemoryError')
     """
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def check_known(what: str, name: object, known: Collection[str]) -> None:
+    """Raise `unknown_name` of a name that is not in a table of names."""
+    if name not in known:
+        raise unknown_name(what, name, known)
+
+
+class RecordTable(dict[str, Any]):
+    """The records of one kind by name: the module that defines each, or a record itself.
+
+    A module is imported when its record is asked for. A program can add entries of its own, in every process
+    that uses them.
+
+    Args:
+        what: the name of one, for errors: "norm".
+        attribute: what modules call their record: "NORM".
+        modules: of each name.
+    """
+
+    def __init__(self, what: str, attribute: str, modules: dict[str, str]):
+        super().__init__(modules)
+        self.what, self.attribute = what, attribute
+
+    def find(self, name: str) -> Any:
+        """The record of a name.
+
+        Raises:
+            BadInputError: there is none; names those there are.
+        """
+        check_known(self.what, name, self)
+        place = self[name]
+        return getattr(import_module(place), self.attribute) if isinstance(place, str) else place
+
+
+def lazy_attributes(package: str, names: dict[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package whose names are imported from its modules when they are first used.
+
+    Args:
+        package: its `__name__`.
+        names: what each module defines, with spaces between.
+    """
+    modules = {name: f"{package}.{module}" for module, defined in names.items() for name in defined.split()}
+
+    def attribute(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(modules[name]), name)
+
+    return attribute
 
 
 def install_command(extra: str) -> str:

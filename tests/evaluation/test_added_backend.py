@@ -8,8 +8,13 @@ from corrpo.evaluation.evaluate import evaluate
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.suites.load_suite import load_suite
 from corrpo.jobs.process_team import Team
-from corrpo.models.generation import backend as registry
-from corrpo.models.generation.backend import Backend, Generation, find_backend, register_backend
+from corrpo.models.generation.backend import (
+    BACKENDS,
+    Backend,
+    Generation,
+    find_backend,
+    register_backend,
+)
 
 
 class CannedEngine:
@@ -33,24 +38,24 @@ class CannedEngine:
 
 
 @pytest.fixture
-def canned(monkeypatch):
-    monkeypatch.setattr(registry, "_registered", {})
+def canned():
     backend = Backend(CannedEngine, batch_size=2, is_multiprocess=True, distributions=("pytest",))
     register_backend("canned", backend)
-    return backend
+    yield backend
+    del BACKENDS["canned"]
 
 
 def test_a_registered_backend_writes_an_evaluation(tmp_path, canned):
     options = EvaluateOptions(n=1, max_new_tokens=60, backend="canned")
     suite = load_suite("lab:sums", problems=4)
-    (found,) = evaluate(["r=lab:qwen2/reasoning"], [suite], output=tmp_path, **vars(options)).evaluations
-    assert found.model["name"] == found.model["backend"] == "canned"
-    assert found.settings["batch_size"] == 2
-    assert found.versions["pytest"] == pytest.__version__
-    assert found.generations["response"].to_list()[::2] == ["<answer>7</answer>"] * 2
-    assert found.generations["n_tokens"].to_list()[1::2] == [60, 60]
-    assert found.generations["finished"].to_list() == [True, False] * 2
-    assert found.generations["answer"].to_list()[::2] == ["7", "7"]
+    (result,) = evaluate(["r=lab:qwen2/reasoning"], [suite], output=tmp_path, **vars(options)).evaluations
+    assert result.model["name"] == result.model["backend"] == "canned"
+    assert result.settings["batch_size"] == 2
+    assert result.versions["pytest"] == pytest.__version__
+    assert result.generations["response"].to_list()[::2] == ["<answer>7</answer>"] * 2
+    assert result.generations["n_tokens"].to_list()[1::2] == [60, 60]
+    assert result.generations["finished"].to_list() == [True, False] * 2
+    assert result.generations["answer"].to_list()[::2] == ["7", "7"]
 
 
 def test_a_backend_with_processes_of_its_own_is_not_for_a_team(tmp_path, canned):

@@ -16,9 +16,9 @@ from measurement.runs import lab_copy, placeholder
 
 
 def keys(words: list[str], start: str | None = None) -> list[str]:
-    found, skipped = find_checkpoints(words, start=start)
+    checkpoints, skipped = find_checkpoints(words, start=start)
     assert not skipped
-    return [each.key for each in found]
+    return [checkpoint.key for checkpoint in checkpoints]
 
 
 def test_the_run_of_corrpo_train_knows_its_stage_and_the_step_of_its_final_model(tmp_path):
@@ -37,20 +37,20 @@ def test_final_is_left_out_where_a_whole_checkpoint_is_of_its_step(tmp_path):
     last = placeholder(run / "checkpoint-100")
     placeholder(run / "final")
     (last / "trainer_state.json").write_text('{"global_step": 100, "max_steps": 100}')
-    found, _ = find_checkpoints([str(run)])
-    assert [Path(each.source).name for each in found] == ["checkpoint-50", "checkpoint-100"]
+    checkpoints, _ = find_checkpoints([str(run)])
+    assert [Path(checkpoint.source).name for checkpoint in checkpoints] == ["checkpoint-50", "checkpoint-100"]
     (last / "config.json").unlink()
-    found, skipped = find_checkpoints([str(run)])
-    assert [Path(each.source).name for each in found] == ["checkpoint-50", "final"]
-    assert [each.reason for each in skipped] == ["it has no config.json"]
+    checkpoints, skipped = find_checkpoints([str(run)])
+    assert [Path(checkpoint.source).name for checkpoint in checkpoints] == ["checkpoint-50", "final"]
+    assert [skip.reason for skip in skipped] == ["it has no config.json"]
 
 
 def test_a_trainer_that_saves_its_last_model_in_the_run_folder(tmp_path):
     run = placeholder(tmp_path / "run")
     placeholder(run / "checkpoint-10")
-    found, skipped = find_checkpoints([str(run)])
-    assert [each.step for each in found] == [10]
-    assert "its step is told nowhere; give it as run:STEP=" in skipped[0].reason
+    checkpoints, skipped = find_checkpoints([str(run)])
+    assert [checkpoint.step for checkpoint in checkpoints] == [10]
+    assert "its step is recorded nowhere; give it as run:STEP=" in skipped[0].reason
     (run / "trainer_state.json").write_text('{"global_step": 15}')
     assert keys([str(run)]) == ["run/step-000010", "run/step-000015"]
 
@@ -58,15 +58,15 @@ def test_a_trainer_that_saves_its_last_model_in_the_run_folder(tmp_path):
 def test_stages_count_on_from_one_another_and_start_is_step_0(tmp_path):
     for name in ("sft/checkpoint-100", "sft/checkpoint-600", "rl/step-10", "rl/step-60"):
         placeholder(tmp_path / name)
-    found, _ = find_checkpoints([str(tmp_path / "sft"), str(tmp_path / "rl")], start="lab:qwen2/base")
-    assert [(each.stage, each.step, each.global_step) for each in found] == [
+    checkpoints, _ = find_checkpoints([str(tmp_path / "sft"), str(tmp_path / "rl")], start="lab:qwen2/base")
+    assert [(checkpoint.stage, checkpoint.step, checkpoint.global_step) for checkpoint in checkpoints] == [
         ("sft", 0, 0),
         ("sft", 100, 100),
         ("sft", 600, 600),
         ("rl", 10, 610),
         ("rl", 60, 660),
     ]
-    assert found[0].name == "lab:qwen2/base"
+    assert checkpoints[0].name == "lab:qwen2/base"
 
 
 @pytest.mark.parametrize(
@@ -85,27 +85,27 @@ def test_stages_count_on_from_one_another_and_start_is_step_0(tmp_path):
     ],
 )
 def test_names_on_the_hub(word, key, source, revision):
-    ((found,), _) = find_checkpoints([word])
-    assert (found.key, found.source, found.revision) == (key, source, revision)
-    assert found.name == (source if revision is None else f"{source}@{revision}")
+    ((checkpoint,), _) = find_checkpoints([word])
+    assert (checkpoint.key, checkpoint.source, checkpoint.revision) == (key, source, revision)
+    assert checkpoint.name == (source if revision is None else f"{source}@{revision}")
 
 
 def test_models_of_the_lab_go_by_their_name_wherever_their_folder_is():
-    ((found,), _) = find_checkpoints(["base=lab:qwen2/base"])
-    assert found.source == str(checkpoint("qwen2", "base"))
-    assert found.as_dict()["source"] == found.name == "lab:qwen2/base"
-    assert Checkpoint.from_dict(found.as_dict()) == found
+    ((base,), _) = find_checkpoints(["base=lab:qwen2/base"])
+    assert base.source == str(checkpoint("qwen2", "base"))
+    assert base.as_dict()["source"] == base.name == "lab:qwen2/base"
+    assert Checkpoint.from_dict(base.as_dict()) == base
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 10**7)), min_size=1, unique=True))
 def test_order_and_steps_since_the_beginning(named):
-    found, _ = find_checkpoints([f"{stage}:{step}=org/model" for stage, step in named])
-    assert {(each.stage, each.step) for each in found} == set(named)
-    assert len({each.key for each in found}) == len(found)
-    at = [each.global_step for each in found]
+    checkpoints, _ = find_checkpoints([f"{stage}:{step}=org/model" for stage, step in named])
+    assert {(checkpoint.stage, checkpoint.step) for checkpoint in checkpoints} == set(named)
+    assert len({checkpoint.key for checkpoint in checkpoints}) == len(checkpoints)
+    at = [checkpoint.global_step for checkpoint in checkpoints]
     assert at == sorted(at)
-    assert in_order(found) == found
-    assert list(dict.fromkeys(each.stage for each in found)) == list(
+    assert in_order(checkpoints) == checkpoints
+    assert list(dict.fromkeys(checkpoint.stage for checkpoint in checkpoints)) == list(
         dict.fromkeys(stage for stage, _ in named)
     )
 
@@ -118,9 +118,9 @@ def test_the_folder_of_any_stage_is_one_plain_name(stage):
     assert not key.startswith(".")
 
 
-def half_written(whole: Path) -> dict[str, tuple[str, ...]]:
+def half_written(full: Path) -> dict[str, tuple[str, ...]]:
     """Ways to break a folder: file to write, its content or None to remove it, and a part of the reason."""
-    weights = (whole / "model.safetensors").read_bytes()
+    weights = (full / "model.safetensors").read_bytes()
     return {
         "no config": ("config.json", None, "no config.json"),
         "half a config": ("config.json", b'{"model_ty', "config.json ends too early"),
@@ -152,13 +152,13 @@ def test_a_half_written_checkpoint_is_skipped_and_picked_up_when_it_is_whole(tmp
     placeholder(tmp_path / "run/checkpoint-1")
     folder = placeholder(tmp_path / "run/checkpoint-2")
     name, content, reason = half_written(folder)[how]
-    whole = (folder / name).read_bytes()
+    full = (folder / name).read_bytes()
     (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
-    found, skipped = find_checkpoints([str(tmp_path / "run")])
-    assert [each.step for each in found] == [1]
-    assert [each.source for each in skipped] == [str(folder)]
+    checkpoints, skipped = find_checkpoints([str(tmp_path / "run")])
+    assert [checkpoint.step for checkpoint in checkpoints] == [1]
+    assert [skip.source for skip in skipped] == [str(folder)]
     assert reason in skipped[0].reason
-    (folder / name).write_bytes(whole)
+    (folder / name).write_bytes(full)
     assert keys([str(tmp_path / "run")]) == ["run/step-000001", "run/step-000002"]
 
 
@@ -201,9 +201,9 @@ def test_a_saved_model_is_whole():
 def test_a_name_that_says_it_is_being_written(tmp_path, name):
     placeholder(tmp_path / "run/checkpoint-20")
     placeholder(tmp_path / "run" / name)
-    found, skipped = find_checkpoints([str(tmp_path / "run")])
-    assert [each.step for each in found] == [20]
-    assert [each.reason for each in skipped] == ["its name says that it is still being written"]
+    checkpoints, skipped = find_checkpoints([str(tmp_path / "run")])
+    assert [checkpoint.step for checkpoint in checkpoints] == [20]
+    assert [skip.reason for skip in skipped] == ["its name says that it is still being written"]
 
 
 def test_half_an_adapter_is_skipped_and_the_merged_final_model_is_not(tmp_path):
@@ -212,8 +212,8 @@ def test_half_an_adapter_is_skipped_and_the_merged_final_model_is_not(tmp_path):
     (adapter / "adapter_config.json").write_text("{}")
     placeholder(tmp_path / "run/final")
     (tmp_path / "run/recipe.json").write_text('{"stage": "grpo", "settings": {"max_steps": 5}}')
-    found, skipped = find_checkpoints([str(tmp_path / "run")])
-    assert [each.key for each in found] == ["grpo/step-000005"]
+    checkpoints, skipped = find_checkpoints([str(tmp_path / "run")])
+    assert [checkpoint.key for checkpoint in checkpoints] == ["grpo/step-000005"]
     assert "tells no base_model_name_or_path" in skipped[0].reason
 
 
@@ -221,9 +221,11 @@ def test_a_run_that_has_not_saved_anything_yet(tmp_path):
     placeholder(tmp_path / "sft/checkpoint-5")
     (tmp_path / "grpo").mkdir()
     (tmp_path / "grpo/recipe.json").write_text('{"stage": "grpo"}')
-    found, skipped = find_checkpoints([str(tmp_path / "sft"), str(tmp_path / "grpo")], start="lab:qwen2/base")
-    assert [each.key for each in found] == ["sft/step-000000", "sft/step-000005"]
-    assert [each.reason for each in skipped] == ["the run has saved no checkpoint yet"]
+    checkpoints, skipped = find_checkpoints(
+        [str(tmp_path / "sft"), str(tmp_path / "grpo")], start="lab:qwen2/base"
+    )
+    assert [checkpoint.key for checkpoint in checkpoints] == ["sft/step-000000", "sft/step-000005"]
+    assert [skip.reason for skip in skipped] == ["the run has saved no checkpoint yet"]
     with pytest.raises(BadInputError, match="no checkpoint to measure yet.*grpo: the run has saved no"):
         find_checkpoints([str(tmp_path / "grpo")])
 
@@ -232,8 +234,8 @@ def test_a_start_keeps_its_key_before_and_after_the_first_checkpoint_is_whole(tm
     folder = placeholder(tmp_path / "sft/checkpoint-5")
     config = (folder / "config.json").read_bytes()
     (folder / "config.json").unlink()
-    found, _ = find_checkpoints([str(tmp_path / "sft")], start="lab:qwen2/base")
-    assert [each.key for each in found] == ["sft/step-000000"]
+    checkpoints, _ = find_checkpoints([str(tmp_path / "sft")], start="lab:qwen2/base")
+    assert [checkpoint.key for checkpoint in checkpoints] == ["sft/step-000000"]
     (folder / "config.json").write_bytes(config)
     assert keys([str(tmp_path / "sft")], start="lab:qwen2/base") == ["sft/step-000000", "sft/step-000005"]
 

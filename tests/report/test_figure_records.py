@@ -53,7 +53,7 @@ def draw_lengths(results, stem):
 
 
 def test_a_figure_that_is_added_stands_in_the_page_and_in_the_files(tmp_path, monkeypatch):
-    module = ModuleType("corrpo.report.figures.response_lengths")
+    module = ModuleType("response_lengths")
     module.FIGURE = ReportFigure(  # pyright: ignore[reportAttributeAccessIssue]
         stem="figure6",
         section="dynamics",
@@ -62,8 +62,7 @@ def test_a_figure_that_is_added_stands_in_the_page_and_in_the_files(tmp_path, mo
         shows="Lengths of the responses of {runs} runs.",
     )
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    added = (*FIGURES, "response_lengths")
-    monkeypatch.setattr("corrpo.report.figures.figure.FIGURES", added)
+    monkeypatch.setitem(FIGURES, "response_lengths", module.__name__)
     write_track(tmp_path / "run", [("rl", [0, 5])])
     write_report(collect([str(tmp_path / "run")]), tmp_path / "report", formats=("svg",), resamples=0)
     page = (tmp_path / "report" / "report.html").read_text()

@@ -51,7 +51,7 @@ def run(options: Diagnose) -> None:
 
     diagnosis = diagnose(
         load_labelled(options.labels),
-        [each for folder in options.evaluated for each in load_evaluations(folder)],
+        [evaluation for folder in options.evaluated for evaluation in load_evaluations(folder)],
         against=options.against,
         method=options.method,
         resamples=options.resamples,

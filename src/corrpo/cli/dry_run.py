@@ -5,28 +5,49 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from corrpo.models.load_options import CheckpointOptions
+
 if TYPE_CHECKING:
     from corrpo.measurement.dry_run import DryRun
+    from corrpo.models.checkpoints import Checkpoint
     from corrpo.models.probing import Cost
 
 GIBIBYTE = 1 << 30
 
 
-def print_dry_run(plan: "DryRun", models: int = 1, processes: int = 1) -> None:
+def planned_checkpoints(
+    words: Sequence[str], options: CheckpointOptions
+) -> tuple[list["Checkpoint"], int, list[str]]:
+    """The checkpoints that words name, how many are worked on at a time, and both in lines for people.
+
+    The cost of the first stands for that of all: those of one training are alike.
+    """
+    from corrpo.jobs.process_count import processes_for
+    from corrpo.models.checkpoints import find_checkpoints
+
+    checkpoints, skipped = find_checkpoints(words, start=options.start, revision=options.revision)
+    count = processes_for(checkpoints, options.processes, device=options.device, dtype=options.dtype)
+    lines = [f"skipped {checkpoint}" for checkpoint in skipped]
+    lines.append(f"checkpoints   {len(checkpoints):,}, {count} at a time; measured here: {checkpoints[0]}")
+    return checkpoints, count, lines
+
+
+def print_dry_run(plan: "DryRun", lines: Sequence[str] = (), models: int = 1, processes: int = 1) -> None:
     """Print what measuring would do and take.
 
     Args:
         plan: of one model.
-        models: how many such models are measured, one after another.
+        lines: to print before.
+        models: how many such models are measured.
         processes: how many at a time.
     """
     lines = [
+        *lines,
         f"samples       {plan.samples:,}, of which the model answers {plan.generated:,}",
         f"tokens        at most {plan.response_tokens:,} in responses; {plan.measured_tokens:,} are measured",
     ]
-    rounds = -(-models // processes)
     costs = {"generation": plan.generation, "measurement": plan.measurement}
-    print_costs(lines, costs, plan.weight_bytes, plan.free_bytes, rounds, processes)
+    print_costs(lines, costs, plan.weight_bytes, plan.free_bytes, models, processes)
 
 
 def print_costs(
@@ -34,7 +55,7 @@ def print_costs(
     costs: dict[str, "Cost"],
     weight_bytes: int,
     free_bytes: int,
-    rounds: int = 1,
+    models: int = 1,
     processes: int = 1,
 ) -> None:
     """Print lines, then time and peak memory.
@@ -44,9 +65,10 @@ def print_costs(
         costs: of each kind of work on one model, one after another.
         weight_bytes: of one model.
         free_bytes: memory that is free with one model loaded.
-        rounds: how many models each process works on, one after another.
-        processes: how many work at a time.
+        models: how many there are.
+        processes: how many are worked on at a time.
     """
+    rounds = -(-models // processes)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for line in lines:
         console.print(line)

@@ -12,7 +12,7 @@ from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.suites.benchmark import BENCHMARKS
 from corrpo.jobs.torchrun import current_team
 from corrpo.models.keywords import narrow
-from corrpo.models.load_options import CheckpointOptions
+from corrpo.models.load_options import CheckpointOptions, LoadOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +60,6 @@ def run(options: Evaluate) -> None:
     from corrpo.evaluation.evaluate import evaluate
     from corrpo.evaluation.results import EVALUATIONS
     from corrpo.evaluation.suites.load_suite import load_suite
-    from corrpo.models.load_options import CheckpointOptions
 
     copies = _copies(options.data, options.suite)
     suites = [
@@ -96,28 +95,16 @@ def run(options: Evaluate) -> None:
 
 
 def _dry_run(options: Evaluate, suites: Sequence["Suite"]) -> None:
-    """Tell what all checkpoints would take, from the first: those of one training are alike."""
-    from corrpo.cli.dry_run import print_costs
+    from corrpo.cli.dry_run import planned_checkpoints, print_costs
     from corrpo.evaluation.checkpoint_evaluation import Job
     from corrpo.evaluation.dry_run import dry_run
-    from corrpo.jobs.process_count import processes_for
-    from corrpo.models.checkpoints import find_checkpoints
-    from corrpo.models.load_options import LoadOptions
 
-    loading = narrow(options, LoadOptions)
-    checkpoints, skipped = find_checkpoints(options.words, start=options.start, revision=loading.revision)
-    count = processes_for(checkpoints, options.processes, device=loading.device, dtype=loading.dtype)
-    plan = dry_run(
-        Job(checkpoints[0], options.output, tuple(suites), loading, narrow(options, EvaluateOptions))
-    )
-    lines = [
-        *(f"skipped {checkpoint}" for checkpoint in skipped),
-        f"checkpoints   {len(checkpoints):,}, {count} at a time; measured here: {checkpoints[0]}",
-        f"generations   {plan.generations:,} a checkpoint, of at most {plan.tokens:,} tokens in all",
-    ]
-    rounds = -(-len(checkpoints) // count)
+    checkpoints, count, lines = planned_checkpoints(options.words, options)
+    loading, evaluation = narrow(options, LoadOptions), narrow(options, EvaluateOptions)
+    plan = dry_run(Job(checkpoints[0], options.output, tuple(suites), loading, evaluation))
+    lines.append(f"generations   {plan.generations:,} a checkpoint, of at most {plan.tokens:,} tokens in all")
     costs = {"generation": plan.generation}
-    print_costs(lines, costs, plan.weight_bytes, plan.free_bytes, rounds, count)
+    print_costs(lines, costs, plan.weight_bytes, plan.free_bytes, len(checkpoints), count)
 
 
 def _copies(words: Sequence[str], suites: Sequence[str]) -> dict[str, Path]:

@@ -130,7 +130,7 @@ def _measured(options: Measure, team: "Team") -> "Fingerprint":
 
     check_processes(team, device_map=options.device_map)
     samples = sample_location(options.samples)
-    load_samples(samples)  # a bad line is told before a large model is loaded
+    load_samples(samples)  # a bad line is an error before a large model is loaded
     with nullcontext() if team.first else quiet_loading():
         loading = replace(narrow(options, LoadOptions), device=device_of_process(options.device))
         model, tokenizer = load_model(options.model, **vars(loading))

@@ -106,10 +106,10 @@ def _monitor(options: MonitorCommand) -> "Monitor":
     from corrpo.monitor.calibration import Calibration
     from corrpo.monitor.monitor import Monitor
 
-    known: Calibration | None = Calibration.load(options.calibration) if options.calibration else None
+    calibration = Calibration.load(options.calibration) if options.calibration else None
     with quiet_loading():
         model, tokenizer = load_model(options.model, **vars(narrow(options, LoadOptions)))
-    return Monitor(model, tokenizer, narrow(options, MonitorOptions), known, name=options.model)
+    return Monitor(model, tokenizer, narrow(options, MonitorOptions), calibration, name=options.model)
 
 
 def _calibrate(options: MonitorCommand) -> None:
@@ -119,9 +119,9 @@ def _calibrate(options: MonitorCommand) -> None:
     assert options.calibrate is not None
     assert options.output is not None
     monitor = _monitor(options)
-    found = calibrate(
+    calibration = calibrate(
         labelled_generations(
-            monitor, options.calibrate, skip_bad=options.skip_bad_lines, tell=_tell, shown=True
+            monitor, options.calibrate, skip_bad=options.skip_bad_lines, tell=_print_left_out, shown=True
         ),
         rate=options.rate_of_false_alarms,
         confidence=options.promise,
@@ -130,16 +130,17 @@ def _calibrate(options: MonitorCommand) -> None:
         model=monitor.description,
         settings=monitor.options.as_dict(),
     )
-    found.save(options.output)
-    print(_summary(found))
+    calibration.save(options.output)
+    print(_summary(calibration))
     print(options.output)
 
 
-def _summary(found: "Calibration") -> str:
-    sign, facts = (">" if found.side == "high" else "<"), found.facts
+def _summary(calibration: "Calibration") -> str:
+    sign, facts = (">" if calibration.side == "high" else "<"), calibration.facts
     lines = [
-        f"flagged: rho {sign} {found.whole:.3f} over a response, {sign} {found.running:.3f} in a window; "
-        f"false alarms at most {100 * found.rate:g} % each, from {facts['normal_prompts']} prompts"
+        f"flagged: rho {sign} {calibration.whole:.3f} over a response, "
+        f"{sign} {calibration.running:.3f} in a window; "
+        f"false alarms at most {100 * calibration.rate:g} % each, from {facts['normal_prompts']} prompts"
     ]
     if facts["detected"] is not None:
         share, low, high = facts["detected"]["whole"]
@@ -168,7 +169,7 @@ def _judge(options: MonitorCommand) -> None:
         options.generations,
         options.output,
         skip_bad=options.skip_bad_lines,
-        tell=_tell,
+        tell=_print_left_out,
         writer=writer,
         writing={**asdict(how), "seed": options.seed},
         shown=True,
@@ -227,5 +228,5 @@ def _serve(options: MonitorCommand) -> None:
         serve(service, opened, grace=options.grace)
 
 
-def _tell(message: str) -> None:
+def _print_left_out(message: str) -> None:
     print(f"left out: {message}", file=sys.stderr)

@@ -57,25 +57,16 @@ def run(options: Track) -> None:
 
 
 def _dry_run(options: Track) -> None:
-    """Tell what all checkpoints would take, from the first: those of one training are alike."""
-    from corrpo.cli.dry_run import print_dry_run
-    from corrpo.jobs.process_count import processes_for
+    from corrpo.cli.dry_run import planned_checkpoints, print_dry_run
     from corrpo.measurement.dry_run import dry_run
-    from corrpo.models.checkpoints import find_checkpoints
-    from corrpo.models.loading import load_model
+    from corrpo.models.loading import load_checkpoint
     from corrpo.samples import load_samples
 
-    loading = narrow(options, LoadOptions)
     samples = load_samples(sample_location(options.samples))
-    checkpoints, skipped = find_checkpoints(options.words, start=options.start, revision=loading.revision)
-    for checkpoint in skipped:
-        print(f"skipped {checkpoint}")
-    count = processes_for(checkpoints, options.processes, device=loading.device, dtype=loading.dtype)
-    print(f"checkpoints   {len(checkpoints):,}, {count} at a time; measured here: {checkpoints[0]}")
-    source = replace(loading, revision=checkpoints[0].revision)
-    model, tokenizer = load_model(checkpoints[0].source, **vars(source))
+    checkpoints, count, lines = planned_checkpoints(options.words, options)
+    model, tokenizer = load_checkpoint(checkpoints[0], narrow(options, LoadOptions), options.device)
     plan = dry_run(model, tokenizer, samples, narrow(options, MeasureOptions))
-    print_dry_run(plan, models=len(checkpoints), processes=count)
+    print_dry_run(plan, lines, len(checkpoints), count)
 
 
 def _track(options: Track) -> None:
@@ -105,8 +96,8 @@ def _track(options: Track) -> None:
     console.print(_table(tracked.trajectory))
     if warning := few_samples(tracked.trajectory.points[-1].spearman):
         console.print(warning, highlight=False)
-    found = replace(tracked.trajectory, label=options.output.resolve().name)
-    written = write_report(Collection(trajectories=(found,)), options.output, formats=("svg",))
+    trajectory = replace(tracked.trajectory, label=options.output.resolve().name)
+    written = write_report(Collection(trajectories=(trajectory,)), options.output, formats=("svg",))
     for path in (options.output / TRACK, options.output / TABLE, *written):
         print(path)
     if tracked.failed:

@@ -1,11 +1,12 @@
 """Everything that decides an evaluation, with its defaults: one frozen dataclass for Python and the CLI."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, get_args
 
-from corrpo.errors import BadInputError, unknown_name
+from corrpo.errors import BadInputError, check_known
 from corrpo.models.generation.backend import BackendName, check_backend, find_backend
 from corrpo.models.generation.sampling import check_sampling
+from corrpo.models.keywords import plain_settings
 from corrpo.samples import Template
 
 
@@ -53,8 +54,7 @@ class EvaluateOptions:
             raise BadInputError(f"k={list(self.k)}: expected numbers from 1 to n={self.n}")
         if self.prompt is not None:
             check_prompt(self.prompt)
-        if self.template not in get_args(Template):
-            raise unknown_name("template", self.template, get_args(Template))
+        check_known("template", self.template, get_args(Template))
         check_backend(self.backend)
         if not 0 < self.confidence < 1:
             raise BadInputError(f"confidence={self.confidence}: expected a number between 0 and 1")
@@ -67,10 +67,8 @@ class EvaluateOptions:
         return self.batch_size or find_backend(self.backend).batch_size
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-safe: tuples become lists."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        """See `plain_settings`."""
+        return plain_settings(self)
 
 
 def check_prompt(prompt: str) -> None:

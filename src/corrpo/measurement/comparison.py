@@ -244,15 +244,16 @@ def _row(labelled: Labelled) -> Row:
         samples_digest=str(fingerprint.samples.get("digest")),
         **{name: fingerprint.statistics[name] for name in STATISTICS},
         untrained=fingerprint.untrained,
-        mean_entropy_bits=_mean(tokens["entropy_bits"]),
-        mean_strength=_mean(tokens["strength"]),
+        mean_entropy_bits=mean_or_none(tokens["entropy_bits"]),
+        mean_strength=mean_or_none(tokens["strength"]),
         mean_response_tokens=fingerprint.tokens.height / samples if samples else None,
         n_tokens=tokens.height,
         n_samples=tokens["sample"].n_unique(),
     )
 
 
-def _mean(column: pl.Series) -> float | None:
+def mean_or_none(column: pl.Series) -> float | None:
+    """The mean of a column of numbers; None if it is empty."""
     return float(column.to_numpy().mean()) if len(column) else None
 
 

@@ -1,10 +1,11 @@
 """Everything that decides a measurement, with its defaults: one frozen dataclass for Python and the CLI."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, get_args
 
-from corrpo.errors import BadInputError, unknown_name
+from corrpo.errors import BadInputError, check_known
 from corrpo.models.generation.sampling import check_sampling
+from corrpo.models.keywords import plain_settings
 from corrpo.samples import Template
 from corrpo.statistics.settings import check_settings
 from corrpo.strength.spec import GradientSpec
@@ -45,8 +46,7 @@ class MeasureOptions(GradientSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_settings(self.confidence, resamples=self.resamples, permutations=self.permutations)
-        if self.template not in get_args(Template):
-            raise unknown_name("template", self.template, get_args(Template))
+        check_known("template", self.template, get_args(Template))
         check_sampling(self.temperature, self.top_p, self.max_new_tokens)
         if self.max_tokens is not None and self.max_tokens < 2:
             raise BadInputError(f"max_tokens={self.max_tokens}: expected 2 or more, or none for all tokens")
@@ -56,7 +56,5 @@ class MeasureOptions(GradientSpec):
             raise BadInputError(f"seed={self.seed}: expected 0 or more")
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-safe: tuples become lists."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        """See `plain_settings`."""
+        return plain_settings(self)

@@ -52,6 +52,7 @@ from corrpo.samples import (
     samples_digest,
 )
 from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.spec import GradientSpec
 
 _RESPONSE_PART = {**schema(RESPONSE_COLUMNS), "response_ids": pl.List(pl.Int64)}
 
@@ -190,18 +191,9 @@ def try_estimator(model: Any, settings: MeasureOptions) -> None:
         UnsupportedModelError: the estimator does not fit the model.
         BadInputError: a layer that the model does not have.
     """
-    with suppress(NonFiniteError):  # told later, with the sample's name
-        logit_gradient_norms(
-            model,
-            torch.zeros(4, dtype=torch.long),
-            [3],
-            estimator=settings.estimator,
-            norm=settings.norm,
-            tolerance=settings.tolerance,
-            target=settings.target,
-            projections=settings.projections,
-            layers=settings.layers,
-        )
+    with suppress(NonFiniteError):  # raised again while measuring, with the sample's name
+        spec = narrow(settings, GradientSpec)
+        logit_gradient_norms(model, torch.zeros(4, dtype=torch.long), [3], **vars(spec))
 
 
 def _digest(work: list[_Work]) -> str:

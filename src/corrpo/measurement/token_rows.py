@@ -9,10 +9,12 @@ from torch import Tensor
 from corrpo.errors import CorrpoError, NonFiniteError
 from corrpo.measurement.fingerprint_format import TOKEN_COLUMNS, schema
 from corrpo.measurement.options import MeasureOptions
+from corrpo.models.keywords import narrow
 from corrpo.samples import token_texts
 from corrpo.samples.token_sampling import stratified_positions
 from corrpo.strength.entropy import squared_logits_gradient, token_entropy, token_logprob
 from corrpo.strength.gradient_norms import logit_gradient_norms
+from corrpo.strength.spec import GradientSpec
 
 
 def measure_response(
@@ -77,17 +79,7 @@ def _gradient_norms(
 ) -> Tensor:
     """`logit_gradient_norms` by the settings of a measurement; its errors name the sample."""
     try:
-        return logit_gradient_norms(
-            model,
-            ids,
-            positions,
-            estimator=settings.estimator,
-            norm=settings.norm,
-            tolerance=settings.tolerance,
-            target=settings.target,
-            projections=settings.projections,
-            layers=settings.layers,
-        )
+        return logit_gradient_norms(model, ids, positions, **vars(narrow(settings, GradientSpec)))
     except NonFiniteError as error:
         raise NonFiniteError(f"sample {sample!r}: {error}") from error
     except torch.cuda.OutOfMemoryError as error:

@@ -10,7 +10,7 @@ import polars as pl
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import read_versioned
 from corrpo.jobs.settings_differences import differences_between
-from corrpo.measurement.comparison import COMPARED
+from corrpo.measurement.comparison import COMPARED, mean_or_none
 from corrpo.measurement.fingerprint import SCHEMA_VERSION, STATISTICS
 from corrpo.measurement.fingerprint_format import FINGERPRINT, TOKENS
 from corrpo.models.checkpoints import Checkpoint, Skipped
@@ -117,7 +117,7 @@ class Trajectory:
         folder = Path(folder)
         if (folder / TRACK).exists():
             return _load_track(cls, folder, label)
-        if _step_folders(folder):
+        if step_folders(folder):
             return _load_callback(cls, folder, label)
         raise BadInputError(
             f"{folder} holds neither {TRACK} nor folders like step-000050 with a fingerprint; give the "
@@ -144,7 +144,7 @@ _TABLE = {
 
 def is_trajectory(folder: Path | str) -> bool:
     """True for the output folder of `corrpo track` or of a `FingerprintCallback`."""
-    return (Path(folder) / TRACK).exists() or bool(_step_folders(Path(folder)))
+    return (Path(folder) / TRACK).exists() or bool(step_folders(Path(folder)))
 
 
 def check_same_measurement(trajectories: Sequence[Trajectory]) -> None:
@@ -203,7 +203,7 @@ def _load_track(kind: type[Trajectory], folder: Path, label: str) -> Trajectory:
 
 def _load_callback(kind: type[Trajectory], folder: Path, label: str) -> Trajectory:
     stage = folder.resolve().name or "run"
-    folders = _step_folders(folder)
+    folders = step_folders(folder)
     summaries = {step: _summary(path) for step, path in folders.items()}
     first, expected = next(((folders[step], what) for step, what in summaries.items()))
     for step, summary in summaries.items():
@@ -225,8 +225,8 @@ def _identity(summary: dict[str, Any]) -> dict[str, Any]:
     return {key: summary["samples"].get(key) for key in ("name", "digest")}
 
 
-def _step_folders(folder: Path) -> dict[int, Path]:
-    """The fingerprints step-N in a folder, by N."""
+def step_folders(folder: Path) -> dict[int, Path]:
+    """The finished fingerprints step-N in a folder, by N."""
     folders = (path.parent for path in folder.glob(f"{_STEP}*/{FINGERPRINT}"))
     numbered = ((path.name.removeprefix(_STEP), path) for path in folders)
     return dict(sorted((int(name), path) for name, path in numbered if name.isdecimal()))
@@ -253,8 +253,8 @@ def _point(checkpoint: Checkpoint, folder: Path, summary: dict[str, Any]) -> Poi
         folder=folder,
         model_digest=summary["model"]["digest"],
         statistics={name: Correlation.from_dict(summary["statistics"][name]) for name in STATISTICS},
-        mean_entropy_bits=_mean(measured["entropy_bits"]),
-        mean_strength=_mean(measured["strength"]),
+        mean_entropy_bits=mean_or_none(measured["entropy_bits"]),
+        mean_strength=mean_or_none(measured["strength"]),
         mean_response_tokens=samples["response_tokens"] / samples["measured"]
         if samples["measured"]
         else None,
@@ -263,7 +263,3 @@ def _point(checkpoint: Checkpoint, folder: Path, summary: dict[str, Any]) -> Poi
 
 def _summary(folder: Path) -> dict[str, Any]:
     return read_versioned(folder / FINGERPRINT, SCHEMA_VERSION)
-
-
-def _mean(column: pl.Series) -> float | None:
-    return float(column.to_numpy().mean()) if len(column) else None

@@ -291,7 +291,7 @@ def _final(stage: str, run: Path, steps: set[int], *, alone: bool) -> Checkpoint
         return [], []
     reason = why_incomplete(folder)
     if reason is None and step is None and not alone:
-        reason = f"its step is told nowhere; give it as {stage}:STEP={folder}"
+        reason = f"its step is not known; give it as {stage}:STEP={folder}"
     if reason is not None:
         return [], [Skipped(str(folder), reason)]
     return [Checkpoint(stage, step, None, str(folder))], []

@@ -106,6 +106,17 @@ def narrow(options: Any, to: type[S]) -> S:
     return to(**{field.name: getattr(options, field.name) for field in fields(to)})  # pyright: ignore
 
 
+def plain_settings(options: Any) -> dict[str, Any]:
+    """The fields of an object of settings by name, JSON-safe: tuples become lists.
+
+    >>> from corrpo.models.load_options import LoadOptions
+    >>> plain_settings(LoadOptions())["dtype"]
+    'auto'
+    """
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
 def field_meanings(settings: type) -> dict[str, str]:
     """The docstrings below the fields of a dataclass and of those it inherits from, by field, each one line.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from corrpo.errors import unknown_name
+from corrpo.errors import check_known
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 DeviceMap = Literal["auto", "balanced", "balanced_low_0", "sequential"]
@@ -42,8 +42,8 @@ class LoadOptions:
         known = {"dtype": Dtype, "quantization": Quantization, "device_map": DeviceMap}
         for name, names in known.items():
             value = getattr(self, name)
-            if value not in get_args(names) and (name, value) != ("device_map", None):
-                raise unknown_name(name, value, get_args(names))
+            if (name, value) != ("device_map", None):
+                check_known(name, value, get_args(names))
 
 
 @dataclass(frozen=True, kw_only=True)

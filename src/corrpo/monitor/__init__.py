@@ -1,41 +1,29 @@
 """The monitor: rho of entropy and gradient strength while a model writes, and flags at a stated rate.
 
-Its classes are imported when they are asked for, as they need torch.
+Its classes are imported when they are first used, as they need torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from corrpo.errors import lazy_attributes
 
 if TYPE_CHECKING:
-    from corrpo.monitor.calibration import Calibration, calibrate
-    from corrpo.monitor.monitor import Monitor
-    from corrpo.monitor.options import MonitorOptions
-    from corrpo.monitor.running_rho import RunningRho
-    from corrpo.monitor.watched_response import Scored, Watched, Written
+    from corrpo.monitor.calibration import Calibration as Calibration
+    from corrpo.monitor.calibration import calibrate as calibrate
+    from corrpo.monitor.monitor import Monitor as Monitor
+    from corrpo.monitor.options import MonitorOptions as MonitorOptions
+    from corrpo.monitor.running_rho import RunningRho as RunningRho
+    from corrpo.monitor.watched_response import Scored as Scored
+    from corrpo.monitor.watched_response import Watched as Watched
+    from corrpo.monitor.watched_response import Written as Written
 
-__all__ = [
-    "Calibration",
-    "Monitor",
-    "MonitorOptions",
-    "RunningRho",
-    "Scored",
-    "Watched",
-    "Written",
-    "calibrate",
-]
-_MODULES = {
-    "Calibration": "calibration",
-    "Monitor": "monitor",
-    "MonitorOptions": "options",
-    "RunningRho": "running_rho",
-    "Scored": "watched_response",
-    "Watched": "watched_response",
-    "Written": "watched_response",
-    "calibrate": "calibration",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"corrpo.monitor.{_MODULES[name]}"), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "calibration": "Calibration calibrate",
+        "monitor": "Monitor",
+        "options": "MonitorOptions",
+        "running_rho": "RunningRho",
+        "watched_response": "Scored Watched Written",
+    },
+)

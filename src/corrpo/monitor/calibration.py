@@ -28,7 +28,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from scipy import stats
 
-from corrpo.errors import BadInputError, unknown_name
+from corrpo.errors import BadInputError, check_known
 from corrpo.jobs.files import read_versioned, write_json
 from corrpo.statistics.accuracy_estimate import estimate_average
 
@@ -211,8 +211,7 @@ def _check(rate: float, confidence: float | None, side: str) -> None:
         raise BadInputError(f"rate={rate}: expected a share between 0 and 1, such as 0.05")
     if confidence is not None and not 0 < confidence < 1:
         raise BadInputError(f"confidence={confidence}: expected a probability between 0 and 1, such as 0.9")
-    if side not in get_args(Side):
-        raise unknown_name("side", side, get_args(Side))
+    check_known("side", side, get_args(Side))
 
 
 def _split(

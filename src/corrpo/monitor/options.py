@@ -6,9 +6,10 @@ Nothing heavy is imported here, so that a command's options can be shown quickly
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from corrpo.errors import BadInputError, unknown_name
+from corrpo.errors import BadInputError, check_known
 from corrpo.models.generation.backend import BackendName, check_backend
 from corrpo.models.generation.sampling import check_sampling
+from corrpo.models.keywords import plain_settings
 from corrpo.samples.encoding import Template
 
 FEWEST_TOKENS = 8
@@ -37,13 +38,11 @@ class MonitorOptions:
 
     def __post_init__(self) -> None:
         check_window(self.window, self.min_tokens, 0.95)
-        if self.template not in get_args(Template):
-            raise unknown_name("template", self.template, get_args(Template))
+        check_known("template", self.template, get_args(Template))
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-safe: tuples become lists."""
-        values = {name: getattr(self, name) for name in MonitorOptions.__dataclass_fields__}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        """See `plain_settings`."""
+        return plain_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,27 +1,24 @@
 """Reports: figures, pages and tables of results.
 
-The functions that write pages are imported when they are asked for, as they need matplotlib.
+The functions that write pages are imported when they are first used, as they need matplotlib.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from corrpo.errors import lazy_attributes
 
 if TYPE_CHECKING:
-    from corrpo.report.pages.comparison import write_comparison_report
-    from corrpo.report.pages.experiment import write_experiment_report
-    from corrpo.report.pages.fingerprint import write_measure_report
-    from corrpo.report.pages.report import write_report
+    from corrpo.report.pages.comparison import write_comparison_report as write_comparison_report
+    from corrpo.report.pages.experiment import write_experiment_report as write_experiment_report
+    from corrpo.report.pages.fingerprint import write_measure_report as write_measure_report
+    from corrpo.report.pages.report import write_report as write_report
 
-__all__ = ["write_comparison_report", "write_experiment_report", "write_measure_report", "write_report"]
-_PAGES = {
-    "write_comparison_report": "comparison",
-    "write_experiment_report": "experiment",
-    "write_measure_report": "fingerprint",
-    "write_report": "report",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PAGES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"corrpo.report.pages.{_PAGES[name]}"), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "pages.comparison": "write_comparison_report",
+        "pages.experiment": "write_experiment_report",
+        "pages.fingerprint": "write_measure_report",
+        "pages.report": "write_report",
+    },
+)

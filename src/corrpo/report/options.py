@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from corrpo.errors import unknown_name
+from corrpo.errors import check_known
 
 Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -32,7 +32,5 @@ class ReportOptions:
 
     def __post_init__(self) -> None:
         for name in self.formats:
-            if name not in FORMATS:
-                raise unknown_name("format", name, FORMATS)
-        if self.axis not in get_args(Axis):
-            raise unknown_name("axis", self.axis, get_args(Axis))
+            check_known("format", name, FORMATS)
+        check_known("axis", self.axis, get_args(Axis))

@@ -40,7 +40,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corrpo.errors import BadInputError, unknown_name
+from corrpo.errors import BadInputError, check_known
 from corrpo.rewards.controls import find_control
 from corrpo.rewards.controls.constant import group_mean
 from corrpo.rewards.gates import GATES
@@ -87,10 +87,8 @@ def inversion_reward(
     tensor([0.5000, 0.0000, 0.3750, 0.2500])
     """
     record = find_control(control)
-    if shape not in SHAPES:
-        raise unknown_name("shape", shape, SHAPES)
-    if gate not in GATES:
-        raise unknown_name("gate", gate, GATES)
+    check_known("shape", shape, SHAPES)
+    check_known("gate", gate, GATES)
     _check_rollouts(rho, group_size)
     grouped = rho.detach().double().reshape(len(rho) // group_size, group_size)
     inside = _inside(gate, task, rho).reshape(grouped.shape)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from corrpo.errors import BadInputError, NonFiniteError, unknown_name
+from corrpo.errors import BadInputError, NonFiniteError, check_known
 from corrpo.statistics.coefficients import ROUNDING
 
 
@@ -144,8 +144,7 @@ def _varies(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def _check_settings(statistic: str, min_tokens: int) -> None:
-    if statistic not in STATISTICS:
-        raise unknown_name("statistic", statistic, STATISTICS)
+    check_known("statistic", statistic, STATISTICS)
     if min_tokens < 3:
         raise BadInputError(
             f"min_tokens={min_tokens}: expected 3 or more, as fewer tokens have no correlation"

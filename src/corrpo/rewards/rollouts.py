@@ -180,14 +180,7 @@ class RolloutMeter:
             with torch.no_grad(), eval_mode(model):
                 logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=start + places - 1).logits
             try:
-                norms = logit_gradient_norms(
-                    model,
-                    ids,
-                    places + start,
-                    estimator=self._gradient.estimator,
-                    projections=self._gradient.projections,
-                    layers=self._gradient.layers,
-                )
+                norms = logit_gradient_norms(model, ids, places + start, **vars(self._gradient))
             except NonFiniteError as error:
                 raise _unmeasurable(row) from error
             entropy[row, places] = token_entropy(logits[0]).double()

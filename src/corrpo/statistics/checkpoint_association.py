@@ -57,7 +57,7 @@ import numpy as np
 
 from corrpo.errors import BadInputError
 from corrpo.statistics.coefficients import Array, clip
-from corrpo.statistics.correlation_records import Record
+from corrpo.statistics.correlation_records import Record, counted, sentence
 from corrpo.statistics.interval import MAX_UNDEFINED
 from corrpo.statistics.row_coefficients import row_coefficients, settle
 
@@ -90,11 +90,8 @@ class Association(Record):
     attenuation: float | None = None
 
     def __str__(self) -> str:
-        parts = ["undefined" if self.value is None else f"{self.value:.2f}"]
-        if self.low is not None and self.high is not None:
-            parts.append(f"[{self.low:.2f}, {self.high:.2f}]")
-        parts.append(f"({self.n_points:,} checkpoint{'' if self.n_points == 1 else 's'})")
-        return " ".join(parts) + (f": {self.reason}" if self.reason else "")
+        checkpoints = counted(self.n_points, "checkpoint")
+        return sentence(self.value, self.low, self.high, None, checkpoints, self.reason)
 
 
 def rank_association(
@@ -133,7 +130,7 @@ def rank_association(
     _check(x, y, x_halves, y_halves, steps, confidence)
     count = len(x)
     if count < FEWEST:
-        reason = f"{count} checkpoint{'' if count == 1 else 's'}: expected {FEWEST} or more"
+        reason = f"{counted(count, 'checkpoint')}: expected {FEWEST} or more"
         return Association(None, None, None, count, reason)
     value = clip(float(_coefficients(x[None], y[None], steps)[0]))
     if math.isnan(value):

@@ -58,8 +58,8 @@ class Correlation(Record):
     reason: str | None = None
 
     def __str__(self) -> str:
-        tokens = f"{_count(self.n_tokens, 'token')}, {_count(self.n_samples, 'sample')}"
-        return _sentence(self.value, self.low, self.high, self.p, tokens, self.reason)
+        tokens = f"{counted(self.n_tokens, 'token')}, {counted(self.n_samples, 'sample')}"
+        return sentence(self.value, self.low, self.high, self.p, tokens, self.reason)
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,16 @@ class Difference(Record):
 
     def __str__(self) -> str:
         dropped = f", {self.n_dropped:,} dropped" if self.n_dropped else ""
-        samples = _count(self.n_samples, "sample") + dropped
-        return _sentence(self.value, self.low, self.high, self.p, samples, self.reason)
+        samples = counted(self.n_samples, "sample") + dropped
+        return sentence(self.value, self.low, self.high, self.p, samples, self.reason)
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 token", "2,000 tokens"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _sentence(
+def sentence(
     value: float | None,
     low: float | None,
     high: float | None,
@@ -105,6 +106,7 @@ def _sentence(
     sizes: str,
     reason: str | None,
 ) -> str:
+    """A value with its interval, p-value and sizes, and the reason why something is missing."""
     parts = ["undefined" if value is None else f"{value:.2f}"]
     if low is not None and high is not None:
         parts.append(f"[{low:.2f}, {high:.2f}]")

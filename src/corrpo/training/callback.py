@@ -34,6 +34,7 @@ from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.fingerprint_format import FINGERPRINT
 from corrpo.measurement.options import MeasureOptions
 from corrpo.measurement.pipeline import encode_sample, measure, try_estimator
+from corrpo.measurement.trajectory import step_folders
 from corrpo.models.description import model_digest
 from corrpo.models.keywords import keywords_of, narrow
 from corrpo.models.sharding import awaits_engine, full_parameters
@@ -184,7 +185,7 @@ class FingerprintCallback(TrainerCallback):
 
     def _fingerprint(self, model: nn.Module, step: int) -> Fingerprint:
         """That of an earlier run of this step with the same weights, or a new one, saved if wanted."""
-        if self.output is not None and step in (earlier := _measured_steps(self.output)):
+        if self.output is not None and step in (earlier := step_folders(self.output)):
             if read_json(earlier[step] / FINGERPRINT)["model"]["digest"] == model_digest(model):
                 return Fingerprint.load(earlier[step])
             _set_aside(self.output, step)
@@ -274,7 +275,7 @@ def _check_output(output: Path, settings: dict[str, Any], digest: str) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputFolderError(f"cannot make the folder {output}: {error.strerror or error}") from error
-    for folder in _measured_steps(output).values():
+    for folder in step_folders(output).values():
         summary = read_json(folder / FINGERPRINT)
         before = summary["settings"]
         names = [name for name in settings | before if settings.get(name) != before.get(name)]
@@ -292,17 +293,10 @@ def _step_folder(output: Path, step: int) -> Path:
     return output / f"step-{step:06d}"
 
 
-def _measured_steps(output: Path) -> dict[int, Path]:
-    """The finished steps in a folder, by their number."""
-    folders = (path.parent for path in sorted(output.glob(f"step-*/{FINGERPRINT}")))
-    numbered = ((folder.name.removeprefix("step-"), folder) for folder in folders)
-    return {int(name): folder for name, folder in numbered if name.isdigit()}
-
-
 def _set_aside(output: Path, step: int) -> None:
     """Move a step measured on other weights, and all later ones, to the first free OUTPUT/earlier-N."""
     earlier = next(path for path in (output / f"earlier-{i}" for i in count(1)) if not path.exists())
-    moved = [folder for number, folder in _measured_steps(output).items() if number >= step]
+    moved = [folder for number, folder in step_folders(output).items() if number >= step]
     try:
         earlier.mkdir()
         for folder in moved:

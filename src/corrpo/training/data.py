@@ -6,7 +6,6 @@ not read is left out.
 """
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,13 @@ from corrpo.lab.problems import (
 from corrpo.lab.tasks import LabProblem, find_lab_task
 from corrpo.lab.tokenizer import chat_prompt
 from corrpo.rewards.task_rewards import rewards_of_answers
-from corrpo.training.data_from_generations import CHOSEN, are_generations, preference_pairs, right_responses
+from corrpo.training.data_from_generations import (
+    CHOSEN,
+    are_generations,
+    is_message,
+    preference_pairs,
+    right_responses,
+)
 from corrpo.training.recipe import RecipeArguments
 
 _FORMS = {
@@ -283,7 +288,7 @@ def _prompt(where: str, prompt: Any, system: str | None, chat: bool) -> Any:
     """A prompt as the trainer reads it: text, or messages where there is a chat template."""
     if isinstance(prompt, str) and prompt.strip():
         messages = [{"role": "user", "content": prompt}]
-    elif isinstance(prompt, list) and prompt and all(map(_is_message, prompt)):
+    elif isinstance(prompt, list) and prompt and all(map(is_message, prompt)):
         messages = [{"role": message["role"], "content": message["content"]} for message in prompt]
     else:
         raise BadInputError(f"{where}: expected text or chat messages, got {prompt!r}")
@@ -297,10 +302,6 @@ def _prompt(where: str, prompt: Any, system: str | None, chat: bool) -> Any:
         return prompt
     has_system = system is None or messages[0]["role"] == "system"
     return messages if has_system else [{"role": "system", "content": system}, *messages]
-
-
-def _is_message(message: Any) -> bool:
-    return isinstance(message, Mapping) and all(isinstance(message.get(k), str) for k in ("role", "content"))
 
 
 def _answer(where: str, answer: Any, reward: str) -> str:
@@ -317,7 +318,7 @@ def _check_traces(source: Source, rows: Dataset, column: str, chat: bool) -> Non
         if isinstance(value, str) and value.strip() and column != "messages":
             continue
         where = f"{source}, column {column!r}, row {number}"
-        is_chat = isinstance(value, list) and value and all(map(_is_message, value))
+        is_chat = isinstance(value, list) and value and all(map(is_message, value))
         if not is_chat or column not in _FORMS:
             form = _FORMS.get(column, "text")
             raise BadInputError(f"{where}: expected {form}, got {str(value)[:80]!r}")

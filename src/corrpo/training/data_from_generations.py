@@ -7,6 +7,7 @@ each.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset
@@ -97,13 +98,14 @@ def _prompt(prompt: str, chat: bool) -> Any:
         read = json.loads(prompt)
     except ValueError:
         read = None
-    if isinstance(read, list) and read and all(map(_is_message, read)):
+    if isinstance(read, list) and read and all(map(is_message, read)):
         return read
     return [{"role": "user", "content": prompt}] if chat else prompt
 
 
-def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and "role" in value
+def is_message(value: Any) -> bool:
+    """Whether a value is one message of a chat, {"role", "content"} in text."""
+    return isinstance(value, Mapping) and all(isinstance(value.get(k), str) for k in ("role", "content"))
 
 
 def _reply(response: str, chat: bool) -> Any:

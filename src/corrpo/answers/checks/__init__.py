@@ -5,14 +5,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Literal, get_args
 
 from corrpo.answers.verifier import Reply
-from corrpo.errors import unknown_name
+from corrpo.errors import RecordTable
 
 CheckName = Literal["exact", "math", "trl"]
-CHECKS: tuple[str, ...] = get_args(CheckName)
+CHECKS = RecordTable("check", "CHECK", {name: f"{__name__}.{name}" for name in get_args(CheckName)})
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,4 @@ def find_check(name: str) -> Check:
     >>> find_check("exact").equal([("7.0", "7"), ("1/2", "0.5")])
     [True, False]
     """
-    if name not in CHECKS:
-        raise unknown_name("check", name, CHECKS)
-    return import_module(f"{__name__}.{name}").CHECK
+    return CHECKS.find(name)

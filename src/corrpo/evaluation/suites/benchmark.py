@@ -5,14 +5,17 @@ A benchmark is a file in `benchmarks/` of the same name that defines `BENCHMARK`
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Literal, get_args
 
-from corrpo.errors import BadInputError, first_line, require_packages, unknown_name
+from corrpo.errors import BadInputError, RecordTable, first_line, require_packages
 from corrpo.evaluation.suites.suite import BOXED, Check, Suite, checked_problem
 
 BenchmarkName = Literal["gsm8k", "math500", "aime24", "aime25", "amc23", "minerva", "olympiadbench"]
-BENCHMARKS: tuple[BenchmarkName, ...] = get_args(BenchmarkName)
+BENCHMARKS = RecordTable(
+    "benchmark",
+    "BENCHMARK",
+    {name: f"corrpo.evaluation.suites.benchmarks.{name}" for name in get_args(BenchmarkName)},
+)
 """Those of the paper."""
 
 
@@ -57,9 +60,7 @@ def find_benchmark(name: str) -> Benchmark:
     >>> find_benchmark("aime24").n
     16
     """
-    if name not in BENCHMARKS:
-        raise unknown_name("benchmark", name, BENCHMARKS)
-    return import_module(f"corrpo.evaluation.suites.benchmarks.{name}").BENCHMARK
+    return BENCHMARKS.find(name)
 
 
 def fetch_benchmark(name: str) -> Suite:

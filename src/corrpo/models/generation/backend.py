@@ -6,10 +6,9 @@ when a model is opened.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
-from corrpo.errors import BadInputError, unknown_name
+from corrpo.errors import BadInputError, RecordTable, check_known
 
 if TYPE_CHECKING:
     from corrpo.models.checkpoints import Checkpoint
@@ -17,8 +16,12 @@ if TYPE_CHECKING:
 
 BackendName = Literal["transformers", "vllm"]
 """The backends that come with corrpo: the modules of these names in `corrpo.models.generation.backends`."""
-
-_registered: dict[str, "Backend"] = {}
+BACKENDS = RecordTable(
+    "backend",
+    "BACKEND",
+    {name: f"corrpo.models.generation.backends.{name}" for name in get_args(BackendName)},
+)
+"""Those, and the ones that `register_backend` has added in this process."""
 
 
 @dataclass(frozen=True)
@@ -101,24 +104,14 @@ def register_backend(name: str, backend: Backend) -> None:
     Raises:
         BadInputError: the name is taken.
     """
-    if name in backend_names():
+    if name in BACKENDS:
         raise BadInputError(f"there is a backend {name!r} already; give another name")
-    _registered[name] = backend
-
-
-def backend_names() -> tuple[str, ...]:
-    """The names of all backends, those that come with corrpo first.
-
-    >>> backend_names()[:2]
-    ('transformers', 'vllm')
-    """
-    return (*get_args(BackendName), *_registered)
+    BACKENDS[name] = backend
 
 
 def check_backend(name: str) -> None:
     """Raise `BadInputError` on a name that no backend has."""
-    if name not in backend_names():
-        raise unknown_name("backend", name, backend_names())
+    check_known("backend", name, BACKENDS)
 
 
 def find_backend(name: str) -> Backend:
@@ -130,10 +123,7 @@ def find_backend(name: str) -> Backend:
     >>> find_backend("vllm").batch_size
     1024
     """
-    check_backend(name)
-    if name in _registered:
-        return _registered[name]
-    return import_module(f"corrpo.models.generation.backends.{name}").BACKEND
+    return BACKENDS.find(name)
 
 
 def open_backend(name: str, checkpoint: "Checkpoint", loading: "LoadOptions", device: str) -> Engine:

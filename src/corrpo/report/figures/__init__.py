@@ -6,6 +6,8 @@ is drawn: nothing heavy is imported here.
 
 from typing import Literal, get_args
 
+from corrpo.errors import RecordTable
+
 FigureName = Literal[
     "token_scatter",
     "rho_by_model_type",
@@ -15,5 +17,5 @@ FigureName = Literal[
     "arm_differences",
     "arm_accuracy_and_rho",
 ]
-FIGURES: tuple[FigureName, ...] = get_args(FigureName)
+FIGURES = RecordTable("figure", "FIGURE", {name: f"{__name__}.{name}" for name in get_args(FigureName)})
 """In the order in which a report writes their files."""

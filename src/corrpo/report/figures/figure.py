@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from markupsafe import Markup
 
-from corrpo.errors import unknown_name
-from corrpo.report.figures import FIGURES, FigureName
+from corrpo.report.figures import FIGURES
 from corrpo.report.html_templates import filled
 from corrpo.report.plotting.drawing import Drawing
 
@@ -91,13 +89,11 @@ def figure_record(name: str) -> ReportFigure:
     Raises:
         BadInputError: there is none of that name.
     """
-    if name not in FIGURES:
-        raise unknown_name("figure", name, FIGURES)
-    return import_module(f"corrpo.report.figures.{name}").FIGURE
+    return FIGURES.find(name)
 
 
 def draw_figures(
-    results: Any, sections: Iterable[Section], stems: Mapping[FigureName, str] | None = None
+    results: Any, sections: Iterable[Section], stems: Mapping[str, str] | None = None
 ) -> dict[Section, list[PageFigure]]:
     """The figures of some sections for which the results suffice, by section.
 

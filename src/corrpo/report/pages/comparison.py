@@ -8,13 +8,12 @@ from corrpo.jobs.files import write_json, write_text
 from corrpo.measurement.comparison import Comparison
 from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
 from corrpo.report import explanations
-from corrpo.report.figures import FigureName
 from corrpo.report.figures.figure import PageFigure, Section, draw_figures, write_figures
 from corrpo.report.html_templates import render
 from corrpo.report.pages.fingerprint import STATISTIC_NAMES
 from corrpo.report.results import ComparedFingerprints
 
-STEMS: dict[FigureName, str] = {"rho_by_model_type": "types", "token_scatter": "scatter"}
+STEMS = {"rho_by_model_type": "types", "token_scatter": "scatter"}
 """Names of the figures of a comparison by itself; in a report they have numbers."""
 Figures = dict[Section, list[PageFigure]]
 

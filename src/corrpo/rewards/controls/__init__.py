@@ -1,16 +1,16 @@
 """Controls: what takes the place of the inversion reward to learn what it was that worked (METHOD 7).
 
-The table of controls is `ControlName` in `rewards.choices`; a control NAME is the module NAME of this folder,
-which defines its record, `CONTROL`.
+A control NAME of `rewards.choices.ControlName` is the module NAME of this folder, which defines its record.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Literal
 
-from corrpo.errors import unknown_name
+from corrpo.errors import RecordTable
 from corrpo.rewards.choices import CONTROL_NAMES
+
+CONTROLS = RecordTable("control", "CONTROL", {name: f"{__name__}.{name}" for name in CONTROL_NAMES})
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,4 @@ def find_control(name: str) -> Control:
     >>> find_control("negate").formula
     'shape(rho)'
     """
-    if name not in CONTROL_NAMES:
-        raise unknown_name("control", name, CONTROL_NAMES)
-    return import_module(f"{__name__}.{name}").CONTROL
+    return CONTROLS.find(name)

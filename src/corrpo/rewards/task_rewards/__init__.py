@@ -1,18 +1,19 @@
 """The task rewards, by the names that recipes use: functions in TRL's form, for `reward_funcs`.
 
-`_MODULES` is the table: the name of a reward, and the module of this folder that holds its `TASK_REWARD`.
+`TASK_REWARDS` is the table: the name of a reward, and the module that defines its record.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 
-from corrpo.errors import unknown_name
+from corrpo.errors import RecordTable
 
 RewardFunction = Callable[..., list[float | None]]
 
 _MODULES = {"exact": "exact_answer", "math": "math_answer", "format": "think_answer_format"}
-TASK_REWARDS: tuple[str, ...] = tuple(_MODULES)
+TASK_REWARDS = RecordTable(
+    "task reward", "TASK_REWARD", {name: f"{__name__}.{module}" for name, module in _MODULES.items()}
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,4 @@ def find_task_reward(name: str) -> TaskReward:
     >>> find_task_reward("format").function(["<think>1+1</think><answer>2</answer>"])
     [1.0]
     """
-    if name not in _MODULES:
-        raise unknown_name("task reward", name, TASK_REWARDS)
-    return import_module(f"{__name__}.{_MODULES[name]}").TASK_REWARD
+    return TASK_REWARDS.find(name)

@@ -4,16 +4,17 @@ Each is a module of its own, which defines the record `ESTIMATOR`; docs/how-to/a
 to add one.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Literal, get_args
 
-from corrpo.errors import unknown_name
+from corrpo.errors import RecordTable, check_known
 
 if TYPE_CHECKING:
     from corrpo.strength.estimators.estimator import Estimator
 
 EstimatorName = Literal["reference", "exact", "last", "own"]
-ESTIMATORS: dict[str, str] = {name: f"{__name__}.{name}" for name in get_args(EstimatorName)}
+ESTIMATORS = RecordTable(
+    "estimator", "ESTIMATOR", {name: f"{__name__}.{name}" for name in get_args(EstimatorName)}
+)
 """The module of each estimator, by name. A program can add a module of its own."""
 
 
@@ -23,14 +24,12 @@ def estimator_named(name: str) -> "Estimator":
     Raises:
         BadInputError: the name is unknown.
     """
-    check_estimator(name)
-    return import_module(ESTIMATORS[name]).ESTIMATOR
+    return ESTIMATORS.find(name)
 
 
 def check_estimator(name: str) -> None:
     """Raise `BadInputError` unless `name` is one of `ESTIMATORS`."""
-    if name not in ESTIMATORS:
-        raise unknown_name("estimator", name, ESTIMATORS)
+    check_known("estimator", name, ESTIMATORS)
 
 
 def measures_last_layer_alone(name: object) -> bool:

@@ -4,16 +4,15 @@ The table of norms is here, without torch: each is a module of its own, which de
 docs/how-to/add-a-norm.md tells how to add one.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Literal, get_args
 
-from corrpo.errors import BadInputError, unknown_name
+from corrpo.errors import BadInputError, RecordTable, check_known
 
 if TYPE_CHECKING:
     from corrpo.strength.norms.norm import Norm
 
 NormName = Literal["nuclear", "frobenius", "spectral", "l1"]
-NORMS: dict[str, str] = {name: f"{__name__}.{name}" for name in get_args(NormName)}
+NORMS = RecordTable("norm", "NORM", {name: f"{__name__}.{name}" for name in get_args(NormName)})
 """The module of each norm, by name. A program can add a module of its own, in every process that measures."""
 
 
@@ -23,14 +22,12 @@ def norm_named(name: str) -> "Norm":
     Raises:
         BadInputError: the name is unknown.
     """
-    check_norm(name)
-    return import_module(NORMS[name]).NORM
+    return NORMS.find(name)
 
 
 def check_norm(name: str) -> None:
     """Raise `BadInputError` unless `name` is one of `NORMS`."""
-    if name not in NORMS:
-        raise unknown_name("norm", name, NORMS)
+    check_known("norm", name, NORMS)
 
 
 def check_tolerance(tolerance: float | None, norm: str = "nuclear") -> None:
