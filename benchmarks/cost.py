@@ -60,7 +60,7 @@ def rows_of(name: str, length: int) -> list[list[str]]:
     def measured(estimator: str) -> None:
         logit_gradient_norms(model, ids, workload.positions, estimator=estimator)
 
-    calls = {each: partial(measured, each) for each in ("own", "last", "exact")}
+    calls = {estimator: partial(measured, estimator) for estimator in ("own", "last", "exact")}
     seconds = least_seconds({**speed_calls(), STEP: training_step(model, ids), **calls}, repeats=2)
     model.zero_grad(set_to_none=True)
     counts = {"products": 2 * 512**3, "wide": 2 * 512**3, "eigenvalues": 4 / 3 * 256**3}

@@ -80,10 +80,10 @@ def duration(seconds: float) -> str:
 
 
 def rows_of(shape: ModelShape, length: int, way: str) -> list[str]:
-    found = costs_of(shape, length, way)
-    if found is None:
+    costs = costs_of(shape, length, way)
+    if costs is None:
         return [shape.name, f"{length:,}", way, "does not fit", *[""] * (4 + len(GPUS))]
-    one, group = found
+    one, group = costs
     times = [duration(total_seconds(one, SAMPLES, gpus, group)) if gpus >= group else "–" for gpus in GPUS]
     return [
         shape.name,
@@ -108,7 +108,7 @@ def figure(shapes: list[ModelShape]) -> Drawing:
         for panel, shape in zip(panels, shapes, strict=True):
             for way, colour in zip(list(WAYS)[:4], OTHER_COLOURS, strict=False):
                 points = [(length, costs_of(shape, length, way)) for length in lengths]
-                fitting = [(length, found[0].seconds) for length, found in points if found]
+                fitting = [(length, costs[0].seconds) for length, costs in points if costs]
                 numbers += [
                     {"series": f"{shape.name}, {way}", "x": float(x), "value": y, "source": "computed"}
                     for x, y in fitting

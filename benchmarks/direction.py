@@ -86,7 +86,9 @@ def fresh_rollouts(model: Any, tokenizer: Any, seed: int) -> Fresh:
     """Write and measure; see the module."""
     problems = [p for p in validation_problems(SUMS) for _ in range(ROLLOUTS)]
     prompts = [encode_prompt(Sample("", chat_prompt(p.question)), tokenizer) for p in problems]
-    answers = [each.ids for each in generate(model, tokenizer, prompts, max_new_tokens=128, seed=seed)]
+    answers = [
+        response.ids for response in generate(model, tokenizer, prompts, max_new_tokens=128, seed=seed)
+    ]
     signals = RolloutMeter(model, settings("none", 0))(model, prompts, answers)
     texts = tokenizer.batch_decode(answers)
     solved = [is_correct(text, p.answer, "exact") for text, p in zip(texts, problems, strict=True)]
@@ -129,11 +131,11 @@ def main() -> None:
     """A row per arm: the change of rho by both measures, over seeds too, and accuracy and length after."""
     jobs = list(product(("before", *ARMS), SEEDS))
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        found = dict(zip(jobs, pool.map(run, *zip(*jobs, strict=True)), strict=True))
+        results = dict(zip(jobs, pool.map(run, *zip(*jobs, strict=True)), strict=True))
     rows = []
     for arm in ("before", *ARMS):
-        after = [found[arm, seed] for seed in SEEDS]
-        before = [found["before", seed] for seed in SEEDS]
+        after = [results[arm, seed] for seed in SEEDS]
+        before = [results["before", seed] for seed in SEEDS]
         changes = {
             name: [getattr(a, name) - getattr(b, name) for a, b in zip(after, before, strict=True)]
             for name in ("own", "exact")
@@ -141,12 +143,12 @@ def main() -> None:
         rows.append(
             [
                 arm,
-                f"{np.mean([np.nanmean(each.own) for each in after]):+.3f}",
+                f"{np.mean([np.nanmean(run.own) for run in after]):+.3f}",
                 with_interval(np.nanmean(changes["own"], axis=0)) if arm != "before" else "",
                 with_interval(np.nanmean(changes["own"], axis=1)) if arm != "before" else "",
                 with_interval(np.nanmean(changes["exact"], axis=0)) if arm != "before" else "",
-                f"{np.mean([each.tokens.mean() for each in after]):.1f}",
-                f"{100 * np.mean([each.solved.mean() for each in after]):.1f} %",
+                f"{np.mean([run.tokens.mean() for run in after]):.1f}",
+                f"{100 * np.mean([run.solved.mean() for run in after]):.1f} %",
             ]
         )
     header = ["control", "rho", "change [95 %]", "over seeds", "change, exact", "tokens", "solved"]

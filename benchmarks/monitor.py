@@ -54,7 +54,7 @@ def values(monitor: Monitor, model, prompt: list[int], response: list[int]) -> l
     return [rho, highest, scored.mean_entropy, float(logprob), float(certainty), scored.tokens]
 
 
-def rows_of(family: str, problems: int, each: int) -> list[Row]:
+def rows_of(family: str, problems: int, per_problem: int) -> list[Row]:
     """Problem, kind (right, wrong, base) and detectors of every generation."""
     model, tokenizer = loaded(family, "reasoning")
     base, _ = loaded(family, "base")
@@ -63,7 +63,7 @@ def rows_of(family: str, problems: int, each: int) -> list[Row]:
     prompts = [monitor.prompt_ids(chat_prompt(problem.question)) for problem in chosen]
     rows: list[Row] = []
     for writer in ("reasoning", "base"):
-        for seed in range(each if writer == "reasoning" else 1):
+        for seed in range(per_problem if writer == "reasoning" else 1):
             written = generate(
                 model if writer == "reasoning" else base, tokenizer, prompts, max_new_tokens=160, seed=seed
             )
@@ -92,18 +92,18 @@ def looked_up(rows: list[Row], low: str, normal: str, detector: int) -> str:
 def found_in(rows: list[Row], low: str, normal: str, detector: int) -> list[tuple[int, bool, float]]:
     """Problem, whether it is low, and the detector's value, of generations that have one."""
     chosen = [row for row in rows if row[1] in (low, normal) and np.isfinite(row[2][detector])]
-    return [(problem, kind == low, each[detector]) for problem, kind, each in chosen]
+    return [(problem, kind == low, row[detector]) for problem, kind, row in chosen]
 
 
 def auc_with_interval(
     rows: list[Row], low: str, normal: str, detector: int, side: int, resamples: int
 ) -> str:
     """AUC [95 % interval] of a side: problems are drawn with replacement."""
-    found = [(p, positive, side * value) for p, positive, value in found_in(rows, low, normal, detector)]
-    if len({positive for _, positive, _ in found}) < 2:
+    scored = [(p, positive, side * value) for p, positive, value in found_in(rows, low, normal, detector)]
+    if len({positive for _, positive, _ in scored}) < 2:
         return "none has it"
-    problem, positive, value = (np.array(column) for column in zip(*found, strict=True))
-    places = [np.flatnonzero(problem == each) for each in np.unique(problem)]
+    problem, positive, value = (np.array(column) for column in zip(*scored, strict=True))
+    places = [np.flatnonzero(problem == one) for one in np.unique(problem)]
     rng = np.random.default_rng(0)
 
     def auc(chosen: np.ndarray) -> float:
@@ -117,12 +117,12 @@ def auc_with_interval(
     return f"{auc(np.arange(len(value))):.2f} [{ends[0]:.2f}, {ends[1]:.2f}]"
 
 
-def comparison(problems: int, each: int) -> None:
+def comparison(problems: int, per_problem: int) -> None:
     with heading("Detecting low generations (AUC, 95 % interval over problems)"):
         columns = [["high" if side == 1 else "low" for side in DETECTORS.values()]]
         header = ["detector", "fixed side of low"]
         for family in FAMILIES:
-            rows = rows_of(family, problems, each)
+            rows = rows_of(family, problems, per_problem)
             counts = {kind: sum(row[1] == kind for row in rows) for kind in ("right", "wrong", "base")}
             without = sum(not np.isfinite(row[2][0]) for row in rows)
             print(f"{family}: {counts}, without rho {without}\n")

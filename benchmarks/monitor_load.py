@@ -21,7 +21,7 @@ from monitor_service import (
 
 def ask(service: Running, until: float, seed: int) -> list[tuple[str, float]]:
     """One client: scores, and a generation now and then; the outcome and seconds of each."""
-    rng, found = random.Random(seed), []
+    rng, outcomes = random.Random(seed), []
     while time.monotonic() < until:
         start = time.monotonic()
         if rng.random() < 0.1:
@@ -31,10 +31,10 @@ def ask(service: Running, until: float, seed: int) -> list[tuple[str, float]]:
         else:
             status, _, _ = service.request("POST", "/v1/score", SCORE, timeout=120)
             outcome = f"score {status}"
-        found.append((outcome, time.monotonic() - start))
+        outcomes.append((outcome, time.monotonic() - start))
         if status == 503:
             time.sleep(1)
-    return found
+    return outcomes
 
 
 def hostile(service: Running, count: int) -> Counter[str]:
@@ -73,21 +73,21 @@ def main(words: list[str] | None = None) -> None:
             one.sendall(b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\n"[: 1 + 2 * number])
         until = time.monotonic() + options.seconds
         with ThreadPoolExecutor(options.clients) as pool:
-            found = [
-                each
+            timed = [
+                outcome
                 for part in pool.map(lambda seed: ask(service, until, seed), range(options.clients))
-                for each in part
+                for outcome in part
             ]
         memory.append(service.metric("resident_bytes"))
-        outcomes = Counter(outcome for outcome, _ in found)
-        times = sorted(seconds for outcome, seconds in found if outcome == "score 200")
+        outcomes = Counter(outcome for outcome, _ in timed)
+        times = sorted(seconds for outcome, seconds in timed if outcome == "score 200")
         print(f"{options.clients} clients, {options.seconds:g} s, 20 hanging: {dict(outcomes)}")
         if times:
             middle, late = times[len(times) // 2], times[int(0.95 * len(times))]
             print(f"score: median {middle:.2f} s, 95 % within {late:.2f} s")
         print(f"{options.hostile} hostile requests: {dict(hostile(service, options.hostile))}")
         memory.append(service.metric("resident_bytes"))
-        print("memory (MB) before, after load, after hostile:", [round(each / 2**20) for each in memory])
+        print("memory (MB) before, after load, after hostile:", [round(size / 2**20) for size in memory])
         print("alive:", service.process.poll() is None, service.request("POST", "/v1/score", SCORE)[0])
         print("hanging connections let go:", service.metric('refused_total{reason="slow_headers"}'))
 

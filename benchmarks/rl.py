@@ -158,8 +158,8 @@ def step_ratio(case: Case, threads: int) -> list[str]:
         return tuple(np.array(times).T)
 
     with ThreadPoolExecutor(len(runs)) as pool:
-        (grpo, _), (default, measuring), (whole, _) = pool.map(train, range(len(runs)))
-    ratios = [default / grpo, default / (default - measuring), whole / grpo]
+        (grpo, _), (default, measuring), (full, _) = pool.map(train, range(len(runs)))
+    ratios = [default / grpo, default / (default - measuring), full / grpo]
     return [f"{np.median(grpo):.2f} s", *(f"{np.median(ratio):.3f}" for ratio in ratios)]
 
 
@@ -211,7 +211,7 @@ def rollouts(family: str) -> list[dict[str, Tensor]]:
     model, tokenizer = lab_model(family).eval(), AutoTokenizer.from_pretrained(checkpoint(family, "base"))
     samples = [Sample(str(i), chat_prompt(p.question)) for i, p in enumerate(validation_problems(PROMPTS))]
     prompts = [encode_prompt(sample, tokenizer) for sample in samples for _ in range(GROUP)]
-    found = []
+    measured = []
     for number, (prompt, answer) in enumerate(
         zip(prompts, generate(model, tokenizer, prompts, max_new_tokens=160), strict=True)
     ):
@@ -221,8 +221,8 @@ def rollouts(family: str) -> list[dict[str, Tensor]]:
         norms = {
             name: logit_gradient_norms(model, ids, where, estimator=name) for name in ("exact", "own", "last")
         }
-        found.append({"prompt": torch.tensor(number // GROUP), "entropy": entropy, **norms})
-    return found
+        measured.append({"prompt": torch.tensor(number // GROUP), "entropy": entropy, **norms})
+    return measured
 
 
 VARIANTS: dict[str, tuple[str, list[int], list[int]]] = {
@@ -248,12 +248,12 @@ def agreement_table() -> None:
     """Spearman between the rhos of rollouts by a cheap estimator and by `exact`: over all, within prompts."""
     rows = [[name] for name in VARIANTS]
     for family in FAMILIES:
-        found = [each for each in rollouts(family) if len(each["entropy"]) >= 8]
-        truth = np.array([rho(each, "exact", [0, 1, 2, 3], [0, 1, 2, 3]) for each in found])
-        prompts = [each["prompt"].item() for each in found]
-        groups = [list(group) for _, group in groupby(range(len(found)), key=prompts.__getitem__)]
+        measured = [rollout for rollout in rollouts(family) if len(rollout["entropy"]) >= 8]
+        truth = np.array([rho(rollout, "exact", [0, 1, 2, 3], [0, 1, 2, 3]) for rollout in measured])
+        prompts = [rollout["prompt"].item() for rollout in measured]
+        groups = [list(group) for _, group in groupby(range(len(measured)), key=prompts.__getitem__)]
         for row, (estimator, layers, projections) in zip(rows, VARIANTS.values(), strict=True):
-            values = np.array([rho(each, estimator, layers, projections) for each in found])
+            values = np.array([rho(rollout, estimator, layers, projections) for rollout in measured])
             within = [spearmanr(values[g], truth[g]).statistic for g in groups if len(g) > 3]
             row += [f"{spearmanr(values, truth).statistic:.3f}", f"{np.mean(within):.3f}"]
     header = [

@@ -26,14 +26,14 @@ def gradients(length: int) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
     ids, positions = sequence(length, TARGETS, 1024)
     wanted = torch.tensor(positions)
     query = GradientRequest(model, ids[None], wanted, find_layers(model, PROJECTIONS), GradientSpec())
-    plan, found = plan_for(query), {}
+    plan, pairs = plan_for(query), {}
     with frozen_eval_mode(model), plan.attention(model):
-        for each in plan.products(query, wanted, length - 1, True):
-            if each.layer in LAYERS:
-                for kind, at in enumerate(each.record):
+        for product in plan.products(query, wanted, length - 1, True):
+            if product.layer in LAYERS:
+                for kind, at in enumerate(product.record):
                     factor = second_factor(at.inputs[0].detach(), "nuclear")
-                    found[each.layer, PROJECTIONS[kind]] = each.deltas[kind][:, 0].clone(), factor
-    return found
+                    pairs[product.layer, PROJECTIONS[kind]] = product.deltas[kind][:, 0].clone(), factor
+    return pairs
 
 
 def times(length: int) -> list[list[str]]:

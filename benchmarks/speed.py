@@ -39,8 +39,8 @@ def vjp_alone(model: nn.Module, ids: Tensor, positions: range) -> None:
     with frozen_eval_mode(model):
         plan = plan_for(query)
         with plan.attention(model):
-            for each in exact.passes(query, plan):
-                for _ in plan.products(query, wanted[each.targets], each.prefix, each.keeps_graph):
+            for part in exact.passes(query, plan):
+                for _ in plan.products(query, wanted[part.targets], part.prefix, part.keeps_graph):
                     pass
 
 
@@ -79,19 +79,21 @@ def speeds(name: str, model: nn.Module, targets: int, repeats: int, few: int) ->
     some = positions[:: len(positions) // few][:few]
     slow = partial(logit_gradient_norms, model, ids, some, estimator="reference")
     seconds["reference"] = least_seconds({"": slow}, repeats=1)[""] * len(positions) / few
-    peaks = {each: peak_bytes(call) for each, call in calls.items()} | {"reference": peak_bytes(slow)}
+    peaks = {call_name: peak_bytes(call) for call_name, call in calls.items()} | {
+        "reference": peak_bytes(slow)
+    }
     model.zero_grad(set_to_none=True)
     step, floor = seconds["forward + backward"], seconds["activations alone"]
     with heading(f"Speed: {name}, {LENGTH} tokens, {targets} targets"):
         rows = [
             [
-                each,
+                call_name,
                 f"{time / step:.2f}",
                 f"{time / floor:.2f}",
                 f"{1e3 * time / targets:.2f} ms",
-                f"{peaks[each] / 2**20:.0f} MiB",
+                f"{peaks[call_name] / 2**20:.0f} MiB",
             ]
-            for each, time in sorted(seconds.items(), key=lambda item: item[1])
+            for call_name, time in sorted(seconds.items(), key=lambda item: item[1])
         ]
         table(["what", "over fwd + bwd", "over activations alone", "per target", "peak memory"], rows)
         print()

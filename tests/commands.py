@@ -40,8 +40,10 @@ def given_commands(script: Path, folder: Path) -> list[list[str]]:
         program.write_text(STAND_IN)
         program.chmod(0o755)
     calls = folder / "calls"
-    found = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "CALLS": str(calls)}
-    subprocess.run(["bash", str(script), str(folder / "out")], check=True, env=found, capture_output=True)
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "CALLS": str(calls)}
+    subprocess.run(
+        ["bash", str(script), str(folder / "out")], check=True, env=environment, capture_output=True
+    )
     return [shlex.split(line) for line in calls.read_text().splitlines()]
 
 

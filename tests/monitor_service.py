@@ -36,8 +36,8 @@ class Running:
         try:
             connection.request(method, path, content, {**sent, **(headers or {})})
             reply = connection.getresponse()
-            told = {name.lower(): value for name, value in reply.getheaders()}
-            return reply.status, reply.read().decode(), told
+            headers = {name.lower(): value for name, value in reply.getheaders()}
+            return reply.status, reply.read().decode(), headers
         finally:
             connection.close()
 
@@ -57,8 +57,8 @@ class Running:
     def metric(self, name: str) -> float:
         """One value of /metrics."""
         text = self.request("GET", "/metrics")[1]
-        found = re.search(rf"^corrpo_monitor_{re.escape(name)} (\S+)$", text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
+        result = re.search(rf"^corrpo_monitor_{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(result[1]) if result else 0.0
 
 
 @contextmanager
@@ -73,9 +73,9 @@ def running(*options: str, model: str = "lab:qwen2/reasoning", environment: dict
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r":(\d+)/", line)
-        assert found, f"the service did not start: {line!r}"
-        yield Running(process, int(found[1]))
+        result = re.search(r":(\d+)/", line)
+        assert result, f"the service did not start: {line!r}"
+        yield Running(process, int(result[1]))
     finally:
         process.kill()
         process.wait()

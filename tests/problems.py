@@ -73,8 +73,8 @@ def padded_reference(model: nn.Module, ids: Tensor, mask: Tensor, positions: Ten
         of = dict(zip(weights, gradients, strict=True))
         norms = []
         for projection in projections:
-            whole = of[projection.module]
-            outputs_last = whole if isinstance(projection.module, Conv1D) else whole.T
+            full = of[projection.module]
+            outputs_last = full if isinstance(projection.module, Conv1D) else full.T
             norms.append(torch.linalg.svdvals(projection.of(outputs_last).double()).sum())
         rows.append(torch.stack(norms))
     return torch.stack(rows).unflatten(1, (-1, len(PROJECTIONS)))

@@ -78,10 +78,13 @@ class Float64Throughout(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         wide = {torch.float32: torch.float64}
         func = torch.Tensor.double if func is torch.Tensor.float else func
-        args = tuple(wide.get(each, each) if isinstance(each, torch.dtype) else each for each in args)
+        args = tuple(
+            wide.get(argument, argument) if isinstance(argument, torch.dtype) else argument
+            for argument in args
+        )
         kwargs = {
-            key: wide.get(each, each) if isinstance(each, torch.dtype) else each
-            for key, each in (kwargs or {}).items()
+            key: wide.get(argument, argument) if isinstance(argument, torch.dtype) else argument
+            for key, argument in (kwargs or {}).items()
         }
         return func(*args, **kwargs)
 

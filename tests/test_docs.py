@@ -38,7 +38,7 @@ def test_the_site_needs_nothing_from_elsewhere(site):
     for page in site.rglob("*.html"):
         fetched = re.findall(r"<(?:script|img|link|iframe)[^>]*(?:src|href)=\"?(\S+)", page.read_text())
         assert fetched
-        assert [each for each in fetched if re.match(r"(?:https?:)?//", each)] == []
+        assert [address for address in fetched if re.match(r"(?:https?:)?//", address)] == []
 
 
 def test_docstrings_become_tables_and_their_examples_code(site):
@@ -46,8 +46,8 @@ def test_docstrings_become_tables_and_their_examples_code(site):
     assert "Raises:" in page
     assert "BadInputError" in page
     assert '<span class="gp">&gt;&gt;&gt; </span>' in page
-    for each in (site / "api").rglob("*.html"):
-        assert "<blockquote>" not in each.read_text(), f"{each}: an example that is not read as one"
+    for path in (site / "api").rglob("*.html"):
+        assert "<blockquote>" not in path.read_text(), f"{path}: an example that is not read as one"
 
 
 def test_links_out_of_the_documentation_are_paths_in_the_site(site):

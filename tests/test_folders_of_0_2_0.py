@@ -117,9 +117,9 @@ def test_a_measurement_that_was_stopped_goes_on(kept, lab_model, lab_tokenizer):
     first = pl.concat([parts[name] for name in sorted(parts)])
     assert_frame_equal(done.tokens[: first.height].select(first.columns), first)
     assert done.tokens["logits_gradient"].null_count() == first.height  # which 0.2 did not write
-    whole = Fingerprint.load(kept / "fingerprint")
-    assert_frame_equal(done.tokens.select(first.columns), whole.tokens, rel_tol=1e-4, abs_tol=1e-5)
-    assert done.spearman.value == pytest.approx(whole.spearman.value, abs=1e-6)
+    complete = Fingerprint.load(kept / "fingerprint")
+    assert_frame_equal(done.tokens.select(first.columns), complete.tokens, rel_tol=1e-4, abs_tol=1e-5)
+    assert done.spearman.value == pytest.approx(complete.spearman.value, abs=1e-6)
     with pytest.raises(OutputFolderError, match="seed was 0, now 1"):
         go_on(seed=1)
 

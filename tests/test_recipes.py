@@ -88,14 +88,14 @@ def test_the_study_trains_the_models_that_its_experiments_name(tmp_path):
 
 
 def test_a_command_that_corrpo_does_not_know_is_found_out():
-    for words, said in (
+    for words, message in (
         (["trace", "lab:qwen2/base"], "no verb 'trace'"),
         (["measure", "lab:qwen2/base", "--samples", "a", "--output", "b", "--token", "4"], "cannot be read"),
         (["train", "ppo"], "no stage 'ppo'"),
         (["train", "grpo", "--config", str(ROOT / "recipes/lab/grpo.yaml"), "--max_step", "4"], "max_steps"),
         (["train", "grpo", "--config", "missing.yaml"], "missing.yaml"),
     ):
-        with pytest.raises(AssertionError, match=said):
+        with pytest.raises(AssertionError, match=message):
             check_command(words)
 
 

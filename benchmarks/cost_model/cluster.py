@@ -144,8 +144,8 @@ def _passes(
     if estimator == "own":
         again = own_by_blocks(shape, workload.length, budget, element)
         return [_Pass(workload.length, 1, int(again), 1)]
-    found = exact_passes(shape, workload.positions, budget, element, workload.layers)
-    return [_Pass(each.prefix, 1, each.forwards - 1, each.backwards) for each in found]
+    exact = exact_passes(shape, workload.positions, budget, element, workload.layers)
+    return [_Pass(part.prefix, 1, part.forwards - 1, part.backwards) for part in exact]
 
 
 def _moved(
@@ -166,10 +166,15 @@ def _moved(
     upper = shape.upper(workload.layers)
     deltas = sum(outputs(block) for block in upper.blocks) * setting.element
     total = 0.0
-    for each in passes:
-        total += through(shape, each.length, each.forwards, each.forwards)
-        total += through(upper, each.length, each.again + each.backwards, each.again + (each.backwards > 0))
-        total += 4 * each.length * deltas * (each.backwards if estimator == "exact" else 0)
+    for part in passes:
+        total += through(shape, part.length, part.forwards, part.forwards)
+        total += through(
+            upper,
+            part.length,
+            part.again + part.backwards,
+            part.again + (part.backwards > 0),
+        )
+        total += 4 * part.length * deltas * (part.backwards if estimator == "exact" else 0)
     if estimator == "last":
         per_token = (shape.kv_heads * (shape.qk_dim + shape.v_dim) + shape.hidden) * setting.element
         total += len(workload.positions) * workload.length * (per_token + 4 * shape.heads * WIDE)
@@ -183,7 +188,7 @@ def _gathered(shape: ModelShape, workload: Workload, passes: list[_Pass], sharde
     """
     upper = shape.upper(workload.layers)
     weights = sum(
-        each.forwards * shape.block_weights + (each.backwards > 0) * upper.block_weights for each in passes
+        part.forwards * shape.block_weights + (part.backwards > 0) * upper.block_weights for part in passes
     )
     return weights * shape.weight_bytes * (sharded - 1) / sharded
 

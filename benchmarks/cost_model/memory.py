@@ -69,7 +69,7 @@ def projected(shape: ModelShape) -> int:
 
 def outputs(block: Block) -> int:
     """Output features of all projections of a block."""
-    return sum(each.d_out for each in block.projections.values())
+    return sum(projection.d_out for projection in block.projections.values())
 
 
 def saved(shape: ModelShape, block: Block, element: float) -> float:
@@ -103,23 +103,23 @@ def own_memory(
     upper = shape.upper(layers)
     kept = weights_kept(length, shape.heads)
     weights = WIDE * shape.heads * pairs(length, shape.heads) if kept else 0
-    whole = [
-        length * (saved(shape, each, element) + outputs(each) * element) + weights for each in upper.blocks
+    sizes = [
+        length * (saved(shape, block, element) + outputs(block) * element) + weights for block in upper.blocks
     ]
     working = _attention_rows(shape, length, kept) + shape.hidden * element * length
     if not by_blocks:
-        return Memory(sum(whole), working)
+        return Memory(sum(sizes), working)
     before = [
-        size - length * inner(shape, each) * element for size, each in zip(whole, upper.blocks, strict=True)
+        size - length * inner(shape, block) * element for size, block in zip(sizes, upper.blocks, strict=True)
     ]
-    return Memory(length * len(shape.blocks) * shape.hidden * element, max(whole) + max(before) + working)
+    return Memory(length * len(shape.blocks) * shape.hidden * element, max(sizes) + max(before) + working)
 
 
 def norms_memory(projection: Map, length: int, targets: int) -> float:
     """Bytes of the matrices d_out x r and k x k of gradients whose norms are taken together."""
     r = min(length, projection.d_in)
-    each = 12 * projection.d_out * r + 16 * min(r, projection.d_out) ** 2
-    return min(targets, PREFIXES_TOGETHER) * each
+    factor = 12 * projection.d_out * r + 16 * min(r, projection.d_out) ** 2
+    return min(targets, PREFIXES_TOGETHER) * factor
 
 
 def last_memory(shape: ModelShape, length: int, targets: int, element: float) -> Memory:
@@ -155,7 +155,7 @@ def exact_memory(
     rows = rows_together(length, shape.heads, m) * shape.heads * length
     scores = 2 * WIDE + (element if element < WIDE else 0)  # in half precision the product itself, too
     attention += (m * scores + _ROW_TENSORS_SHARED * WIDE) * rows
-    matrices = [norms_memory(each, length, m) for each in largest.projections.values()]
+    matrices = [norms_memory(projection, length, m) for projection in largest.projections.values()]
     norms = m * length * (2 * d + outputs(largest)) * element + (max(matrices) if eigenvalues else 0)
     return Memory(length * graph + kept, max(feed_forward, attention, norms))
 

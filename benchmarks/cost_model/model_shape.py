@@ -224,7 +224,7 @@ class Workload:
     layers: int | None = None
 
     def __post_init__(self) -> None:
-        chosen = [each for each in (self.targets, self.layers) if each is not None]
+        chosen = [limit for limit in (self.targets, self.layers) if limit is not None]
         if min(self.prompt, self.response, *chosen) < 1:
             raise BadInputError(f"{self}: expected whole numbers of 1 or more")
 

@@ -119,11 +119,11 @@ def exact(
     """
     upper = shape.upper(layers)
     heads, total = shape.heads, Operations()
-    for each in passes:
-        length, m = each.prefix, each.backwards
+    for part in passes:
+        length, m = part.prefix, part.backwards
         computed = pairs(length, heads)
         total += Operations(forward(shape, length, computed))
-        if not each.keeps_graph:
+        if not part.keeps_graph:
             total += Operations(forward(upper, length, computed))
         per_pair = shape.qk_dim + m * (2 * shape.qk_dim + 2 * shape.v_dim)
         attention = len(upper.blocks) * 2.0 * heads * per_pair * pairs(length, heads, m)
@@ -141,10 +141,12 @@ def _all_norms(
     total = Operations()
     costs: dict[Map, Operations] = {}
     for block in shape.blocks:
-        for each in block.projections.values():
-            if each not in costs:
-                costs[each] = sum((norms(each, positions[one.targets]) for one in passes), start=Operations())
-            total += costs[each]
+        for projection in block.projections.values():
+            if projection not in costs:
+                costs[projection] = sum(
+                    (norms(projection, positions[one.targets]) for one in passes), start=Operations()
+                )
+            total += costs[projection]
     for width, kept in factors(shape, passes[0].prefix, room):
         made = passes[:1] if kept else passes
         total += Operations(decompositions=sum(_qr(one.prefix, width) for one in made))
@@ -156,14 +158,14 @@ def factors(shape: ModelShape, length: int, room: float) -> list[tuple[int, bool
 
     A factor that several projections read takes one's memory, but its bytes are charged for each of them.
     """
-    found = []
+    fitting = []
     for block in reversed(shape.blocks):
         maps = block.projections
         for width, readers in [*Counter(maps[kind].d_in for kind in "qkv").items(), (maps["o"].d_in, 1)]:
             size = factor_bytes(length, width)
-            found.append((width, size <= room))
+            fitting.append((width, size <= room))
             room -= size * min(readers, room // size)
-    return found
+    return fitting
 
 
 def factor_bytes(length: int, width: int) -> int:
@@ -202,8 +204,8 @@ def eigenvalue_norms(projection: Map, prefixes: Sequence[int]) -> Operations:
         length = together[-1]
         r = min(length, projection.d_in)
         k, large = sorted((r, projection.d_out))
-        each = Operations(2.0 * length * r * projection.d_out, _gram(k, large), 4 / 3 * k**3)
-        total += each * len(together)
+        product = Operations(2.0 * length * r * projection.d_out, _gram(k, large), 4 / 3 * k**3)
+        total += product * len(together)
     return total
 
 
@@ -273,13 +275,13 @@ def reference(shape: ModelShape, positions: Sequence[int], length: int) -> Opera
     """
     heads, n = shape.heads, len(positions)
     head = 2.0 * length * shape.vocabulary * shape.hidden
-    measured = sum(each.weights for block in shape.blocks for each in block.projections.values())
+    measured = sum(projection.weights for block in shape.blocks for projection in block.projections.values())
     attention = len(shape.blocks) * 2 * heads * length**2 * (2 * shape.qk_dim + 2 * shape.v_dim)
     backward = 2.0 * length * (_weights_backward(shape) + measured) + attention + head
     svd = 0.0
     for block in shape.blocks:
-        for each in block.projections.values():
-            small, large = sorted((each.d_in, each.d_out))
+        for projection in block.projections.values():
+            small, large = sorted((projection.d_in, projection.d_out))
             svd += 4.0 * large * small**2 - 4 / 3 * small**3
     return Operations(forward(shape, length, length**2) + head + n * backward, 0.0, n * svd)
 

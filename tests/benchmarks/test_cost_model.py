@@ -105,8 +105,8 @@ def counted(call):
     return counter.total
 
 
-def products(found):
-    return found.products + found.wide
+def products(result):
+    return result.products + result.wide
 
 
 @pytest.fixture(params=MODELS)
@@ -200,9 +200,9 @@ def test_reference_makes_the_products_that_are_computed(model):
     model.set_attn_implementation("eager")  # of the others, PyTorch's counter does not see all products
     workload = Workload(30, 3)
     ids = torch.randint(512, (33,))
-    found = counted(lambda: logit_gradient_norms(model, ids, workload.positions, estimator="reference"))
+    result = counted(lambda: logit_gradient_norms(model, ids, workload.positions, estimator="reference"))
     computed = operations(ModelShape.from_config(model.config), workload, "reference")
-    assert products(computed) == pytest.approx(found, rel=COUNTED)
+    assert products(computed) == pytest.approx(result, rel=COUNTED)
 
 
 def test_a_training_step_makes_the_products_that_are_computed(model):
@@ -212,8 +212,8 @@ def test_a_training_step_makes_the_products_that_are_computed(model):
     def step():
         model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
 
-    found = counted(step)
-    assert training_step(ModelShape.from_config(model.config), 96).products == pytest.approx(found, rel=0.02)
+    result = counted(step)
+    assert training_step(ModelShape.from_config(model.config), 96).products == pytest.approx(result, rel=0.02)
 
 
 @pytest.mark.parametrize("family", EXPERTS)
@@ -221,7 +221,7 @@ def test_weights_of_mixtures_of_experts_are_those_of_the_model(family):
     config = config_of(family, EXPERTS[family])
     with torch.device("meta"):
         model = getattr(transformers, f"{family}ForCausalLM")(config)
-    matrices = sum(each.numel() for each in model.parameters() if each.dim() > 1)
+    matrices = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
     assert ModelShape.from_config(config).weights == matrices
 
 
@@ -298,9 +298,9 @@ def test_peak_memory_of_last_is_that_which_is_computed():
     model = model_of("Qwen2", {"hidden_size": 256, "intermediate_size": 704})
     workload = Workload(1016, 8)
     ids = torch.randint(512, (1024,))
-    found = peak_bytes(lambda: logit_gradient_norms(model, ids, workload.positions, estimator="last"))
+    result = peak_bytes(lambda: logit_gradient_norms(model, ids, workload.positions, estimator="last"))
     computed = memory(ModelShape.from_config(model.config), workload, "last")
-    assert computed.total == pytest.approx(found, rel=PEAK)
+    assert computed.total == pytest.approx(result, rel=PEAK)
 
 
 @pytest.fixture
@@ -320,22 +320,22 @@ def large():
 
 def test_sharding_adds_links_and_saves_memory(large):
     workload = Workload(256, 1024)
-    whole, spread = (cost(large, workload, "own", sharded=size) for size in (1, 8))
-    assert whole.gathered == 0
+    full, spread = (cost(large, workload, "own", sharded=size) for size in (1, 8))
+    assert full.gathered == 0
     assert spread.gathered == pytest.approx(2 * large.block_weights * 2 * 7 / 8)
-    assert spread.memory < whole.memory
-    assert spread.compute_seconds == whole.compute_seconds
+    assert spread.memory < full.memory
+    assert spread.compute_seconds == full.compute_seconds
 
 
 def test_own_block_by_block_reads_the_weights_and_passes_forward_once_more(large):
     workload = Workload(256, 32_768)
-    whole, by_blocks = (
+    full, by_blocks = (
         cost(large, workload, "own", sharded=8, setting=Setting(budget=budget)) for budget in (1e15, 1.0)
     )
-    assert by_blocks.operations.products > 1.3 * whole.operations.products
-    assert by_blocks.moved > 1.3 * whole.moved
-    assert by_blocks.gathered == whole.gathered
-    assert by_blocks.memory < whole.memory / 4
+    assert by_blocks.operations.products > 1.3 * full.operations.products
+    assert by_blocks.moved > 1.3 * full.moved
+    assert by_blocks.gathered == full.gathered
+    assert by_blocks.memory < full.memory / 4
     assert gpus_needed(large, workload, "own") == 1
 
 
@@ -359,7 +359,7 @@ def test_what_does_not_fit_is_none_and_fewer_gpus_than_a_group_are_refused(large
 
 def test_low_rank_and_fused_attention_save_what_they_should(large):
     workload = Workload(256, 8192, targets=16)
-    low, whole = (cost(large, workload, "exact", setting=Setting(rank=rank)) for rank in (64, None))
-    assert low.operations.decompositions < whole.operations.decompositions
+    low, full = (cost(large, workload, "exact", setting=Setting(rank=rank)) for rank in (64, None))
+    assert low.operations.decompositions < full.operations.decompositions
     fused = cost(large, workload, "exact", H100, setting=Setting(fused=True))
     assert fused.moved < cost(large, workload, "exact", H100, setting=Setting()).moved

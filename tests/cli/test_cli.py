@@ -128,8 +128,8 @@ def test_models_that_cannot_be_measured_say_why(samples, tmp_path, capsys):
     broken = tmp_path / "broken"
     broken.mkdir()
     for path in checkpoint("qwen2", "base").iterdir():
-        whole = path.read_bytes()
-        (broken / path.name).write_bytes(whole[:1000] if path.suffix == ".safetensors" else whole)
+        complete = path.read_bytes()
+        (broken / path.name).write_bytes(complete[:1000] if path.suffix == ".safetensors" else complete)
     for model, words in {
         tmp_path / "none": "none does not exist",
         empty: "holds no config.json (it holds nothing)",
@@ -242,9 +242,9 @@ def test_a_killed_run_goes_on_and_ends_like_an_undisturbed_one(slow_samples, tmp
     assert "another process is writing there" in errors_of(capsys, command)
     assert second.wait(timeout=120) == 0
     assert main(measure_command(checkpoint("qwen2", "base"), slow_samples, tmp_path / "whole")) == 0
-    killed, whole = Fingerprint.load(tmp_path / "killed"), Fingerprint.load(tmp_path / "whole")
-    assert killed.tokens.equals(whole.tokens)
-    assert killed.statistics == whole.statistics
+    killed, complete = Fingerprint.load(tmp_path / "killed"), Fingerprint.load(tmp_path / "whole")
+    assert killed.tokens.equals(complete.tokens)
+    assert killed.statistics == complete.statistics
 
 
 def test_dtype_and_seed_reach_the_measurement(samples, tmp_path):

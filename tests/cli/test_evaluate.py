@@ -26,28 +26,28 @@ def test_a_table_of_models_and_suites_whose_numbers_follow_from_the_generations(
     words += ["--n", "4", "--k", "1", "2", "4", "--problems", "3", "--temperature", "1"]
     words += ["--max-new-tokens", "80", "--prompt", "{problem}", "--output", str(tmp_path / "out")]
     assert main(words) == 0
-    told = capsys.readouterr()
-    assert {"r", "base"} <= {line.split()[0] for line in told.out.splitlines() if line.strip()}
-    assert told.out.rstrip().endswith("evaluations.parquet")
-    assert "r: evaluated" in told.err
-    found = load_evaluations(tmp_path / "out")
-    assert {(each.checkpoint["key"], each.suite["name"]) for each in found} == {
+    output = capsys.readouterr()
+    assert {"r", "base"} <= {line.split()[0] for line in output.out.splitlines() if line.strip()}
+    assert output.out.rstrip().endswith("evaluations.parquet")
+    assert "r: evaluated" in output.err
+    result = load_evaluations(tmp_path / "out")
+    assert {(evaluation.checkpoint["key"], evaluation.suite["name"]) for evaluation in result} == {
         (key, suite) for key in ("r", "base") for suite in ("sums", "lab:sums")
     }
-    for each in found:
-        rows = each.generations.group_by("problem").agg("correct")["correct"].to_list()
+    for evaluation in result:
+        rows = evaluation.generations.group_by("problem").agg("correct")["correct"].to_list()
         for k in (1, 2, 4):
             chosen = [any(subset) for row in rows for subset in combinations(row, k)]
-            assert each.estimates[f"pass@{k}"].value == pytest.approx(sum(chosen) / len(chosen))
+            assert evaluation.estimates[f"pass@{k}"].value == pytest.approx(sum(chosen) / len(chosen))
     table = pl.read_parquet(tmp_path / "out" / "evaluations.parquet")
-    assert table.height == sum(len(each.estimates) for each in found)
+    assert table.height == sum(len(evaluation.estimates) for evaluation in result)
 
 
 def test_generations_that_did_not_end_or_answer_are_told_beneath(tmp_path, problems, capsys):
     words = ["evaluate", f"r={MODEL}", "--suite", str(problems), "--max-new-tokens", "2"]
     assert main([*words, "--output", str(tmp_path / "out")]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "of 3 generations 3 did not end, 3 have no answer that can be read; all count as wrong" in told
+    output = " ".join(capsys.readouterr().out.split())
+    assert "of 3 generations 3 did not end, 3 have no answer that can be read; all count as wrong" in output
 
 
 def test_other_settings_are_refused_by_name_and_the_results_stay(tmp_path, problems, capsys):
@@ -60,7 +60,7 @@ def test_other_settings_are_refused_by_name_and_the_results_stay(tmp_path, probl
 
 
 @pytest.mark.parametrize(
-    ("suite", "more", "told"),
+    ("suite", "more", "message"),
     [
         ("maths500", [], "no suite 'maths500'; did you mean math500?"),
         ("rg:chain_sums", [], "did you mean chain_sum"),
@@ -71,11 +71,11 @@ def test_other_settings_are_refused_by_name_and_the_results_stay(tmp_path, probl
         ("lab:sums", ["--k", "8"], "give --n 8"),
     ],
 )
-def test_what_cannot_be_done_is_told_and_no_model_loaded(tmp_path, capsys, monkeypatch, suite, more, told):
+def test_what_cannot_be_done_is_told_and_no_model_loaded(tmp_path, capsys, monkeypatch, suite, more, message):
     monkeypatch.setattr("corrpo.evaluation.checkpoint_evaluation.open_backend", None)
     output = tmp_path / "out"
     assert main(["evaluate", MODEL, "--suite", suite, "--output", str(output), *more]) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not output.exists()
 
 
@@ -102,10 +102,10 @@ def test_a_benchmark_that_cannot_be_fetched_names_it_and_a_local_copy_does(tmp_p
     copy = tmp_path / "copy.jsonl"
     copy.write_text(json.dumps({"problem": "What is 3 + 4?", "answer": 7}) + "\n")
     assert main([*words, "--data", f"aime24={copy}", "--max-new-tokens", "20"]) == 0
-    (found,) = load_evaluations(tmp_path / "out")
-    assert found.suite["name"] == "aime24"
-    assert found.generations.height == 16
-    assert {"pass@1", "pass@16", "average@16", "majority@16"} == set(found.estimates)
+    (result,) = load_evaluations(tmp_path / "out")
+    assert result.suite["name"] == "aime24"
+    assert result.generations.height == 16
+    assert {"pass@1", "pass@16", "average@16", "majority@16"} == set(result.estimates)
 
 
 def test_rows_that_are_not_problems_are_named_by_file_and_line(tmp_path, capsys):

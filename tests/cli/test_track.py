@@ -63,12 +63,12 @@ def results(output: Path) -> list[tuple]:
 
 
 def stop(process: subprocess.Popen, how: signal.Signals) -> str:
-    """Send a signal, and see that the command ends with all of its processes; what it told."""
+    """Send a signal, and see that the command ends with all of its processes; its standard error."""
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(how)
-    told = process.communicate(timeout=60)[1]
+    stderr = process.communicate(timeout=60)[1]
     assert not psutil.wait_procs(children, timeout=30)[1]
-    return told
+    return stderr
 
 
 @pytest.mark.slow
@@ -78,10 +78,10 @@ def test_stopped_twice_nothing_is_lost_and_nothing_is_measured_twice(run, sample
 
     process = start([*words, "--processes", "2"])
     wait_for(output, 3, process)
-    told = stop(process, signal.SIGINT)
+    stderr = stop(process, signal.SIGINT)
     assert process.returncode == 130
-    assert "what is done is kept" in told
-    assert "Traceback" not in told
+    assert "what is done is kept" in stderr
+    assert "Traceback" not in stderr
     interrupted = finished(output)
     assert 3 <= len(interrupted) < COUNT
     recorded = {point["key"] for point in json.loads((output / "track.json").read_text())["points"]}
@@ -108,9 +108,9 @@ def test_ctrl_c_in_a_single_process_keeps_what_is_done(run, samples, tmp_path):
     output = tmp_path / "out"
     process = start(command([str(run)], samples, output, "--processes", "1"))
     wait_for(output, 2, process)
-    told = stop(process, signal.SIGINT)
+    stderr = stop(process, signal.SIGINT)
     assert process.returncode == 130
-    assert "Traceback" not in told
+    assert "Traceback" not in stderr
     assert len(Trajectory.load(output).points) >= 1
 
 

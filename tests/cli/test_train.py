@@ -122,8 +122,8 @@ def test_mistakes_are_told_in_a_line(recipe, tmp_path, refusal):
 
 def test_without_the_packages_of_training_it_says_which_to_install(recipe, refusal, monkeypatch):
     monkeypatch.setattr("corrpo.errors.find_spec", lambda name: None if name == "trl" else object())
-    told = refusal("sft", "--config", recipe)
-    assert "training needs trl, which is not installed: pip install -c constraints.txt '.[train]'" in told
+    message = refusal("sft", "--config", recipe)
+    assert "training needs trl, which is not installed: pip install -c constraints.txt '.[train]'" in message
 
 
 def command(recipe: str, output: Path, *flags: str, launcher: tuple[str, ...] = ()) -> list[str]:
@@ -153,7 +153,7 @@ def test_a_stopped_run_goes_on_and_ends_like_an_undisturbed_one(
     recipe, tmp_path, kind, status, capsys, refusal
 ):
     steps = ("--max_steps", "6")
-    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    cut, uninterrupted = tmp_path / "cut", tmp_path / "whole"
     returned, message = stopped_after_a_checkpoint(command(recipe, cut, *steps), cut, kind)
     assert returned == status
     assert "Traceback" not in message
@@ -164,8 +164,8 @@ def test_a_stopped_run_goes_on_and_ends_like_an_undisturbed_one(
     assert "add --resume to go on with it" in refusal(*flags[1:], str(cut))
     assert main([*flags, str(cut), "--resume"]) == 0
     assert "going on from" in capsys.readouterr().err
-    assert main([*flags, str(whole)]) == 0
-    assert same(cut / "final", whole / "final")
+    assert main([*flags, str(uninterrupted)]) == 0
+    assert same(cut / "final", uninterrupted / "final")
 
 
 @pytest.mark.slow

@@ -44,9 +44,9 @@ def test_a_port_that_is_taken_is_told(folder, capsys):
         taken.listen()
         port = taken.getsockname()[1]
         assert main(["view", str(folder), "--no-browser", "--port", str(port)]) == 1
-    told = capsys.readouterr().err
-    assert f"port {port} cannot be used" in told
-    assert "give another" in told
+    stderr = capsys.readouterr().err
+    assert f"port {port} cannot be used" in stderr
+    assert "give another" in stderr
 
 
 def test_a_folder_without_results_is_told(tmp_path, capsys):

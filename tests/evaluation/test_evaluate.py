@@ -29,19 +29,19 @@ def sums(count=5):
 
 def test_every_generation_is_kept_and_the_numbers_follow_from_them(tmp_path):
     done = evaluate([MODEL, "lab:llama/reasoning"], sums(), output=tmp_path, **vars(QUICK))
-    assert [each.checkpoint["key"] for each in done.evaluations] == ["r", "reasoning"]
+    assert [evaluation.checkpoint["key"] for evaluation in done.evaluations] == ["r", "reasoning"]
     table = pl.read_parquet(tmp_path / "evaluations.parquet")
-    for each in load_evaluations(tmp_path):
-        rows = pl.read_parquet(tmp_path / each.checkpoint["key"] / "lab-sums" / "generations.parquet")
+    for evaluation in load_evaluations(tmp_path):
+        rows = pl.read_parquet(tmp_path / evaluation.checkpoint["key"] / "lab-sums" / "generations.parquet")
         assert rows.height == 15
         assert rows["sample"].to_list() == [0, 1, 2] * 5
-        assert each.estimates["pass@1"].value == pytest.approx(rows["correct"].mean())
+        assert evaluation.estimates["pass@1"].value == pytest.approx(rows["correct"].mean())
         solved = rows.group_by("problem").agg(pl.col("correct").any())["correct"].mean()
-        assert each.estimates["pass@3"].value == pytest.approx(solved)
-        assert each.counts["unfinished"] == (~rows["finished"]).sum()
+        assert evaluation.estimates["pass@3"].value == pytest.approx(solved)
+        assert evaluation.counts["unfinished"] == (~rows["finished"]).sum()
         assert rows["n_tokens"].max() <= 60
-        row = table.filter((pl.col("key") == each.checkpoint["key"]) & (pl.col("measure") == "pass@3"))
-        assert row["value"].item() == each.estimates["pass@3"].value
+        row = table.filter((pl.col("key") == evaluation.checkpoint["key"]) & (pl.col("measure") == "pass@3"))
+        assert row["value"].item() == evaluation.estimates["pass@3"].value
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_checkpoints_that_are_half_written_are_skipped(tmp_path):
     (run / "checkpoint-20" / "config.json").write_text("{")
     (run / "checkpoint-10").symlink_to(checkpoint("qwen2", "reasoning"))
     done = evaluate([f"sft={run}"], sums(2), output=tmp_path / "out", **vars(QUICK))
-    assert [each.checkpoint["step"] for each in done.evaluations] == [10]
+    assert [evaluation.checkpoint["step"] for evaluation in done.evaluations] == [10]
     assert "checkpoint-20" in done.skipped[0].source
 
 
@@ -126,10 +126,10 @@ def test_a_checkpoint_that_fails_does_not_lose_the_others(tmp_path, capsys):
     assert (
         main([*words, "--max-new-tokens", "20", "--output", str(tmp_path / "out"), "--processes", "1"]) == 1
     )
-    told = capsys.readouterr()
-    assert "problem 0: the model gives NaN" in told.err
-    assert "pass@1" in told.out
-    assert [each.checkpoint["key"] for each in load_evaluations(tmp_path / "out")] == ["r"]
+    output = capsys.readouterr()
+    assert "problem 0: the model gives NaN" in output.err
+    assert "pass@1" in output.out
+    assert [evaluation.checkpoint["key"] for evaluation in load_evaluations(tmp_path / "out")] == ["r"]
 
 
 def test_problems_of_reasoning_gym_and_of_a_file_by_the_command(tmp_path, capsys):
@@ -151,11 +151,11 @@ def test_problems_of_reasoning_gym_and_of_a_file_by_the_command(tmp_path, capsys
     words += ["--prompt", "{problem}", "--max-new-tokens", "40", "--output", str(tmp_path / "out")]
     assert main(words) == 0
     assert "mine" in capsys.readouterr().out
-    found = {each.suite["name"]: each for each in load_evaluations(tmp_path / "out")}
-    assert found["mine"].settings["check"] == "math"
-    assert found["rg:chain_sum"].settings["check"] == "reasoning-gym"
-    assert set(found["mine"].estimates) == {"pass@1", "average@2", "majority@2"}
-    assert found["mine"].generations["prompt"][0] == "What is 12 + 13?"
+    result = {evaluation.suite["name"]: evaluation for evaluation in load_evaluations(tmp_path / "out")}
+    assert result["mine"].settings["check"] == "math"
+    assert result["rg:chain_sum"].settings["check"] == "reasoning-gym"
+    assert set(result["mine"].estimates) == {"pass@1", "average@2", "majority@2"}
+    assert result["mine"].generations["prompt"][0] == "What is 12 + 13?"
 
 
 def test_a_prompt_that_does_not_fit_is_named(tmp_path, capsys):
@@ -166,7 +166,7 @@ def test_a_prompt_that_does_not_fit_is_named(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"n": 0}, "n=0"),
         ({"n": 2, "k": (3,)}, r"k=\[3\]"),
@@ -176,8 +176,8 @@ def test_a_prompt_that_does_not_fit_is_named(tmp_path, capsys):
         ({"confidence": 1.0}, "confidence=1"),
     ],
 )
-def test_bad_options_are_told(options, told):
-    with pytest.raises(BadInputError, match=told):
+def test_bad_options_are_told(options, message):
+    with pytest.raises(BadInputError, match=message):
         EvaluateOptions(**options)
 
 
@@ -204,13 +204,13 @@ class StandIn:
     def generate(self, prompts, parameters, use_tqdm):
         ids = self.tokenizer("<answer>7</answer>", add_special_tokens=False).input_ids
         written = []
-        for prompt, each in zip(prompts, parameters, strict=True):
+        for prompt, parameter in zip(prompts, parameters, strict=True):
             assert prompt["prompt_token_ids"]
-            assert each.max_tokens <= 60
+            assert parameter.max_tokens <= 60
             ended = [*ids, self.tokenizer.eos_token_id]
             output = SimpleNamespace(token_ids=ended, finish_reason="stop")
             written.append(SimpleNamespace(outputs=[output]))
-        self.seeds = [each.seed for each in parameters]
+        self.seeds = [parameter.seed for parameter in parameters]
         assert len(set(self.seeds)) == len(self.seeds)
         return written
 
@@ -223,16 +223,16 @@ def test_vllm_writes_the_generations_where_it_is_there(tmp_path, monkeypatch):
         evaluate([MODEL], sums(), output=tmp_path / "missing", **vars(options))
     module = SimpleNamespace(LLM=StandIn, SamplingParams=SimpleNamespace, __spec__=SimpleNamespace())
     monkeypatch.setitem(sys.modules, "vllm", module)
-    (found,) = evaluate([MODEL], sums(), output=tmp_path / "vllm", **vars(options)).evaluations
-    assert found.model == {
+    (result,) = evaluate([MODEL], sums(), output=tmp_path / "vllm", **vars(options)).evaluations
+    assert result.model == {
         "name": "lab:qwen2/reasoning",
         "revision": None,
         "dtype": "bfloat16",
         "digest": None,
         "backend": "vllm",
     }
-    assert set(found.generations["response"]) == {"<answer>7</answer>"}
-    assert found.settings["batch_size"] == 1024
+    assert set(result.generations["response"]) == {"<answer>7</answer>"}
+    assert result.settings["batch_size"] == 1024
 
 
 def test_other_weights_under_vllm_are_refused(tmp_path, monkeypatch):
@@ -273,7 +273,7 @@ def test_no_memory_for_one_checkpoint_does_not_lose_the_others(tmp_path, monkeyp
 
     monkeypatch.setattr(TransformersEngine, "respond", respond)
     done = evaluate(["large=lab:qwen2/base", MODEL], sums(2), output=tmp_path, **vars(QUICK))
-    assert [each.checkpoint["key"] for each in done.evaluations] == ["r"]
+    assert [evaluation.checkpoint["key"] for evaluation in done.evaluations] == ["r"]
     assert "CUDA out of memory: try fewer --processes" in done.failed[0].reason
 
 
@@ -297,7 +297,7 @@ def test_an_interrupt_keeps_what_is_done(tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGINT)
-        told = process.communicate(timeout=30)[1]
+        output = process.communicate(timeout=30)[1]
     assert process.returncode == 130
-    assert "the same command goes on" in told
+    assert "the same command goes on" in output
     assert list(parts.glob("generations-*"))

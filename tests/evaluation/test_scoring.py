@@ -55,14 +55,14 @@ def written_answers(count, seed=0):
 def test_a_thousand_answers_are_judged_as_by_trl():
     rows = written_answers(1000)
     suite = suite_of([gold for _, gold in rows])
-    found = [score.correct for score in scores(suite, suite.problems, [text for text, _ in rows])]
+    scored = [score.correct for score in scores(suite, suite.problems, [text for text, _ in rows])]
     chats = [[{"role": "assistant", "content": text}] for text, _ in rows]
     expected = [
         reward == 1.0 for reward in accuracy_reward(chats, solution=[f"${gold}$" for _, gold in rows])
     ]
-    differ = [row for row, ours, theirs in zip(rows, found, expected, strict=True) if ours != theirs]
+    differ = [row for row, ours, theirs in zip(rows, scored, expected, strict=True) if ours != theirs]
     assert differ == []
-    assert 200 < sum(found) < 800
+    assert 200 < sum(scored) < 800
 
 
 def test_failures_of_the_verifier_are_verdicts_and_counted(monkeypatch):
@@ -72,12 +72,12 @@ def test_failures_of_the_verifier_are_verdicts_and_counted(monkeypatch):
         scoring, "judge", lambda texts, golds, check: [Reply(verdict, "") for verdict in verdicts]
     )
     responses = [r"\boxed{1}", r"\boxed{2}", r"\boxed{3}", "none", r"\boxed{always}"]
-    found = scores(suite, suite.problems, responses)
-    assert [score.correct for score in found] == [True, False, False, False, False]
+    scored = scores(suite, suite.problems, responses)
+    assert [score.correct for score in scored] == [True, False, False, False, False]
     table = pl.DataFrame(
         {
-            "correct": [score.correct for score in found],
-            "verdict": [score.verdict for score in found],
+            "correct": [score.correct for score in scored],
+            "verdict": [score.verdict for score in scored],
             "finished": [True, True, False, True, True],
             "n_tokens": [10, 20, 30, 40, 50],
         }
@@ -98,23 +98,23 @@ def test_an_answer_that_takes_too_long_is_stopped_and_those_beside_it_are_judged
     monkeypatch.setattr(math_check, "VERIFIER", MathVerifier(time_limit=2.0, workers=1))
     suite = suite_of(["1/2", "9^(9^(9^9))", "1/2", "17"])
     responses = [r"\boxed{0.5}", r"\boxed{17}", r"\boxed{1/3}", r"\boxed{9^{9^{9^{9}}}}"]
-    found = scores(suite, suite.problems, responses)
-    assert [score.verdict for score in found] == ["right", "timeout", "wrong", "timeout"]
+    scored = scores(suite, suite.problems, responses)
+    assert [score.verdict for score in scored] == ["right", "timeout", "wrong", "timeout"]
 
 
 def test_powers_of_ten_are_compared_by_their_value():
     golds = [r"3 \times 10^{8}"] * 3 + [r"1 \times 10^{-12}"] * 3
     given = [r"3\times 10^8", "300000000", r"3\times 10^7", "10^{-12}", r"2\times 10^{-12}", "0"]
     suite = suite_of(golds)
-    found = scores(suite, suite.problems, [rf"\boxed{{{answer}}}" for answer in given])
-    assert [score.correct for score in found] == [True, True, False, True, False, False]
+    scored = scores(suite, suite.problems, [rf"\boxed{{{answer}}}" for answer in given])
+    assert [score.correct for score in scored] == [True, True, False, True, False, False]
 
 
 def test_a_scorer_that_raises_is_an_error_that_is_counted_and_told(caplog):
     suite = load_suite("rg:prime_factorization", problems=1)
     problem = suite.problems[0]
-    found = scores(suite, [problem] * 3, ["<answer>x</answer>", f"<answer>{problem.answer}</answer>", "x"])
-    assert [score.verdict for score in found] == ["error", "right", "unparsed"]
+    scored = scores(suite, [problem] * 3, ["<answer>x</answer>", f"<answer>{problem.answer}</answer>", "x"])
+    assert [score.verdict for score in scored] == ["error", "right", "unparsed"]
     assert "the scorer failed on 1 of 3 answers" in caplog.text
     assert "prime_factorization fails on 'x'" in caplog.text
 
@@ -126,15 +126,15 @@ def test_a_task_without_a_single_answer_is_scored():
 
 def test_an_answer_in_words_is_compared_as_text():
     suite = suite_of(["the empty set", "the empty set"])
-    found = scores(suite, suite.problems, [r"\boxed{the empty  set}", r"\boxed{a set}"])
-    assert [score.verdict for score in found] == ["right", "unreadable"]
+    scored = scores(suite, suite.problems, [r"\boxed{the empty  set}", r"\boxed{a set}"])
+    assert [score.verdict for score in scored] == ["right", "unreadable"]
 
 
 def test_tags_and_boxes_are_read_and_exact_means_the_same_text_or_number():
     suite = suite_of(["7", "7", "7", "7"], check="exact")
     responses = ["<answer>7.0</answer>", r"\boxed{7}", "7", "<answer>14/2</answer>"]
-    found = scores(suite, suite.problems, responses)
-    assert [(score.answer, score.verdict) for score in found] == [
+    scored = scores(suite, suite.problems, responses)
+    assert [(score.answer, score.verdict) for score in scored] == [
         ("7.0", "right"),
         ("7", "right"),
         (None, "unparsed"),
@@ -152,14 +152,14 @@ def test_accuracies_equal_brute_force():
             "correct": [r for row in right for r in row],
         }
     )
-    found = estimates(suite_of(["7"] * 5, check="exact"), table, (1, 3, 6), 0.95)
+    result = estimates(suite_of(["7"] * 5, check="exact"), table, (1, 3, 6), 0.95)
     for k in (1, 3, 6):
         subsets = [[any(chosen) for chosen in combinations(row, k)] for row in right]
-        assert found[f"pass@{k}"].value == pytest.approx(sum(sum(s) / len(s) for s in subsets) / 5)
-    assert found["average@6"].value == found["pass@1"].value
+        assert result[f"pass@{k}"].value == pytest.approx(sum(sum(s) / len(s) for s in subsets) / 5)
+    assert result["average@6"].value == result["pass@1"].value
     votes = [1.0 if sum(row) > 3 else 0.5 if sum(row) == 3 else 0.0 for row in right]
-    assert found["majority@6"].value == pytest.approx(sum(votes) / 5)
-    assert found["pass@1"].n_problems == 5
+    assert result["majority@6"].value == pytest.approx(sum(votes) / 5)
+    assert result["pass@1"].n_problems == 5
 
 
 HOSTILE = ["\x00\x1b", "\ud800", "\\boxed{" * 5000, "{" * 1_000_000, "<answer>" * 2000, "\u202e\\boxed{1}"]

@@ -50,7 +50,7 @@ def test_a_benchmark_is_read_at_its_revision(hub, name):
     suite = load_suite(name)
     benchmark = find_benchmark(name)
     assert hub == [(benchmark.dataset, benchmark.config, benchmark.split, benchmark.revision)]
-    assert [each.answer for each in suite.problems] == [ANSWERS[name]] * 3
+    assert [problem.answer for problem in suite.problems] == [ANSWERS[name]] * 3
     assert suite.check == "math"
     assert "\\boxed" in suite.prompt
     assert (suite.n == 16) == name.startswith("aime")
@@ -89,7 +89,7 @@ def test_the_context_of_a_problem_stands_before_it(hub):
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({"problem": "x", "answer": ""}, "row 0: the answer is missing"),
         ({"problem": " ", "answer": "1"}, "row 0: the problem is empty"),
@@ -97,9 +97,9 @@ def test_the_context_of_a_problem_stands_before_it(hub):
         ({"problem": "x"}, "has no column 'answer'"),
     ],
 )
-def test_odd_rows_of_a_benchmark_are_named(monkeypatch, row, told):
+def test_odd_rows_of_a_benchmark_are_named(monkeypatch, row, message):
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: [row])
-    with pytest.raises(BadInputError, match=rf"suite math500, HuggingFaceH4/MATH-500 at .*{told}"):
+    with pytest.raises(BadInputError, match=rf"suite math500, HuggingFaceH4/MATH-500 at .*{message}"):
         load_suite("math500")
 
 
@@ -133,7 +133,7 @@ def test_a_file_of_problems_and_answers(tmp_path):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     suite = load_suite(str(path))
     assert suite.name == "mine"
-    assert [(each.id, each.problem, each.answer) for each in suite.problems] == [
+    assert [(problem.id, problem.problem, problem.answer) for problem in suite.problems] == [
         ("a", "1 + 1?", "2"),
         ("1", "2 + 2?", "4"),
     ]
@@ -160,9 +160,9 @@ def test_reasoning_gym_scores_by_its_own_scorer_and_only_in_full():
     suite = load_suite("rg:chain_sum", problems=3, seed=5)
     assert suite.check == "reasoning-gym"
     is_right = gym_scorer(suite)
-    for each in suite.problems:
-        assert is_right(each.answer, each.entry)
-        assert not is_right(f"{each.answer} or so", each.entry)
-        assert not is_right(None, each.entry)
+    for problem in suite.problems:
+        assert is_right(problem.answer, problem.entry)
+        assert not is_right(f"{problem.answer} or so", problem.entry)
+        assert not is_right(None, problem.entry)
     assert suite.digest == load_suite("rg:chain_sum", problems=3, seed=5).digest
     assert suite.digest != load_suite("rg:chain_sum", problems=3, seed=500).digest

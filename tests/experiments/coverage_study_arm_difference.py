@@ -30,9 +30,9 @@ CELLS = [
 def tables(rng, seeds, seed_sd, problem_sd):
     """Tables of differences, seeds by problems, whose true mean is 0."""
     shape = (SIMULATIONS, seeds, PROBLEMS)
-    found = rng.normal(0, REST, shape)
-    found += rng.normal(0, seed_sd, (SIMULATIONS, seeds, 1))
-    return found + rng.normal(0, problem_sd, (SIMULATIONS, 1, PROBLEMS))
+    drawn = rng.normal(0, REST, shape)
+    drawn += rng.normal(0, seed_sd, (SIMULATIONS, seeds, 1))
+    return drawn + rng.normal(0, problem_sd, (SIMULATIONS, 1, PROBLEMS))
 
 
 def by_seed_means(table):
@@ -67,10 +67,10 @@ def main():
     for seed_sd, problem_sd in CELLS:
         rng = np.random.default_rng(0)
         drawn = {count: tables(rng, count, seed_sd, problem_sd) for count in SEEDS}
-        found = [coverage(drawn[count], crossed_interval) for count in SEEDS]
-        found.append(coverage(drawn[OTHERS], by_seed_means))
-        found.append(coverage(drawn[OTHERS], partial(bootstrap, rng=rng)))
-        shown = "".join(f"{each:10.1f}" for each in found)
+        coverages = [coverage(drawn[count], crossed_interval) for count in SEEDS]
+        coverages.append(coverage(drawn[OTHERS], by_seed_means))
+        coverages.append(coverage(drawn[OTHERS], partial(bootstrap, rng=rng)))
+        shown = "".join(f"{percent:10.1f}" for percent in coverages)
         print(f"    {seed_sd:9.2f}  {problem_sd:8.2f} {shown}", flush=True)
 
 

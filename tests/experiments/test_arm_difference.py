@@ -16,9 +16,9 @@ from corrpo.experiments.power import detectable_difference, seeds_needed
 
 def table(seed=0, seeds=5, problems=40, seed_sd=0.05, problem_sd=0.2):
     rng = np.random.default_rng(seed)
-    found = rng.normal(0.03, 0.3, (seeds, problems))
-    found += rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, problem_sd, (1, problems))
-    return found
+    differences = rng.normal(0.03, 0.3, (seeds, problems))
+    differences += rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, problem_sd, (1, problems))
+    return differences
 
 
 def test_the_error_is_that_of_a_slow_loop():
@@ -27,41 +27,41 @@ def test_the_error_is_that_of_a_slow_loop():
     mean = sum(d[i, j] for i in range(rows) for j in range(columns)) / d.size
     of_rows = [sum(d[i]) / columns for i in range(rows)]
     of_columns = [sum(d[:, j]) / rows for j in range(columns)]
-    ms_rows = columns * sum((each - mean) ** 2 for each in of_rows) / (rows - 1)
-    ms_columns = rows * sum((each - mean) ** 2 for each in of_columns) / (columns - 1)
+    ms_rows = columns * sum((row - mean) ** 2 for row in of_rows) / (rows - 1)
+    ms_columns = rows * sum((column - mean) ** 2 for column in of_columns) / (columns - 1)
     rest = sum(
         (d[i, j] - of_rows[i] - of_columns[j] + mean) ** 2 for i in range(rows) for j in range(columns)
     )
     ms_rest = rest / (rows - 1) / (columns - 1)
     assert ms_columns > ms_rest
-    found = crossed_contrast(d)
-    assert found.value == pytest.approx(mean)
+    contrast = crossed_contrast(d)
+    assert contrast.value == pytest.approx(mean)
     error = math.sqrt((ms_rows + ms_columns - ms_rest) / d.size)
-    assert found.errors() == [
-        pytest.approx((error, found.df)),
+    assert contrast.errors() == [
+        pytest.approx((error, contrast.df)),
         pytest.approx((math.sqrt(ms_rows / d.size), rows - 1)),
     ]
-    assert rows - 1 <= found.df
-    half = max(stats.t.ppf(0.975, found.df) * error, stats.t.ppf(0.975, 4) * math.sqrt(ms_rows / d.size))
-    assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
-    assert (found.p <= 0.05) == (found.low > 0 or found.high < 0)
+    assert rows - 1 <= contrast.df
+    half = max(stats.t.ppf(0.975, contrast.df) * error, stats.t.ppf(0.975, 4) * math.sqrt(ms_rows / d.size))
+    assert (contrast.low, contrast.high) == pytest.approx((mean - half, mean + half))
+    assert (contrast.p <= 0.05) == (contrast.low > 0 or contrast.high < 0)
 
 
 @given(st.integers(0, 2**32), st.integers(2, 6), st.integers(2, 9))
 def test_intervals_stay_within_reach_and_agree_with_p(seed, seeds, problems):
     d = np.random.default_rng(seed).normal(0.1, 0.3, (seeds, problems))
-    found = crossed_contrast(d)
-    assert found.df >= min(seeds, problems) - 1
-    assert found.high - found.low < 100 * d.std()
-    assert (found.p <= 0.05) == (found.low > 0 or found.high < 0)
-    assert found.p_at_least(found.high) == pytest.approx(0.025)
+    contrast = crossed_contrast(d)
+    assert contrast.df >= min(seeds, problems) - 1
+    assert contrast.high - contrast.low < 100 * d.std()
+    assert (contrast.p <= 0.05) == (contrast.low > 0 or contrast.high < 0)
+    assert contrast.p_at_least(contrast.high) == pytest.approx(0.025)
 
 
 def test_without_problems_that_differ_it_is_a_t_test_over_seeds():
     d = np.repeat(np.array([[0.1], [0.2], [0.4]]), 7, axis=1)
-    found, usual = crossed_contrast(d), stats.ttest_1samp([0.1, 0.2, 0.4], 0)
-    assert found.df == pytest.approx(2)
-    assert found.p == pytest.approx(usual.pvalue)
+    contrast, usual = crossed_contrast(d), stats.ttest_1samp([0.1, 0.2, 0.4], 0)
+    assert contrast.df == pytest.approx(2)
+    assert contrast.p == pytest.approx(usual.pvalue)
 
 
 def test_order_and_sign_change_nothing_else():
@@ -93,8 +93,8 @@ def test_power_is_what_simulations_find():
     ((error, df), _) = contrast.errors()
     assert df == pytest.approx(4)
     draws = size + rng.normal(0, 1, (4000, 5)) * error * math.sqrt(5)
-    found = (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
-    assert found == pytest.approx(0.8, abs=0.02)
+    result = (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
+    assert result == pytest.approx(0.8, abs=0.02)
     assert size > contrast.high - contrast.value
 
 

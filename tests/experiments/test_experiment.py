@@ -35,15 +35,15 @@ def runs_accuracy(results):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    output = tmp_path_factory.mktemp("experiment") / "whole"
+def finished(tmp_path_factory):
+    output = tmp_path_factory.mktemp("experiment") / "finished"
     assert main(command(output)) == 0
     return output
 
 
 @pytest.mark.slow
-def test_the_small_recipe_gives_tables_a_verdict_and_a_page(whole, capsys):
-    results, runs = pl.read_parquet(whole / "results.parquet"), pl.read_parquet(whole / "runs.parquet")
+def test_the_small_recipe_gives_tables_a_verdict_and_a_page(finished, capsys):
+    results, runs = pl.read_parquet(finished / "results.parquet"), pl.read_parquet(finished / "runs.parquet")
     assert results.height == (1 + 2 * 2) * 12
     assert set(results["generations"]) == {2}
     assert runs.select("arm", "seed").rows() == [
@@ -51,51 +51,51 @@ def test_the_small_recipe_gives_tables_a_verdict_and_a_page(whole, capsys):
         *((arm, seed) for seed in (0, 1) for arm in ("grpo", "corrpo")),
     ]
     assert runs["rho"].is_finite().all()
-    registered = json.loads((whole / "preregistration.json").read_text())
+    registered = json.loads((finished / "preregistration.json").read_text())
     digest = registered["sha256"]
     assert digest == sha256_of(registered["plan"])
     assert set(results["preregistration"]) == set(runs["preregistration"]) == {digest}
-    verdict = json.loads((whole / "verdict.json").read_text())
-    page = (whole / "report.html").read_text()
+    verdict = json.loads((finished / "verdict.json").read_text())
+    page = (finished / "report.html").read_text()
     assert verdict["preregistration"] == digest
     assert digest in page
     assert verdict["verdict"]["sentence"] in page
     assert "<script" not in page
     assert page.count("<svg") == 2
-    text = (whole / "report.md").read_text()
+    text = (finished / "report.md").read_text()
     assert verdict["verdict"]["sentence"] in text
     assert digest in text
     links = set(re.findall(r"\]\(([^)]+)\)", text))
     assert {"preregistration.json", "results.parquet", "figures/arms.svg"} <= links
-    assert all((whole / link).is_file() for link in links)
+    assert all((finished / link).is_file() for link in links)
     accuracy = runs_accuracy(results.filter(pl.col("arm") == "corrpo"))
     assert f"| qwen2 | corrpo | {accuracy} [" in text
-    assert not list(whole.glob("runs/*/*/*/training/checkpoint-*"))
+    assert not list(finished.glob("runs/*/*/*/training/checkpoint-*"))
 
 
 @pytest.mark.slow
-def test_what_is_finished_is_not_done_again(whole, capsys):
+def test_what_is_finished_is_not_done_again(finished, capsys):
     def written():
-        return {path: path.stat().st_mtime_ns for path in whole.glob("runs/**/*") if path.is_file()}
+        return {path: path.stat().st_mtime_ns for path in finished.glob("runs/**/*") if path.is_file()}
 
     before = written()
-    assert main(command(whole)) == 0
+    assert main(command(finished)) == 0
     assert {path: at for path, at in written().items() if path.name != ".lock"} == {
         path: at for path, at in before.items() if path.name != ".lock"
     }
 
 
 @pytest.mark.slow
-def test_another_recipe_an_edited_plan_and_torchrun_are_refused(whole, tmp_path, capsys, monkeypatch):
+def test_another_recipe_an_edited_plan_and_torchrun_are_refused(finished, tmp_path, capsys, monkeypatch):
     recipe = tmp_path / "other.yaml"
     recipe.write_text(SMALL.read_text().replace("max_steps: 2", "max_steps: 3"))
-    assert main(command(whole, recipe=recipe)) == 1
-    told = capsys.readouterr().err
-    assert "registered otherwise" in told
-    assert "arms.grpo.settings.max_steps was 2, now 3" in told
+    assert main(command(finished, recipe=recipe)) == 1
+    stderr = capsys.readouterr().err
+    assert "registered otherwise" in stderr
+    assert "arms.grpo.settings.max_steps was 2, now 3" in stderr
     edited = tmp_path / "edited"
     edited.mkdir()
-    text = (whole / "preregistration.json").read_text()
+    text = (finished / "preregistration.json").read_text()
     (edited / "preregistration.json").write_text(text.replace('"max_steps": 2', '"max_steps": 4'))
     assert main(command(edited)) == 1
     assert "was edited" in capsys.readouterr().err
@@ -111,9 +111,9 @@ def test_a_run_that_fails_is_told_and_gives_no_verdict(tmp_path, capsys):
     recipe, output = tmp_path / "recipe.yaml", tmp_path / "out"
     recipe.write_text(yaml.safe_dump(content))
     assert main(command(output, recipe=recipe)) == 1
-    told = capsys.readouterr().err
-    assert "1 of 3 runs failed, and there is no verdict without them" in told
-    assert "qwen2 corrpo seed 0: " in told
+    stderr = capsys.readouterr().err
+    assert "1 of 3 runs failed, and there is no verdict without them" in stderr
+    assert "qwen2 corrpo seed 0: " in stderr
     assert (output / "runs" / "qwen2" / "grpo" / "seed-0" / "run.json").exists()
     assert not (output / "verdict.json").exists()
 
@@ -142,7 +142,7 @@ def test_a_launcher_trains_each_run_in_several_processes(tmp_path, capsys):
     assert json.loads((output / "preregistration.json").read_text())["plan"]["launcher"] == launcher
 
 
-def kill_and_go_on(whole, output, kills, processes):
+def kill_and_go_on(finished, output, kills, processes):
     """Kill the experiment `kills` times at random moments, let it end, and compare it with `whole`."""
     moments = random.Random(0)
     words = [sys.executable, "-m", "corrpo.cli.main", *command(output, processes)]
@@ -157,21 +157,21 @@ def kill_and_go_on(whole, output, kills, processes):
         time.sleep(0.1)
     subprocess.run(words, check=True, capture_output=True, env=environment)
     for name in ("results.parquet", "runs.parquet"):
-        assert pl.read_parquet(output / name).equals(pl.read_parquet(whole / name), null_equal=True)
-    assert (output / "verdict.json").read_text() == (whole / "verdict.json").read_text()
-    for path in whole.glob("runs/*/*/*/training/final"):
+        assert pl.read_parquet(output / name).equals(pl.read_parquet(finished / name), null_equal=True)
+    assert (output / "verdict.json").read_text() == (finished / "verdict.json").read_text()
+    for path in finished.glob("runs/*/*/*/training/final"):
         one, other = (
-            AutoModelForCausalLM.from_pretrained(each).state_dict()
-            for each in (path, output / path.relative_to(whole))
+            AutoModelForCausalLM.from_pretrained(place).state_dict()
+            for place in (path, output / path.relative_to(finished))
         )
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.slow
-def test_an_experiment_that_was_killed_ends_like_an_undisturbed_one(whole, tmp_path):
-    kill_and_go_on(whole, tmp_path / "killed", kills=2, processes="1")
+def test_an_experiment_that_was_killed_ends_like_an_undisturbed_one(finished, tmp_path):
+    kill_and_go_on(finished, tmp_path / "killed", kills=2, processes="1")
 
 
 @pytest.mark.nightly
-def test_an_experiment_that_was_killed_ten_times_ends_like_an_undisturbed_one(whole, tmp_path):
-    kill_and_go_on(whole, tmp_path / "killed", kills=10, processes="2")
+def test_an_experiment_that_was_killed_ten_times_ends_like_an_undisturbed_one(finished, tmp_path):
+    kill_and_go_on(finished, tmp_path / "killed", kills=10, processes="2")

@@ -1,4 +1,4 @@
-"""Recipes of experiments: what is read, and how mistakes are told."""
+"""Recipes of experiments: what is read, and what mistakes give."""
 
 import pytest
 import yaml
@@ -21,21 +21,21 @@ def read(tmp_path, text):
 def test_every_preset_is_a_setting_of_its_stage(tmp_path):
     content = yaml.safe_load(TEXT)
     content["arms"] = dict.fromkeys(PRESETS) | {"weak": {"preset": "corrpo", "inversion_weight": 0.1}}
-    found = read(tmp_path, yaml.safe_dump(content, sort_keys=False))
-    arms = {arm.name: arm for arm in found.arms}
+    recipe = read(tmp_path, yaml.safe_dump(content, sort_keys=False))
+    arms = {arm.name: arm for arm in recipe.arms}
     assert list(arms) == [*PRESETS, "weak"]
     assert arms["weak"].settings["inversion_weight"] == 0.1
     assert arms["verifier-free"].settings["rewards"] == []
     assert arms["shuffle"].settings["inversion_control"] == "shuffle"
     assert arms["gspo"].settings["importance_sampling_level"] == "sequence"
     assert arms["rloo"].stage == "rloo"
-    assert all(arm.settings["max_steps"] == 2 for arm in found.arms)
+    assert all(arm.settings["max_steps"] == 2 for arm in recipe.arms)
 
 
 def test_the_recipe_of_the_lab_has_the_arms_of_the_claim():
-    found = read_experiment(ROOT / "recipes" / "lab" / "experiment.yaml")
-    assert {found.analysis.treatment, *found.analysis.compared} <= {arm.name for arm in found.arms}
-    assert (len(found.seeds), len(found.models)) == (5, 2)
+    recipe = read_experiment(ROOT / "recipes" / "lab" / "experiment.yaml")
+    assert {recipe.analysis.treatment, *recipe.analysis.compared} <= {arm.name for arm in recipe.arms}
+    assert (len(recipe.seeds), len(recipe.models)) == (5, 2)
 
 
 @pytest.mark.parametrize("name", ["sizes", "reworded_sums", "sorting"])
@@ -69,7 +69,7 @@ def line_of(text, what):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "at", "said"),
+    ("old", "new", "place", "expected"),
     [
         ("seeds:", "seed:", "seed:", "did you mean seeds"),
         ("lab:qwen2/reasoning", "mine.gguf", "mine.gguf", "as `corrpo convert` writes one of a .gguf file"),
@@ -87,12 +87,12 @@ def line_of(text, what):
         ("controls: []", "controls: [], k: [4]", "problems: 12", "no pass@4"),
     ],
 )
-def test_a_mistake_is_told_with_its_line(tmp_path, old, new, at, said):
+def test_a_mistake_is_told_with_its_line(tmp_path, old, new, place, expected):
     assert old in TEXT
     text = TEXT.replace(old, new, 1)
-    with pytest.raises(BadInputError, match=said) as told:
+    with pytest.raises(BadInputError, match=expected) as raised:
         read(tmp_path, text)
-    assert f"recipe.yaml line {line_of(text, at)}: " in str(told.value)
+    assert f"recipe.yaml line {line_of(text, place)}: " in str(raised.value)
 
 
 def test_files_that_are_no_recipes(tmp_path):

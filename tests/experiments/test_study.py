@@ -25,9 +25,9 @@ RECIPES = {
 def numbers_as_floats(value):
     """What JSON makes of a value, with numbers to compare approximately."""
     if isinstance(value, dict):
-        return {str(key): numbers_as_floats(each) for key, each in value.items()}
+        return {str(key): numbers_as_floats(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [numbers_as_floats(each) for each in value]
+        return [numbers_as_floats(one) for one in value]
     return pytest.approx(value, rel=1e-6, abs=1e-9) if isinstance(value, float) else value
 
 
@@ -55,9 +55,9 @@ def test_verdict_and_report_follow_from_the_tables(name):
     recipe = read_experiment(ROOT / "recipes" / "lab" / RECIPES[name])
     tables = [pl.read_parquet(STUDY / name / f"{table}.parquet") for table in ("results", "runs")]
     registered = read(name, "preregistration.json")
-    found = experiment_result(*tables, recipe, registered["sha256"])
-    assert numbers_as_floats(found.as_dict()) == json.loads((STUDY / name / "verdict.json").read_text())
-    assert markdown(found, registered) == (STUDY / name / "report.md").read_text()
+    result = experiment_result(*tables, recipe, registered["sha256"])
+    assert numbers_as_floats(result.as_dict()) == json.loads((STUDY / name / "verdict.json").read_text())
+    assert markdown(result, registered) == (STUDY / name / "report.md").read_text()
 
 
 def test_the_page_shows_every_deciding_comparison_of_every_experiment_that_is_kept(name):
@@ -84,5 +84,5 @@ def test_the_page_tells_how_far_apart_runs_are_that_differ_in_rounding_alone():
     page = (STUDY / "index.md").read_text().replace("\n ", "")
     for model in ("llama", "qwen2"):
         points = apart.filter(model=model)["points"]
-        told = f"by {points.min():.2f} to {points.max():.2f}".replace("-", "−")
-        assert re.search(f"{told}( points)? on {model}", page)
+        sentence = f"by {points.min():.2f} to {points.max():.2f}".replace("-", "−")
+        assert re.search(f"{sentence}( points)? on {model}", page)

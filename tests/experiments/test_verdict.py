@@ -24,46 +24,48 @@ def verdict(seeds=5, problems=150, analysis=ANALYSIS, rho=-0.1, **gains):
 
 
 def test_a_gain_over_everything_is_supported():
-    found = verdict(corrpo=0.15)
-    assert found.kind == "supported"
-    assert "better than grpo and than every control" in found.sentence
-    assert all(each.p_corrected <= 0.05 and each.model == POOLED for each in found.deciding)
-    assert {(each.model, each.k) for each in found.others} == {
+    reached = verdict(corrpo=0.15)
+    assert reached.kind == "supported"
+    assert "better than grpo and than every control" in reached.sentence
+    assert all(
+        comparison.p_corrected <= 0.05 and comparison.model == POOLED for comparison in reached.deciding
+    )
+    assert {(comparison.model, comparison.k) for comparison in reached.others} == {
         (POOLED, 4),
         *((model, k) for model in "01" for k in (1, 4)),
     }
 
 
 def test_a_gain_that_a_control_has_too_is_not_supported():
-    found = verdict(corrpo=0.15, shuffle=0.2)
-    assert found.kind == "not supported"
-    assert "than shuffle is excluded" in found.sentence
-    assert found.deciding[0].contrast.value > 0.1
+    reached = verdict(corrpo=0.15, shuffle=0.2)
+    assert reached.kind == "not supported"
+    assert "than shuffle is excluded" in reached.sentence
+    assert reached.deciding[0].contrast.value > 0.1
 
 
 def test_a_baseline_that_is_no_worse_is_told_once():
-    found = verdict(corrpo=-0.1)
-    assert found.kind == "not supported"
-    assert "more than grpo" in found.sentence
-    assert "either" not in found.sentence
+    reached = verdict(corrpo=-0.1)
+    assert reached.kind == "not supported"
+    assert "more than grpo" in reached.sentence
+    assert "either" not in reached.sentence
 
 
 def test_one_control_left_is_enough_to_withhold_support():
-    found = verdict(corrpo=0.15, clamp=0.14)
-    assert found.kind != "supported"
+    reached = verdict(corrpo=0.15, clamp=0.14)
+    assert reached.kind != "supported"
 
 
 def test_few_seeds_are_undecided_and_say_what_they_could_have_seen():
-    found = verdict(seeds=2, problems=40, corrpo=0.03, rho=-0.9)
-    assert found.kind == "undecided"
-    assert "with 80 % power each comparison would have seen" in found.sentence
+    reached = verdict(seeds=2, problems=40, corrpo=0.03, rho=-0.9)
+    assert reached.kind == "undecided"
+    assert "with 80 % power each comparison would have seen" in reached.sentence
 
 
 def test_an_inversion_that_was_not_strengthened_decides_nothing():
-    found = verdict(corrpo=0.15, rho=0.0)
-    assert found.kind == "undecided"
-    assert "corrpo is not shown to strengthen the inversion" in found.sentence
-    assert found.deciding[0].rho.high > 0
+    reached = verdict(corrpo=0.15, rho=0.0)
+    assert reached.kind == "undecided"
+    assert "corrpo is not shown to strengthen the inversion" in reached.sentence
+    assert reached.deciding[0].rho.high > 0
     supported = verdict(corrpo=0.15)
     assert supported.deciding[0].rho.value == pytest.approx(-0.1, abs=0.03)
     assert "change in rho less that of grpo is -0." in supported.sentence
@@ -71,13 +73,13 @@ def test_an_inversion_that_was_not_strengthened_decides_nothing():
 
 def test_other_pairs_of_arms_are_reported_and_decide_nothing():
     also = Analysis(controls=["shuffle"], also={"negate": "clamp", "constant": "grpo"})
-    found = verdict(analysis=also, corrpo=0.15, negate=0.2)
-    assert found.kind == "supported"
-    assert [(each.treatment, each.arm, each.model) for each in found.also] == [
+    reached = verdict(analysis=also, corrpo=0.15, negate=0.2)
+    assert reached.kind == "supported"
+    assert [(comparison.treatment, comparison.arm, comparison.model) for comparison in reached.also] == [
         ("negate", "clamp", POOLED),
         ("constant", "grpo", POOLED),
     ]
-    first, second = found.also
+    first, second = reached.also
     assert first.contrast.value == pytest.approx(0.2, abs=0.04)
     assert first.p_corrected < 0.05 < second.p_corrected
 
@@ -85,8 +87,8 @@ def test_other_pairs_of_arms_are_reported_and_decide_nothing():
 def test_rho_that_does_not_exist_is_told():
     world = World(GAINS, seeds=2, problems=10)
     runs = draw_runs(world, 0).with_columns(rho=None)
-    found = reach_verdict(draw(world, 0), runs, ANALYSIS, models=["0", "1"])
-    assert "is not known, as rho does not exist" in found.sentence
+    reached = reach_verdict(draw(world, 0), runs, ANALYSIS, models=["0", "1"])
+    assert "is not known, as rho does not exist" in reached.sentence
 
 
 def test_missing_runs_and_generations_are_refused():
@@ -108,8 +110,8 @@ def test_missing_runs_and_generations_are_refused():
 def test_outcomes_are_ordered_by_seed_and_problem():
     rows = [("m", "a", seed, problem, 2, seed, "x") for seed in (1, 0, 2) for problem in ("b", "a")]
     table = pl.DataFrame(rows, schema=RESULTS_SCHEMA, orient="row")
-    found = pass_at_k_tables(table, models=["m"], arms=["a"], k=1)["m", "a"]
-    assert found.tolist() == [[0, 0], [0.5, 0.5], [1, 1]]
+    solved = pass_at_k_tables(table, models=["m"], arms=["a"], k=1)["m", "a"]
+    assert solved.tolist() == [[0, 0], [0.5, 0.5], [1, 1]]
 
 
 def test_a_line_through_other_arms_is_found_and_what_seeds_share_is_not_in_it():
@@ -118,11 +120,11 @@ def test_a_line_through_other_arms_is_found_and_what_seeds_share_is_not_in_it():
     shared = rng.normal(0, 1, 5)
     change = {name: at + rng.normal(0, 0.01, 5) for name, at in arms.items()}
     accuracy = {name: 0.5 - 2 * change[name] + shared for name in ARMS}
-    found = accuracy_against_rho(accuracy, change, treatment="corrpo", baseline="grpo")
-    assert (found.n_arms, found.n_runs) == (4, 20)
-    assert found.slope == pytest.approx(-2)
-    assert found.along == pytest.approx(found.gain)
-    assert found.along_low <= found.along <= found.along_high
+    result = accuracy_against_rho(accuracy, change, treatment="corrpo", baseline="grpo")
+    assert (result.n_arms, result.n_runs) == (4, 20)
+    assert result.slope == pytest.approx(-2)
+    assert result.along == pytest.approx(result.gain)
+    assert result.along_low <= result.along <= result.along_high
     none = accuracy_against_rho(
         accuracy, dict.fromkeys(ARMS, np.zeros(5)), treatment="corrpo", baseline="grpo"
     )
@@ -138,9 +140,9 @@ def test_the_treatment_draws_no_line_for_itself():
     rng = np.random.default_rng(0)
     change = {name: rng.normal(-0.3 if name == "corrpo" else 0.0, 0.02, 5) for name in ARMS}
     accuracy = {name: rng.normal(0.6 if name == "corrpo" else 0.5, 0.01, 5) for name in ARMS}
-    found = accuracy_against_rho(accuracy, change, treatment="corrpo", baseline="grpo")
-    assert found.gain == pytest.approx(0.1, abs=0.02)
-    assert found.low < 0 < found.high
+    result = accuracy_against_rho(accuracy, change, treatment="corrpo", baseline="grpo")
+    assert result.gain == pytest.approx(0.1, abs=0.02)
+    assert result.low < 0 < result.high
 
 
 def test_equal_arms_count_once_and_seeds_without_rho_are_left_out():
@@ -168,8 +170,8 @@ def test_models_that_differ_in_sign_and_full_marks_are_told():
         [part.with_columns(model=pl.lit(name)) for name, part in zip("ab", parts, strict=True)]
     )
     runs = draw_runs(World(GAINS), 0).with_columns(pl.col("model").replace({"0": "a", "1": "b"}))
-    found = reach_verdict(results, runs, ANALYSIS, models=["a", "b"])
-    assert "the models differ in sign" in found.sentence
+    reached = reach_verdict(results, runs, ANALYSIS, models=["a", "b"])
+    assert "the models differ in sign" in reached.sentence
     full = reach_verdict(
         results.with_columns(correct=pl.col("generations")), runs, ANALYSIS, models=["a", "b"]
     )
@@ -188,7 +190,7 @@ def test_models_asked_other_problems_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"treatment": "grpo"}, "expected arms that differ"),
         ({"k": []}, "expected one or more numbers"),
@@ -197,6 +199,6 @@ def test_models_asked_other_problems_are_refused():
         ({"also": {"dapo": "dapo"}}, "expected the name of another arm"),
     ],
 )
-def test_an_analysis_that_cannot_be_is_refused(given, said):
-    with pytest.raises(BadInputError, match=said):
+def test_an_analysis_that_cannot_be_is_refused(given, message):
+    with pytest.raises(BadInputError, match=message):
         Analysis(**given)

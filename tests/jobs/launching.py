@@ -58,11 +58,11 @@ def ended_when(
         assert time.monotonic() < deadline
         time.sleep(0.002)
     workers = psutil.Process(process.pid).children(recursive=True)
-    for each in (psutil.Process(process.pid), *(workers if children else ())):
-        each.send_signal(how)
-    _, said = process.communicate(timeout=TIME_LIMIT)
+    for running in (psutil.Process(process.pid), *(workers if children else ())):
+        running.send_signal(how)
+    _, output = process.communicate(timeout=TIME_LIMIT)
     assert not psutil.wait_procs(workers, timeout=30)[1]
-    return process.returncode, said
+    return process.returncode, output
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -37,8 +37,8 @@ def fresh():
 def test_a_dispatched_model_gives_the_norms_of_a_plain_one(estimator):
     dispatched = dispatch_model(fresh(), PLACES, force_hooks=True)
     assert hasattr(dispatched.model.layers[0], "_hf_hook")
-    found = corrpo.logit_gradient_norms(dispatched, IDS, [3, 5, 7], estimator=estimator)
-    assert torch.equal(found, corrpo.logit_gradient_norms(fresh(), IDS, [3, 5, 7], estimator=estimator))
+    spread = corrpo.logit_gradient_norms(dispatched, IDS, [3, 5, 7], estimator=estimator)
+    assert torch.equal(spread, corrpo.logit_gradient_norms(fresh(), IDS, [3, 5, 7], estimator=estimator))
 
 
 def test_offloaded_weights_are_refused(tmp_path, lab_tokenizer):
@@ -59,9 +59,9 @@ def test_device_map_is_passed_on_and_checked(tmp_path, capsys, monkeypatch, no_s
     plain, _ = load_model(LAB)
     samples = [{"prompt": "The dog ", "response": "walked to the river."}]
     options = {"estimator": "own", "resamples": 0, "permutations": 0, "untrained": True}
-    found, expected = (corrpo.measure(each, tokenizer, samples, **options) for each in (model, plain))
-    assert found.tokens.equals(expected.tokens)
-    assert found.model == expected.model
+    spread, expected = (corrpo.measure(one, tokenizer, samples, **options) for one in (model, plain))
+    assert spread.tokens.equals(expected.tokens)
+    assert spread.model == expected.model
     with pytest.raises(BadInputError, match="device_map 'half' is unknown; expected one of auto"):
         load_model(LAB, device_map="half")
     with pytest.raises(BadInputError, match="device_map='auto' spreads one model.*there are 4 processes"):

@@ -23,13 +23,13 @@ SIZE = 3
 
 def outcomes(work, size: int = SIZE, patience: float = 30.0) -> list:
     """What `work(team)` returns or raises on each member of a team."""
-    store, found = HashStore(), [None] * size
+    store, ended = HashStore(), [None] * size
 
     def member(rank: int) -> None:
         try:
-            found[rank] = work(Team(rank, size, store, patience=patience))
+            ended[rank] = work(Team(rank, size, store, patience=patience))
         except BaseException as error:
-            found[rank] = error
+            ended[rank] = error
 
     threads = [threading.Thread(target=member, args=(rank,)) for rank in range(size)]
     for thread in threads:
@@ -37,7 +37,7 @@ def outcomes(work, size: int = SIZE, patience: float = 30.0) -> list:
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
-    return found
+    return ended
 
 
 def test_every_piece_is_claimed_by_one_and_values_come_from_the_first():
@@ -49,19 +49,19 @@ def test_every_piece_is_claimed_by_one_and_values_come_from_the_first():
             again = [name for name in map(str, range(50)) if second.claim(name)]
         return mine, value, again
 
-    found = outcomes(work)
-    for claims in ([mine for mine, _, _ in found], [again for _, _, again in found]):
+    ended = outcomes(work)
+    for claims in ([mine for mine, _, _ in ended], [again for _, _, again in ended]):
         assert sorted(chain(*claims), key=int) == [str(number) for number in range(50)]
-    assert [value for _, value, _ in found] == [{"rank": 0}] * SIZE
+    assert [value for _, value, _ in ended] == [{"rank": 0}] * SIZE
 
 
 @pytest.mark.parametrize("failing", [(1,), (0,), (2, 1), (0, 1, 2)])
 def test_an_error_is_that_of_all_and_told_by_one(failing):
     def fails(team: Team) -> None:
-        with team.together() as each:
+        with team.together() as stretch:
             if team.rank in failing:
                 raise NonFiniteError(f"process {team.rank} fails")
-            each.wait("the others")
+            stretch.wait("the others")
 
     def work(team: Team):
         errors = []
@@ -72,13 +72,13 @@ def test_an_error_is_that_of_all_and_told_by_one(failing):
             ):
                 fails(outer)
             errors.append(raised.value)
-        with team.together() as each:
-            return errors, each.from_first(lambda: "goes on")
+        with team.together() as stretch:
+            return errors, stretch.from_first(lambda: "goes on")
 
-    found = outcomes(work)
-    assert {after for _, after in found} == {"goes on"}
+    ended = outcomes(work)
+    assert {after for _, after in ended} == {"goes on"}
     for turn in range(2):
-        errors = [errors[turn] for errors, _ in found]
+        errors = [errors[turn] for errors, _ in ended]
         assert len({str(error) for error in errors}) == 1
         teller = int(str(errors[0]).split()[1])
         assert teller in failing
@@ -95,24 +95,24 @@ def test_an_error_in_a_longer_stretch_ends_those_within():
             with outer.together() as inner:
                 inner.wait("parts")
 
-    found = outcomes(work)
-    assert isinstance(found[1], MemoryError)
-    for each in (found[0], found[2]):
-        assert isinstance(each, CorrpoError)
-        assert str(each) == "MemoryError: no room for the weights"
-        assert each.process == 1
+    results = outcomes(work)
+    assert isinstance(results[1], MemoryError)
+    for ended in (results[0], results[2]):
+        assert isinstance(ended, CorrpoError)
+        assert str(ended) == "MemoryError: no room for the weights"
+        assert ended.process == 1
 
 
 def test_an_interrupt_stops_all_without_waiting():
     def work(team: Team):
-        with team.together() as each:
+        with team.together() as stretch:
             if team.rank == 2:
                 raise KeyboardInterrupt
-            each.wait("for ever")
+            stretch.wait("for ever")
 
-    found = outcomes(work)
-    assert isinstance(found[2], KeyboardInterrupt)
-    assert [str(each) for each in found[:2]] == ["KeyboardInterrupt: "] * 2
+    results = outcomes(work)
+    assert isinstance(results[2], KeyboardInterrupt)
+    assert [str(ended) for ended in results[:2]] == ["KeyboardInterrupt: "] * 2
 
 
 @pytest.mark.parametrize("dead", [0, 2])
@@ -135,9 +135,9 @@ def test_the_dead_are_noticed(dead, monkeypatch):
 
     from corrpo.jobs.torchrun import _beat as beat
 
-    found = outcomes(work, patience=0.5)
+    ended = outcomes(work, patience=0.5)
     for rank in {0, 1, 2} - {dead}:
-        assert f"process {dead} of 3 has given no sign of life for 0 s" in str(found[rank])
+        assert f"process {dead} of 3 has given no sign of life for 0 s" in str(ended[rank])
 
 
 def test_a_store_that_has_gone_is_told():
@@ -179,9 +179,9 @@ def test_parts_are_made_once_by_whoever_is_free(tmp_path):
             made.append(mine)
             return pl.concat(run.read(parts(mine)))["number"].to_list(), sum(advanced)
 
-    found = outcomes(work)
-    assert [numbers for numbers, _ in found] == [list(range(20))] * SIZE
-    assert found[0][1] == sum(part.size for part in parts([]))
+    ended = outcomes(work)
+    assert [numbers for numbers, _ in ended] == [list(range(20))] * SIZE
+    assert ended[0][1] == sum(part.size for part in parts([]))
     assert sorted(chain(*made)) == [number for number in range(20) if number != 7]
     assert [2] in made  # who was busy with the slow one did little else
     assert not list(tmp_path.rglob("*.tmp"))
@@ -196,8 +196,8 @@ def test_an_error_keeps_the_parts_that_are_done(tmp_path):
         with RunFolder(tmp_path, {}, team).claimed() as run:
             run.make([*parts([]), Part("part-20", fail, 1)], lambda size: None)
 
-    for each in outcomes(work):
-        assert isinstance(each, NonFiniteError)
+    for ended in outcomes(work):
+        assert isinstance(ended, NonFiniteError)
     done = len(list((tmp_path / "parts").glob("part-*")))
     assert done >= 13  # the larger parts come first
     with locked_folder(tmp_path):
@@ -209,9 +209,9 @@ def test_other_settings_on_one_process_are_refused(tmp_path):
         with RunFolder(tmp_path, {"versions": {"torch": f"2.{team.rank // 2}"}}, team).claimed():
             pass
 
-    for each in outcomes(work):
-        assert isinstance(each, BadInputError)
-        assert "process 2 was given another run than process 0: versions.torch was '2.0'" in str(each)
+    for ended in outcomes(work):
+        assert isinstance(ended, BadInputError)
+        assert "process 2 was given another run than process 0: versions.torch was '2.0'" in str(ended)
     assert not (tmp_path / "settings.json").exists()
 
 
@@ -222,10 +222,10 @@ def test_a_folder_that_is_not_shared_is_refused(tmp_path, monkeypatch):
         with locked_by_team(tmp_path / str(team.rank // 2), team):
             pass
 
-    for each in outcomes(work):
-        assert isinstance(each, OutputFolderError)
-        assert "process 2 on" in str(each)
-        assert "need a folder that all of them share" in str(each)
+    for ended in outcomes(work):
+        assert isinstance(ended, OutputFolderError)
+        assert "process 2 on" in str(ended)
+        assert "need a folder that all of them share" in str(ended)
 
 
 def test_a_held_folder_is_refused_to_all(tmp_path):
@@ -234,8 +234,8 @@ def test_a_held_folder_is_refused_to_all(tmp_path):
             pass
 
     with locked_folder(tmp_path):
-        found = outcomes(work)
-    assert {str(each) for each in found} == {
+        results = outcomes(work)
+    assert {str(ended) for ended in results} == {
         f"{tmp_path}: another process is writing there; wait for it, or give another --output"
     }
 

@@ -18,16 +18,16 @@ from jobs.sharded_worker import OPTIONS, SAMPLES, own_samples
 pytestmark = pytest.mark.slow
 
 
-def assert_alike(found: Fingerprint, expected: Fingerprint) -> None:
-    assert found.model == expected.model
-    assert found.responses.equals(expected.responses)
+def assert_alike(shared: Fingerprint, expected: Fingerprint) -> None:
+    assert shared.model == expected.model
+    assert shared.responses.equals(expected.responses)
     for ours, theirs in (
-        (found.tokens, expected.tokens),
-        (found.untrained_tokens, expected.untrained_tokens),
+        (shared.tokens, expected.tokens),
+        (shared.untrained_tokens, expected.untrained_tokens),
     ):
         assert ours.drop("norms", "strength").equals(theirs.drop("norms", "strength"))
         measured = [
-            torch.tensor([each for each in table["norms"].to_list() if each is not None])
+            torch.tensor([norm for norm in table["norms"].to_list() if norm is not None])
             for table in (ours, theirs)
         ]
         assert measured[0].numel() > 0
@@ -38,10 +38,10 @@ def test_a_sharded_model_is_measured_as_a_whole_one(tmp_path):
     run = torchrun([str(Path(__file__).with_name("sharded_worker.py")), str(tmp_path)])
     assert run.returncode == 0, run.stderr[-3000:]
     model, tokenizer = corrpo.load_model(str(checkpoint("qwen2", "base")), device="cpu")
-    whole = corrpo.measure(model, tokenizer, SAMPLES, name="m", batch_size=2, **OPTIONS)
-    assert_alike(Fingerprint.load(tmp_path / "shared"), whole)
+    full = corrpo.measure(model, tokenizer, SAMPLES, name="m", batch_size=2, **OPTIONS)
+    assert_alike(Fingerprint.load(tmp_path / "shared"), full)
     for rank in range(2):
-        told = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert told == {"sharded": True, "team": 2}
+        report = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert report == {"sharded": True, "team": 2}
         alone = corrpo.measure(model, tokenizer, name="m", **own_samples(rank), **OPTIONS)
         assert_alike(Fingerprint.load(tmp_path / f"own-{rank}"), alone)

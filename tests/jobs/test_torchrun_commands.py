@@ -94,8 +94,8 @@ class Study:
             for words in commands.values()
         ]
         with locked_folder(folder / "held"):
-            found = in_two_processes(given, folder)
-        self.said = dict(zip(commands, found, strict=True))
+            reports = in_two_processes(given, folder)
+        self.said = dict(zip(commands, reports, strict=True))
 
     def _kill(self) -> None:
         """Two processes killed while they measure; what they left, and less of it, to go on with."""
@@ -110,13 +110,13 @@ class Study:
         for name in self.left[1::2]:
             (few / "parts" / name).unlink()
 
-    def told(self, name: str) -> str:
-        """The one error of a command, told by one process; both ended with status 1."""
-        said = self.said[name]
-        assert [each["status"] for each in said] == [1, 1]
-        told = [each["err"] for each in said if "corrpo " in each["err"]]
-        assert len(told) == 1
-        return told[0]
+    def error_of(self, name: str) -> str:
+        """The one error of a command, printed by one process; both ended with status 1."""
+        reports = self.said[name]
+        assert [report["status"] for report in reports] == [1, 1]
+        errors = [report["err"] for report in reports if "corrpo " in report["err"]]
+        assert len(errors) == 1
+        return errors[0]
 
     def files(self, name: str) -> dict[str, bytes]:
         return files(self.folder / name)
@@ -137,8 +137,8 @@ def test_two_processes_write_the_files_of_one(study):
         study.files("fresh")
     )
     for name in ("fresh", "again"):
-        assert [each["status"] for each in study.said[name]] == [0, 0]
-        assert ["Spearman" in each["out"] for each in study.said[name]] == [True, False]
+        assert [report["status"] for report in study.said[name]] == [0, 0]
+        assert ["Spearman" in report["out"] for report in study.said[name]] == [True, False]
         assert study.said[name][1]["err"] == ""
 
 
@@ -150,18 +150,18 @@ def test_killed_it_goes_on_with_any_number_of_processes(study):
 
 
 def test_errors_are_told_once(study):
-    assert "does not fit into the model's context of 256" in study.told("too long")
-    assert "another process is writing there" in study.told("held")
-    assert "settings.norm was 'nuclear', now 'frobenius'" in study.told("other settings")
-    assert "processes=2, and 2 processes were started together" in study.told("track --processes")
-    assert "backend 'vllm' starts processes of its own" in study.told("evaluate --backend vllm")
+    assert "does not fit into the model's context of 256" in study.error_of("too long")
+    assert "another process is writing there" in study.error_of("held")
+    assert "settings.norm was 'nuclear', now 'frobenius'" in study.error_of("other settings")
+    assert "processes=2, and 2 processes were started together" in study.error_of("track --processes")
+    assert "backend 'vllm' starts processes of its own" in study.error_of("evaluate --backend vllm")
     assert not (study.folder / "nothing").exists()
-    assert [each["status"] for each in study.said["unread"]] == [2, 2]
-    assert [bool(each["err"]) for each in study.said["unread"]] == [True, False]
+    assert [report["status"] for report in study.said["unread"]] == [2, 2]
+    assert [bool(report["err"]) for report in study.said["unread"]] == [True, False]
 
 
 def test_an_error_keeps_what_is_done(study):
-    assert "sample 'bad': the logits of response token" in study.told("not a number")
+    assert "sample 'bad': the logits of response token" in study.error_of("not a number")
     parts = study.folder / "broken-out" / "parts"
     assert len(list(parts.glob("responses-*"))) == 5
     assert not list(parts.glob(".*"))
@@ -169,23 +169,23 @@ def test_an_error_keeps_what_is_done(study):
 
 def test_track_writes_the_files_of_one_process_and_goes_on_after_a_checkpoint_that_fails(study):
     assert study.alone["by-one/track"] == 1
-    assert [each["status"] for each in study.said["track"]] == [1, 0]
+    assert [report["status"] for report in study.said["track"]] == [1, 0]
     assert "1 of 3 checkpoints could not be measured" in study.said["track"][0]["err"]
     assert "sample 'bad': the logits" in study.said["track"][0]["err"]
-    found, expected = study.files("track"), study.files("by-one/track")
+    together, expected = study.files("track"), study.files("by-one/track")
     parts = {name for name in expected if "/parts/" in name}
-    assert {name: text for name, text in found.items() if "/parts/" not in name} == {
+    assert {name: text for name, text in together.items() if "/parts/" not in name} == {
         name: text for name, text in expected.items() if name not in parts
     }
-    assert {"track.json", "trajectory.parquet", "sft/step-000003/tokens.parquet"} <= set(found)
+    assert {"track.json", "trajectory.parquet", "sft/step-000003/tokens.parquet"} <= set(together)
 
 
 def test_evaluate_writes_the_files_of_one_process(study):
     assert study.alone["evaluate-alone"] == 0
     assert study.files("evaluate") == study.files("evaluate-alone")
     for name in ("evaluate", "evaluate again"):
-        assert [each["status"] for each in study.said[name]] == [0, 0]
-        assert ["pass@1" in each["out"] for each in study.said[name]] == [True, False]
+        assert [report["status"] for report in study.said[name]] == [0, 0]
+        assert ["pass@1" in report["out"] for report in study.said[name]] == [True, False]
 
 
 def test_a_mistake_of_the_program_in_one_process_ends_all(study, tmp_path):
@@ -201,8 +201,8 @@ def test_a_mistake_of_the_program_in_one_process_ends_all(study, tmp_path):
 def test_an_interrupt_is_told_once_and_the_work_goes_on_after(study, tmp_path):
     reached = lambda: bool(list(tmp_path.glob("parts/responses-*")))  # noqa: E731
     words = ["-m", "corrpo", *study.words, str(tmp_path)]
-    status, said = ended_when(words, reached, signal.SIGINT, children=False)
+    status, output = ended_when(words, reached, signal.SIGINT, children=False)
     assert status != 0
-    assert said.count("stopped; what is done is kept") == 1
+    assert output.count("stopped; what is done is kept") == 1
     assert main([*study.words, str(tmp_path)]) == 0
     assert files(tmp_path) == study.files("alone")

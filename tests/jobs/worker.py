@@ -45,11 +45,11 @@ def fail_after_one() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    rank, found = os.environ["RANK"], []
+    rank, outcomes = os.environ["RANK"], []
     for words in json.loads(Path(sys.argv[1]).read_text()):
         if words[0] == "fails":
             if rank == "1":
                 fail_after_one()
             sys.exit(main(words[1:]))
-        found.append(run(words))
-    (Path(sys.argv[2]) / f"{rank}.json").write_text(json.dumps(found))
+        outcomes.append(run(words))
+    (Path(sys.argv[2]) / f"{rank}.json").write_text(json.dumps(outcomes))

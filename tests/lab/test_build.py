@@ -90,10 +90,10 @@ def test_an_interrupted_build_goes_on_and_ends_in_the_same_weights(
         "train_checkpoint",
         lambda *args, **rest: trained.append(args[2]) or original(*args, **rest),
     )
-    said = []
-    run(folder, say=said.append)
+    messages = []
+    run(folder, say=messages.append)
     assert trained == ["reasoning"]
-    assert said[:2] == ["qwen2/base: finished before", "qwen2/safety: finished before"]
+    assert messages[:2] == ["qwen2/base: finished before", "qwen2/safety: finished before"]
     assert weights(folder) == weights(built)
     assert not (folder / ".work").exists()
 
@@ -188,7 +188,7 @@ def test_another_task_is_learned_from_the_shipped_base(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"width": 84}, "width=84: expected a multiple of 8"),
         ({"width": 0}, "width=0"),
@@ -196,6 +196,6 @@ def test_another_task_is_learned_from_the_shipped_base(tmp_path):
         ({"width": 48, "shipped_base": True}, "the shipped base is 80 wide"),
     ],
 )
-def test_variants_that_there_are_not(settings, said):
-    with pytest.raises(BadInputError, match=said):
+def test_variants_that_there_are_not(settings, message):
+    with pytest.raises(BadInputError, match=message):
         Variant(**settings)

@@ -28,9 +28,9 @@ def series(tokens):
     )
 
 
-def with_tokens(each, tokens):
-    fingerprint = dataclasses.replace(each.fingerprint, tokens=tokens, statistics=statistics_of(tokens))
-    return dataclasses.replace(each, fingerprint=fingerprint)
+def with_tokens(measured, tokens):
+    fingerprint = dataclasses.replace(measured.fingerprint, tokens=tokens, statistics=statistics_of(tokens))
+    return dataclasses.replace(measured, fingerprint=fingerprint)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_sub_folders_are_found_and_rows_are_in_order_of_families_sets_and_types(
         make_fingerprint(name=sample_set, **SMALL).save(tmp_path / "many" / sample_set)
     (tmp_path / "many" / "figures").mkdir()
     make_fingerprint(name="maths", **SMALL).save(tmp_path / "one")
-    found = load_labelled(
+    result = load_labelled(
         [
             f"f/reasoning={tmp_path}/many",
             f"f/mine={tmp_path}/one",
@@ -59,7 +59,7 @@ def test_sub_folders_are_found_and_rows_are_in_order_of_families_sets_and_types(
             f"g/base={tmp_path}/one",
         ]
     )
-    assert [(each.family, each.sample_set, each.type) for each in found] == [
+    assert [(fingerprint.family, fingerprint.sample_set, fingerprint.type) for fingerprint in result] == [
         ("f", "chat", "reasoning"),
         ("f", "maths", "base"),
         ("f", "maths", "reasoning"),
@@ -124,15 +124,15 @@ def test_all_layers_are_all_layers_however_they_were_named(tmp_path):
 def test_a_paired_difference_is_that_of_statistics_compare(tmp_path, method):
     a, b = labelled("base", tmp_path, seed=1), labelled("reasoning", tmp_path, slope=0.4, seed=2)
     result = compare_fingerprints([a, b], method=method, resamples=50, seed=3)
-    (found,) = result.differences
+    (actual,) = result.differences
     expected = compare(
         series(a.fingerprint.tokens), series(b.fingerprint.tokens), method=method, resamples=50, seed=3
     )
-    assert (found.a, found.b) == ("base", "reasoning")
-    assert found.difference == expected
+    assert (actual.a, actual.b) == ("base", "reasoning")
+    assert actual.difference == expected
     if method == "spearman":
         rho = b.fingerprint.spearman.value - a.fingerprint.spearman.value
-        assert found.difference.value == pytest.approx(rho, abs=1e-12)
+        assert actual.difference.value == pytest.approx(rho, abs=1e-12)
 
 
 def test_samples_that_one_type_misses_are_dropped_and_counted(tmp_path):
@@ -140,34 +140,34 @@ def test_samples_that_one_type_misses_are_dropped_and_counted(tmp_path):
     kept = b.fingerprint.tokens.filter(pl.col("sample") != "sample-2")
     null = pl.when(pl.col("position") % 2 == 0).then(pl.col("strength")).alias("strength")
     kept = kept.with_columns(null)
-    (found,) = compare_fingerprints([a, with_tokens(b, kept)], resamples=20).differences
+    (result,) = compare_fingerprints([a, with_tokens(b, kept)], resamples=20).differences
     shared = a.fingerprint.tokens.filter(pl.col("sample") != "sample-2")
     expected = compare(series(shared), series(kept.drop_nulls("strength")), resamples=20)
-    assert found.difference.n_dropped == 1
-    assert found.difference.n_samples == 4
-    assert found.difference.value == expected.value
+    assert result.difference.n_dropped == 1
+    assert result.difference.n_samples == 4
+    assert result.difference.value == expected.value
 
 
 def test_different_samples_give_no_difference_but_a_reason(tmp_path):
     a, b = labelled("base", tmp_path), labelled("reasoning", tmp_path)
     b.fingerprint.samples["digest"] = "sha256:other"
-    (found,) = compare_fingerprints([a, b]).differences
-    assert found.difference.value is None
-    assert "digests differ" in found.difference.reason
+    (result,) = compare_fingerprints([a, b]).differences
+    assert result.difference.value is None
+    assert "digests differ" in result.difference.reason
     b.fingerprint.samples["digest"] = a.fingerprint.samples["digest"]
     renamed = b.fingerprint.tokens.with_columns(sample=pl.lit("other-") + pl.col("sample"))
-    (found,) = compare_fingerprints([a, with_tokens(b, renamed)]).differences
-    assert found.difference.value is None
-    assert found.difference.n_dropped == 10
-    assert found.difference.reason == "no sample was measured in both"
+    (result,) = compare_fingerprints([a, with_tokens(b, renamed)]).differences
+    assert result.difference.value is None
+    assert result.difference.n_dropped == 10
+    assert result.difference.reason == "no sample was measured in both"
 
 
 def test_an_undefined_correlation_gives_no_difference_and_names_the_type(tmp_path):
     a, b = labelled("base", tmp_path), labelled("safety", tmp_path, constant=True)
     result = compare_fingerprints([a, b])
-    (found,) = result.differences
-    assert found.difference.value is None
-    assert found.difference.reason == "safety: entropy is constant over the 60 tokens"
+    (actual,) = result.differences
+    assert actual.difference.value is None
+    assert actual.difference.reason == "safety: entropy is constant over the 60 tokens"
     assert result.rows[1].spearman.value is None
 
 
@@ -196,21 +196,21 @@ def test_what_else_differs_is_noted(tmp_path):
 
 
 def test_rows_hold_what_the_fingerprints_hold_and_json_takes_them(tmp_path):
-    each = labelled("qwen2/base", tmp_path, untrained=True)
-    result = compare_fingerprints([each], resamples=0)
+    measured = labelled("qwen2/base", tmp_path, untrained=True)
+    result = compare_fingerprints([measured], resamples=0)
     (row,) = result.rows
-    tokens = each.fingerprint.tokens
+    tokens = measured.fingerprint.tokens
     assert row.mean_entropy_bits == pytest.approx(tokens["entropy_bits"].mean())
     assert row.mean_strength == pytest.approx(tokens["strength"].mean())
     assert (row.n_tokens, row.n_samples, row.mean_response_tokens) == (60, 5, 12)
     plain = json.loads(json.dumps(result.as_dict(), allow_nan=False))
-    assert plain["rows"][0]["spearman"] == each.fingerprint.spearman.as_dict()
-    assert plain["rows"][0]["untrained"]["pearson"] == each.fingerprint.untrained["pearson"].as_dict()
+    assert plain["rows"][0]["spearman"] == measured.fingerprint.spearman.as_dict()
+    assert plain["rows"][0]["untrained"]["pearson"] == measured.fingerprint.untrained["pearson"].as_dict()
     assert plain["rows"][0]["family"] == "qwen2"
 
 
 def test_a_fingerprint_without_measured_tokens_has_no_means(tmp_path):
-    each = labelled("base", tmp_path)
-    empty = dataclasses.replace(each.fingerprint, tokens=each.fingerprint.tokens.clear())
-    (row,) = compare_fingerprints([dataclasses.replace(each, fingerprint=empty)], resamples=0).rows
+    measured = labelled("base", tmp_path)
+    empty = dataclasses.replace(measured.fingerprint, tokens=measured.fingerprint.tokens.clear())
+    (row,) = compare_fingerprints([dataclasses.replace(measured, fingerprint=empty)], resamples=0).rows
     assert (row.mean_entropy_bits, row.mean_strength, row.mean_response_tokens) == (None, None, None)

@@ -85,11 +85,11 @@ def test_peak_memory_is_near_that_of_the_measurement(estimator):
     )
     model = transformers.Qwen2ForCausalLM(config).eval()
     ids, positions = torch.randint(512, (301,)), range(280, 301)
-    told = measurement_cost(model, [Reading(280, 21, positions)], MeasureOptions(estimator=estimator))
+    estimated = measurement_cost(model, [Reading(280, 21, positions)], MeasureOptions(estimator=estimator))
     peak = peak_bytes_of(
         lambda: module.logit_gradient_norms(model, ids, positions, estimator=estimator), torch.device("cpu")
     )
-    assert told.peak_bytes == pytest.approx(peak, rel=0.25)
+    assert estimated.peak_bytes == pytest.approx(peak, rel=0.25)
 
 
 def test_the_command_tells_and_writes_nothing(tmp_path, run_corrpo):

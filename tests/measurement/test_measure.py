@@ -146,13 +146,13 @@ def test_subsampling_is_stratified_seeded_and_reported(lab_model, lab_tokenizer)
     assert measured["norms"].null_count() == 0
     thirds = measured.filter(sample="dog")["position"] // (28 / 3)
     assert set(thirds.cast(pl.Int32)) == {0, 1, 2}
-    whole = measure(lab_model, lab_tokenizer, SAMPLES, **QUICK)
-    joined = measured.join(whole.tokens, on=["sample", "position"])
+    full = measure(lab_model, lab_tokenizer, SAMPLES, **QUICK)
+    joined = measured.join(full.tokens, on=["sample", "position"])
     assert joined["strength"].to_list() == pytest.approx(joined["strength_right"].to_list(), rel=1e-5)
     report = fingerprint.samples["subsampling"]
     assert report["measured"] == 18
     assert 0 < report["standard_error"] < 0.4
-    assert whole.samples["subsampling"] is None
+    assert full.samples["subsampling"] is None
 
 
 def test_the_standard_error_of_subsampling_is_that_of_a_simulation():
@@ -216,7 +216,7 @@ def test_a_stopped_measurement_goes_on_and_measures_nothing_twice(
 ):
     from corrpo.measurement import pipeline as module
 
-    whole = measure(lab_model, lab_tokenizer, SAMPLES, **QUICK)
+    full = measure(lab_model, lab_tokenizer, SAMPLES, **QUICK)
     seen = []
     real = module.measure_response
 
@@ -234,13 +234,13 @@ def test_a_stopped_measurement_goes_on_and_measures_nothing_twice(
         Fingerprint.load(tmp_path / "out")
     resumed = measure(lab_model, lab_tokenizer, SAMPLES, output=tmp_path / "out", **QUICK)
     assert [name for name in seen if name != "stopped"] == ["dog", "cat", "sum"]
-    assert resumed.tokens.equals(whole.tokens)
-    assert resumed.statistics == whole.statistics
+    assert resumed.tokens.equals(full.tokens)
+    assert resumed.statistics == full.statistics
     seen.clear()
     seen.append("stopped")
     finished = measure(lab_model, lab_tokenizer, SAMPLES, output=tmp_path / "out", **QUICK)
     assert seen == ["stopped"]
-    assert finished.statistics == whole.statistics
+    assert finished.statistics == full.statistics
     assert sorted(p.name for p in (tmp_path / "out").glob("[!.]*")) == [
         "fingerprint.json",
         "responses.jsonl",

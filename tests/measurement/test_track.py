@@ -116,7 +116,7 @@ def test_a_half_written_checkpoint_is_skipped_and_measured_later(run, samples, t
     config.unlink()
     trajectory = tracked([run], samples, output).trajectory
     assert [point.checkpoint.step for point in trajectory.points] == [10, 30]
-    assert [each.reason for each in Trajectory.load(output).skipped] == ["it has no config.json"]
+    assert [skip.reason for skip in Trajectory.load(output).skipped] == ["it has no config.json"]
     config.write_text(text)
     trajectory = tracked([run], samples, output).trajectory
     assert [point.checkpoint.step for point in trajectory.points] == [10, 20, 30]

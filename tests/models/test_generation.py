@@ -35,9 +35,9 @@ class Endless:
 def test_a_long_prompt_does_not_shorten_the_others(context, lengths):
     engine = Endless(context)
     prompts = [[1] * 18, [1] * 10] if context != 14 else [[1] * 14, [1] * 10]
-    found = respond_to_batch(engine, prompts, "ab", number=3, max_new_tokens=10, seed=2, **SAMPLING)
-    assert [len(generation.ids) for generation in found] == lengths
-    assert [generation.finished for generation in found] == [length == max(lengths) for length in lengths]
+    result = respond_to_batch(engine, prompts, "ab", number=3, max_new_tokens=10, seed=2, **SAMPLING)
+    assert [len(generation.ids) for generation in result] == lengths
+    assert [generation.finished for generation in result] == [length == max(lengths) for length in lengths]
     longest = max(lengths)
     assert engine.asked == [(prompts, {"max_new_tokens": longest, "seed": 2_000_009, **SAMPLING})]
 
@@ -65,8 +65,8 @@ def test_a_model_and_its_tokenizer_are_an_engine(lab_model, lab_tokenizer):
     assert engine.describe()["name"] == "the lab's"
     prompts = [lab_tokenizer("The dog ").input_ids, lab_tokenizer("a").input_ids]
     sampling = {"max_new_tokens": 8, "temperature": 1.0, "top_p": 1.0}
-    found = respond_to_batch(engine, prompts, ["one", "two"], number=0, seed=4, **sampling)
-    assert found == generate(lab_model, lab_tokenizer, prompts, seed=4 * 1_000_003, **sampling)
+    result = respond_to_batch(engine, prompts, ["one", "two"], number=0, seed=4, **sampling)
+    assert result == generate(lab_model, lab_tokenizer, prompts, seed=4 * 1_000_003, **sampling)
     ended = Generation([*lab_tokenizer("a cat").input_ids, lab_tokenizer.eos_token_id], finished=True)
     assert response_text(engine, ended) == "a cat"
 

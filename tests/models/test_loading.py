@@ -30,8 +30,8 @@ def adapter_folder(folder: Path, *, base: str | None = BASE, tokenizer: bool = F
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
     adapted.save_pretrained(str(folder))
-    told = json.loads((folder / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(json.dumps({**told, "base_model_name_or_path": base}))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": base}))
     if tokenizer:
         AutoTokenizer.from_pretrained(BASE).save_pretrained(folder)
     return folder

@@ -13,12 +13,12 @@ MODEL = {"name": "tiny", "digest": "a" * 64}
 SETTINGS = {"window": 128}
 
 
-def drawn(rng, prompts, each=1, low_shift=0.5, share=0.3):
+def drawn(rng, prompts, per_prompt=1, low_shift=0.5, share=0.3):
     """Generations of prompts that differ, with a wide spread between prompts; low ones have a higher rho."""
     made = []
     for prompt in range(prompts):
         level = 0.2 * rng.normal()
-        for _ in range(each):
+        for _ in range(per_prompt):
             low = bool(rng.random() < share)
             rho = float(np.tanh(level + 0.1 * rng.normal() + low_shift * low))
             made.append(Labelled(str(prompt), low, rho, rho + 0.1, rho - 0.1))
@@ -30,16 +30,16 @@ def calibrated(generations, **options):
 
 
 @pytest.mark.parametrize("side", ["high", "low", "learned"])
-@pytest.mark.parametrize("each", [1, 4])
-def test_false_alarms_keep_to_the_rate_on_average(side, each):
+@pytest.mark.parametrize("per_prompt", [1, 4])
+def test_false_alarms_keep_to_the_rate_on_average(side, per_prompt):
     rng = np.random.default_rng(0)
     alarms, running, runs = [], [], 120
     for seed in range(runs):
-        found = calibrated(drawn(rng, 90, each), rate=0.1, side=side, seed=seed)
+        result = calibrated(drawn(rng, 90, per_prompt), rate=0.1, side=side, seed=seed)
         new = [one for one in drawn(rng, 40) if not one.low]
-        alarms.append(np.mean([found.beyond(one.rho, found.whole) for one in new]))
-        peak = "highest" if found.side == "high" else "lowest"
-        running.append(np.mean([found.beyond(getattr(one, peak), found.running) for one in new]))
+        alarms.append(np.mean([result.beyond(one.rho, result.whole) for one in new]))
+        peak = "highest" if result.side == "high" else "lowest"
+        running.append(np.mean([result.beyond(getattr(one, peak), result.running) for one in new]))
     for rates in (alarms, running):
         error = np.std(rates) / np.sqrt(runs)
         assert np.mean(rates) <= 0.1 + 3 * error
@@ -50,11 +50,11 @@ def test_false_alarms_keep_to_the_rate_on_average(side, each):
 def test_false_alarms_keep_to_the_rate_where_hard_prompts_are_seldom_answered_well(without):
     """Easy prompts have a high rho and mostly normal generations; hard ones neither, and often no rho."""
 
-    def made(rng, prompts, each):
+    def made(rng, prompts, per_prompt):
         generations = []
         for prompt in range(prompts):
             easy = bool(rng.random() < 0.5)
-            for _ in range(each):
+            for _ in range(per_prompt):
                 low = bool(rng.random() > (0.9 if easy else 0.1))
                 rho = 0.4 * easy + 0.1 * rng.normal()
                 rho = None if not easy and rng.random() < without else rho
@@ -64,9 +64,9 @@ def test_false_alarms_keep_to_the_rate_where_hard_prompts_are_seldom_answered_we
     rng = np.random.default_rng(7)
     rates = []
     for seed in range(150):
-        found = calibrated(made(rng, 150, 8), rate=0.1, side="high", seed=seed)
+        result = calibrated(made(rng, 150, 8), rate=0.1, side="high", seed=seed)
         new = [one for one in made(rng, 400, 1) if not one.low]
-        rates.append(np.mean([bool(found.beyond(one.rho, found.whole)) for one in new]))
+        rates.append(np.mean([bool(result.beyond(one.rho, result.whole)) for one in new]))
     assert np.mean(rates) <= 0.1 + 3 * np.std(rates) / np.sqrt(len(rates))
 
 
@@ -117,28 +117,28 @@ def test_too_few_generations_for_the_rate_are_refused_with_the_number_needed():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [({"rate": 0.0}, "rate=0"), ({"confidence": 1.0}, "confidence=1"), ({"side": "up"}, "side 'up'")],
 )
-def test_settings_out_of_range_are_refused(options, told):
-    with pytest.raises(BadInputError, match=told):
+def test_settings_out_of_range_are_refused(options, message):
+    with pytest.raises(BadInputError, match=message):
         calibrated([], **options)
 
 
 def test_generations_without_rho_are_left_out_and_counted():
     some = drawn(np.random.default_rng(5), 60, share=0.2)
     none = [Labelled("x", False, None, None, None)] * 7
-    found, same = calibrated(some + none, side="high"), calibrated(some, side="high")
-    assert found.facts["without_rho"] == 7
-    assert found.facts["normal_prompts"] == same.facts["normal_prompts"]
-    assert found.whole == same.whole
+    result, same = calibrated(some + none, side="high"), calibrated(some, side="high")
+    assert result.facts["without_rho"] == 7
+    assert result.facts["normal_prompts"] == same.facts["normal_prompts"]
+    assert result.whole == same.whole
 
 
 def test_a_calibration_comes_back_from_its_file_and_is_refused_elsewhere(tmp_path):
-    found = calibrated(drawn(np.random.default_rng(6), 100))
-    found.save(tmp_path / "cal.json")
+    result = calibrated(drawn(np.random.default_rng(6), 100))
+    result.save(tmp_path / "cal.json")
     again = Calibration.load(tmp_path / "cal.json")
-    assert again == found
+    assert again == result
     again.check("a" * 64, SETTINGS)
     with pytest.raises(BadInputError, match="calibrate this one"):
         again.check("b" * 64, SETTINGS)

@@ -33,9 +33,9 @@ def calibration(labelled):
 
 
 def test_a_calibration_is_written_with_what_it_holds_for(calibration):
-    found = Calibration.load(calibration)
-    assert (found.side, found.rate, found.facts["normal_prompts"]) == ("high", 0.05, 22)
-    assert found.settings["projections"] == ["q", "o"]
+    result = Calibration.load(calibration)
+    assert (result.side, result.rate, result.facts["normal_prompts"]) == ("high", 0.05, 22)
+    assert result.settings["projections"] == ["q", "o"]
 
 
 def test_a_file_is_judged_and_another_model_refused(labelled, calibration, tmp_path, capsys):
@@ -71,9 +71,9 @@ def test_bad_lines_are_told_by_line_and_stop_nothing_if_asked(tmp_path, capsys):
     assert main([*words, str(tmp_path / "a.jsonl")]) == 1
     assert "in.jsonl line 2 is not valid JSON" in capsys.readouterr().err
     assert main([*words, str(tmp_path / "a.jsonl"), "--skip-bad-lines"]) == 0
-    told = capsys.readouterr()
-    assert all(f"line {number}" in told.err for number in range(2, 8))
-    assert "judged 2, flagged 0, bad 6, resumed 1" in told.out
+    output = capsys.readouterr()
+    assert all(f"line {number}" in output.err for number in range(2, 8))
+    assert "judged 2, flagged 0, bad 6, resumed 1" in output.out
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 8
     (tmp_path / "prompt.jsonl").write_text('{"prompt": "What is 1 + 1?", "low": true}\n')
     words = ["--calibrate", str(tmp_path / "prompt.jsonl"), "--output", str(tmp_path / "cal.json")]

@@ -60,10 +60,10 @@ def test_watching_and_scoring_agree_to_the_last_number(monitor):
     final = tokens[-1].final
     assert final is not None
     assert final.rho is not None
-    assert all(each.final is None for each in tokens[:-1])
+    assert all(token.final is None for token in tokens[:-1])
     assert tokens[-1].token in monitor.ends
     assert final.tokens == len(tokens) - 1
-    scored = monitor.score(QUESTION, "".join(each.text for each in tokens))
+    scored = monitor.score(QUESTION, "".join(token.text for token in tokens))
     assert scored.tokens == final.tokens
     assert scored.rho.value == pytest.approx(final.rho.value, abs=0.01)
     np.testing.assert_allclose(scored.strength, final.strength, rtol=1e-3)

@@ -55,11 +55,11 @@ def test_the_interval_covers_the_rho_of_the_process_with_or_without_autocorrelat
         running = RunningRho(128)
         for pair in series(rng, rho, persistence, 128).T:
             running.push(*pair)
-        found = running.rho
-        assert found is not None
-        assert found.low is not None
-        assert found.high is not None
-        covered += found.low <= truth <= found.high
+        result = running.rho
+        assert result is not None
+        assert result.low is not None
+        assert result.high is not None
+        covered += result.low <= truth <= result.high
     assert covered / runs >= 0.9
 
 
@@ -74,9 +74,9 @@ def test_bad_values_are_refused_and_leave_the_window_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ("settings_", "told"),
+    ("settings_", "message"),
     [({"window": 5}, "window=5"), ({"min_tokens": 3}, "min_tokens=3"), ({"confidence": 1.0}, "confidence")],
 )
-def test_settings_out_of_range_are_refused(settings_, told):
-    with pytest.raises(BadInputError, match=told):
+def test_settings_out_of_range_are_refused(settings_, message):
+    with pytest.raises(BadInputError, match=message):
         RunningRho(**settings_)

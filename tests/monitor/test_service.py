@@ -26,8 +26,8 @@ MEGABYTE = 1 << 20
 
 @pytest.fixture(scope="module")
 def service():
-    with running("--rate", "1000", "--max-tokens", "400", "--client-timeout", "1") as found:
-        yield found
+    with running("--rate", "1000", "--max-tokens", "400", "--client-timeout", "1") as result:
+        yield result
 
 
 def events(text):
@@ -53,11 +53,11 @@ def test_a_generation_streams_its_tokens_and_scores_as_it_was_watched(service):
     )
     assert status == 200
     assert headers["content-type"].startswith("text/event-stream")
-    told = events(body)
-    assert [name for name, _ in told[:-1]] == ["token"] * (len(told) - 1)
-    name, final = told[-1]
+    sent = events(body)
+    assert [name for name, _ in sent[:-1]] == ["token"] * (len(sent) - 1)
+    name, final = sent[-1]
     assert name == "done"
-    text = "".join(token["text"] for _, token in told[:-1])
+    text = "".join(token["text"] for _, token in sent[:-1])
     status, body, _ = service.request("POST", "/v1/score", {"prompt": PROMPT, "response": text})
     assert status == 200
     assert json.loads(body)["tokens"] == final["tokens"]
@@ -74,12 +74,12 @@ def test_fifty_at_once_are_all_answered_alike(service):
 
 def test_malformed_and_hostile_requests_are_refused_and_harm_nothing(service):
     for body, expected in hostile_bodies():
-        status, told, _ = service.request("POST", "/v1/score", body)
-        assert status == expected, (body[:60], told)
-        assert json.loads(told)["error"]
+        status, reply, _ = service.request("POST", "/v1/score", body)
+        assert status == expected, (body[:60], reply)
+        assert json.loads(reply)["error"]
     for settings in hostile_settings():
-        status, told, _ = service.request("POST", "/v1/generate", {"prompt": PROMPT, **settings})
-        assert status in (413, 422), (settings, told)
+        status, reply, _ = service.request("POST", "/v1/generate", {"prompt": PROMPT, **settings})
+        assert status in (413, 422), (settings, reply)
     for content in HOSTILE_BYTES:
         assert service.raw(content)[:10] == b"HTTP/1.1 4", content[:60]
     assert service.raw(b"") == b"", "nothing was asked"
@@ -220,8 +220,8 @@ def test_a_token_is_asked_of_everything_but_health():
                 assert guarded.request(method, path, SCORE, headers)[0] == 401
         large = guarded.request("POST", "/v1/score", b"1" * 4 * MEGABYTE)
         assert large[0] == 401, "a client that still sends sees the refusal"
-        status, told, _ = guarded.request("GET", "/health")
-        assert (status, json.loads(told)) == (200, {"status": "ok"}), "and no more without the token"
+        status, reply, _ = guarded.request("GET", "/health")
+        assert (status, json.loads(reply)) == (200, {"status": "ok"}), "and no more without the token"
         assert guarded.request("POST", "/v1/score", SCORE, {"Authorization": f"Bearer {token}"})[0] == 200
 
 

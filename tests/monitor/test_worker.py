@@ -41,7 +41,7 @@ def test_a_step_that_hangs_and_a_job_that_waits_are_told_at_their_time(worker):
         return await asyncio.gather(all_of(hangs), all_of(waits), return_exceptions=True)
 
     start = time.monotonic()
-    assert [type(each) for each in asyncio.run(ask())] == [OvertimeError, OvertimeError]
+    assert [type(item) for item in asyncio.run(ask())] == [OvertimeError, OvertimeError]
     assert time.monotonic() - start < 5
     event.set()
 
@@ -97,7 +97,7 @@ def test_the_end_fails_what_is_left_and_takes_no_more(worker):
             worker.submit(lambda: iter([1]), 9)
         return await asyncio.gather(*map(all_of, jobs), return_exceptions=True)
 
-    assert [type(each) for each in asyncio.run(ask())] == [StoppingError, StoppingError]
+    assert [type(item) for item in asyncio.run(ask())] == [StoppingError, StoppingError]
 
 
 async def endless(scope, receive, send):
@@ -146,8 +146,8 @@ def test_connections_beyond_the_bound_are_told_to_come_again(endless_server):
         answer = late.recv(4096)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 1" in answer
-    for each in waiting:
-        each.close()
+    for job in waiting:
+        job.close()
 
 
 def test_every_status_that_is_given_is_in_the_document():

@@ -36,9 +36,9 @@ class StandIn:
     def generate(self, prompts, parameters, use_tqdm):
         self.batches.append(len(prompts))
         written = []
-        for prompt, each in zip(prompts, parameters, strict=True):
-            assert 1 <= each.max_tokens <= 256 - len(prompt["prompt_token_ids"])
-            text = f"<think>{each.seed % 100003 + 1} and {len(prompt['prompt_token_ids'])}</think>"
+        for prompt, parameter in zip(prompts, parameters, strict=True):
+            assert 1 <= parameter.max_tokens <= 256 - len(prompt["prompt_token_ids"])
+            text = f"<think>{parameter.seed % 100003 + 1} and {len(prompt['prompt_token_ids'])}</think>"
             ids = self.tokenizer(text, add_special_tokens=False).input_ids
             ended = SimpleNamespace(token_ids=[*ids, self.tokenizer.eos_token_id], finish_reason="stop")
             written.append(SimpleNamespace(outputs=[ended]))
@@ -80,26 +80,26 @@ def judge(prompts, output, *words):
 
 def test_responses_that_lines_lack_are_written_and_watched_each_with_a_seed_of_its_own(prompts, tmp_path):
     assert judge(prompts, tmp_path / "a.jsonl", "--max-new-tokens", "60") == 0
-    found = records(tmp_path / "a.jsonl")
-    assert [record["line"] for record in found] == [1, 2, 3, 4, 5, 6]
-    assert ["response" in record for record in found] == [True, True, False, True, True, True]
-    assert all(record["rho"]["tokens"] == record["tokens"] <= 60 for record in found)
-    assert "<|" not in found[0]["response"], "the token that ends a response is no part of its text"
+    result = records(tmp_path / "a.jsonl")
+    assert [record["line"] for record in result] == [1, 2, 3, 4, 5, 6]
+    assert ["response" in record for record in result] == [True, True, False, True, True, True]
+    assert all(record["rho"]["tokens"] == record["tokens"] <= 60 for record in result)
+    assert "<|" not in result[0]["response"], "the token that ends a response is no part of its text"
     assert judge(prompts, tmp_path / "b.jsonl", "--max-new-tokens", "60") == 0
-    assert records(tmp_path / "b.jsonl") == found
+    assert records(tmp_path / "b.jsonl") == result
     assert judge(prompts, tmp_path / "c.jsonl", "--max-new-tokens", "60", "--seed", "1") == 0
-    assert [r.get("response") for r in records(tmp_path / "c.jsonl")] != [r.get("response") for r in found]
+    assert [r.get("response") for r in records(tmp_path / "c.jsonl")] != [r.get("response") for r in result]
 
 
 def test_vllm_writes_and_a_second_pass_scores_its_tokens(prompts, tmp_path, vllm, lab_reasoning):
     assert judge(prompts, tmp_path / "a.jsonl", "--backend", "vllm") == 0
     assert vllm.batches == [5]
-    found = records(tmp_path / "a.jsonl")
-    texts = [record["response"] for record in found if "response" in record]
+    result = records(tmp_path / "a.jsonl")
+    texts = [record["response"] for record in result if "response" in record]
     assert len(set(texts)) == 5, "each prompt has a seed of its own"
     for number in (0, 4):
-        scored = lab_reasoning.score(PROMPTS[number], found[number]["response"])
-        assert found[number]["rho"] == scored.as_dict()["rho"]
+        scored = lab_reasoning.score(PROMPTS[number], result[number]["response"])
+        assert result[number]["rho"] == scored.as_dict()["rho"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "prompts.jsonl"]
 
 
@@ -145,9 +145,9 @@ def test_bad_lines_are_left_out_of_what_vllm_writes(prompts, tmp_path, vllm, cap
     assert judge(prompts, tmp_path / "a.jsonl", "--backend", "vllm") == 1
     assert "line 7 is not valid JSON" in capsys.readouterr().err
     assert judge(prompts, tmp_path / "a.jsonl", "--backend", "vllm", "--skip-bad-lines") == 0
-    told = capsys.readouterr()
-    assert "judged 6, flagged 0, bad 2" in told.out
-    assert "line 8: " in told.err
+    output = capsys.readouterr()
+    assert "judged 6, flagged 0, bad 2" in output.out
+    assert "line 8: " in output.err
 
 
 def test_vllm_in_python_and_where_it_does_not_fit(prompts, tmp_path, vllm, lab_reasoning, capsys):

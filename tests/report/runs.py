@@ -21,21 +21,21 @@ from report.fingerprints import make_fingerprint
 
 def checkpoints(stages):
     """(stage, steps) pairs to checkpoints, counted on from stage to stage."""
-    found, passed = [], 0
+    result, passed = [], 0
     for stage, steps in stages:
-        found += [Checkpoint(stage, step, passed + step, f"out/{stage}/checkpoint-{step}") for step in steps]
+        result += [Checkpoint(stage, step, passed + step, f"out/{stage}/checkpoint-{step}") for step in steps]
         passed += steps[-1]
-    return found
+    return result
 
 
 def write_track(folder: Path, stages, *, start="start", **options):
     """A trajectory whose rho falls from step to step."""
     points = []
-    for number, each in enumerate(checkpoints(stages)):
-        model = start if number == 0 else f"{folder}-{each.key}"
+    for number, checkpoint in enumerate(checkpoints(stages)):
+        model = start if number == 0 else f"{folder}-{checkpoint.key}"
         fingerprint = make_fingerprint(0.1 - 0.15 * number, model=model, seed=3, length=20, **options)
-        fingerprint.save(folder / each.key)
-        points.append(each.as_dict())
+        fingerprint.save(folder / checkpoint.key)
+        points.append(checkpoint.as_dict())
     record = {
         "schema_version": 1,
         "settings": fingerprint.settings | {"confidence": 0.95},
@@ -50,8 +50,8 @@ def write_track(folder: Path, stages, *, start="start", **options):
 def write_evaluations(folder: Path, stages, *, start="start", temperature=1.0, track=None):
     """Evaluations on the lab's sums, more of which are right at each step."""
     suite = load_suite("lab:sums", problems=30)
-    found = []
-    for number, each in enumerate(checkpoints(stages)):
+    result = []
+    for number, checkpoint in enumerate(checkpoints(stages)):
         right = [(problem * 7 + sample) % 10 < number + 2 for problem in range(30) for sample in range(2)]
         rows = {
             "problem": [str(i // 2) for i in range(60)],
@@ -66,10 +66,15 @@ def write_evaluations(folder: Path, stages, *, start="start", temperature=1.0, t
             "verdict": ["right" if r else "wrong" for r in right],
         }
         generations = pl.DataFrame(rows, schema=GENERATIONS_SCHEMA)
-        digest = f"sha256:{start}" if number == 0 else f"sha256:{track or folder}-{each.key}"
+        digest = f"sha256:{start}" if number == 0 else f"sha256:{track or folder}-{checkpoint.key}"
         evaluation = Evaluation(
-            model={"name": each.source, "revision": None, "digest": digest, "backend": "transformers"},
-            checkpoint={"stage": each.stage, "step": each.step, "at": each.global_step, "key": each.key},
+            model={"name": checkpoint.source, "revision": None, "digest": digest, "backend": "transformers"},
+            checkpoint={
+                "stage": checkpoint.stage,
+                "step": checkpoint.step,
+                "at": checkpoint.global_step,
+                "key": checkpoint.key,
+            },
             suite={"name": suite.name, "digest": suite.digest, "problems": 30},
             settings={"n": 2, "temperature": temperature, "confidence": 0.95},
             versions={},
@@ -77,9 +82,9 @@ def write_evaluations(folder: Path, stages, *, start="start", temperature=1.0, t
             counts=counts(generations),
             generations=generations,
         )
-        evaluation.save(folder / each.key / "lab-sums")
-        found.append(evaluation)
-    evaluations_table(found).write_parquet(folder / EVALUATIONS)
+        evaluation.save(folder / checkpoint.key / "lab-sums")
+        result.append(evaluation)
+    evaluations_table(result).write_parquet(folder / EVALUATIONS)
     return folder
 
 

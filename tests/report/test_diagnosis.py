@@ -23,11 +23,11 @@ KINDS = {"base": 0.4, "sft": -0.4, "dpo": -0.5}
 
 def labelled(folder, family="qwen2", kinds=KINDS, **options):
     shape = SMALL | options
-    found = []
+    result = []
     for kind, slope in kinds.items():
         fingerprint = make_fingerprint(slope, model=f"{family}-{kind}", untrained=True, **shape)
-        found.append(Labelled(f"{family}/{kind}", folder / family / kind, fingerprint))
-    return found
+        result.append(Labelled(f"{family}/{kind}", folder / family / kind, fingerprint))
+    return result
 
 
 @pytest.fixture
@@ -47,17 +47,17 @@ def test_a_row_holds_the_numbers_of_its_fingerprint_and_of_its_evaluation(models
         (family, kind) for family in ("qwen2", "mamba2") for kind in KINDS
     ]
     assert table["projections"].to_list() == ["q k v o"] * 3 + ["q k"] * 3
-    for row, each in zip(table.iter_rows(named=True), models, strict=True):
-        found = each.fingerprint
+    for row, model in zip(table.iter_rows(named=True), models, strict=True):
+        measured = model.fingerprint
         assert (row["rho"], row["rho_low"], row["rho_high"]) == (
-            found.spearman.value,
-            found.spearman.low,
-            found.spearman.high,
+            measured.spearman.value,
+            measured.spearman.low,
+            measured.spearman.high,
         )
-        assert row["rho_position_held"] == found.position_partial.value
-        assert row["untrained"] == found.untrained["spearman"].value
+        assert row["rho_position_held"] == measured.position_partial.value
+        assert row["untrained"] == measured.untrained["spearman"].value
         assert (row["n_tokens"], row["n_samples"]) == (72, 6)
-        assert row["source"] == str(each.folder)
+        assert row["source"] == str(model.folder)
     accuracy = evaluations[0].estimates["pass@1"]
     assert table["accuracy"].to_list() == [None, accuracy.value, None, None, None, None]
     assert table.row(1, named=True)["accuracy_generations"] == 60
@@ -96,15 +96,15 @@ def test_what_cannot_stand_in_one_table_is_refused(models, evaluations, tmp_path
         diagnose(models, against=("rl",), resamples=0)
     with pytest.raises(BadInputError, match="evaluated twice, on lab:sums and on lab:sums"):
         diagnose(models, [*evaluations, replace(evaluations[0])], resamples=0)
-    unknown = [without_digest(each) for each in evaluations] * 2
+    unknown = [without_digest(evaluation) for evaluation in evaluations] * 2
     assert diagnose(models, unknown, resamples=0).table()["accuracy"].null_count() == len(models)
 
 
 def test_the_command_writes_the_table_in_four_forms_and_a_figure(models, tmp_path, capsys):
     words = []
-    for each in models:
-        each.fingerprint.save(each.folder)
-        words.append(f"{each.label}={each.folder}")
+    for model in models:
+        model.fingerprint.save(model.folder)
+        words.append(f"{model.label}={model.folder}")
     output = tmp_path / "out"
     assert main(["diagnose", *words, "--output", str(output), "--resamples", "20"]) == 0
     names = [f"diagnosis.{end}" for end in ("parquet", "csv", "md", "json", "svg")]
@@ -114,7 +114,7 @@ def test_the_command_writes_the_table_in_four_forms_and_a_figure(models, tmp_pat
     assert (output / names[2]).read_text() == markdown(table)
     assert markdown(table) in capsys.readouterr().out
     record = json.loads((output / names[3]).read_text())
-    assert [len(each["differences"]) for each in record["comparisons"]] == [3, 3]
+    assert [len(comparison["differences"]) for comparison in record["comparisons"]] == [3, 3]
     ElementTree.fromstring((output / names[4]).read_text())
 
 

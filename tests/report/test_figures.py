@@ -34,7 +34,7 @@ def types_svg(*values, **options):
 
 def texts(svg):
     root = ElementTree.fromstring(svg)
-    return ["".join(each.itertext()).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    return ["".join(element.itertext()).strip() for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def test_scatter_says_rho_and_how_many_tokens_it_draws():
@@ -78,7 +78,7 @@ def test_the_same_numbers_give_the_same_bytes_without_a_date():
 def test_ids_differ_between_figures():
     def ids(name):
         root = ElementTree.fromstring(scatter_svg(name, [[panel()]], strength_label="s"))
-        return {each.get("id") for each in root.iter() if each.get("id")}
+        return {element.get("id") for element in root.iter() if element.get("id")}
 
     assert ids("a")
     assert not ids("a") & ids("b")

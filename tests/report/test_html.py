@@ -127,10 +127,10 @@ def test_measure_report_says_what_made_the_numbers(fingerprint):
     ],
 )
 def test_every_report_says_how_exact_its_estimator_is(tmp_path, estimator, tag, note):
-    each = labelled("base", tmp_path, estimator=estimator)
+    measured = labelled("base", tmp_path, estimator=estimator)
     pages = [
-        measure_page(each.fingerprint),
-        comparison_page(compare_fingerprints([each], resamples=0), [each.fingerprint]),
+        measure_page(measured.fingerprint),
+        comparison_page(compare_fingerprints([measured], resamples=0), [measured.fingerprint]),
     ]
     for page in map(Page, pages):
         assert page.text.count(tag) >= 4  # title, figures, captions
@@ -148,22 +148,22 @@ def test_a_subsampled_measurement_says_so():
 
 
 def test_a_comparison_tells_subsampling_in_one_paragraph(tmp_path):
-    each = labelled("base", tmp_path)
-    each.fingerprint.samples.update(measured_tokens=50, subsampling={"standard_error": 0.0321})
-    comparison = compare_fingerprints([each], resamples=0)
-    text = Page(comparison_page(comparison, [each.fingerprint])).text
+    measured = labelled("base", tmp_path)
+    measured.fingerprint.samples.update(measured_tokens=50, subsampling={"standard_error": 0.0321})
+    comparison = compare_fingerprints([measured], resamples=0)
+    text = Page(comparison_page(comparison, [measured.fingerprint])).text
     assert "base on reasoning 50 of 100 (standard error 0.032)" in text
 
 
 def test_an_undefined_correlation_is_a_dash_and_a_reason_never_zero(tmp_path):
-    each = labelled("base", tmp_path, constant=True)
-    page = Page(measure_page(each.fingerprint))
+    measured = labelled("base", tmp_path, constant=True)
+    page = Page(measure_page(measured.fingerprint))
     assert "Spearman ρ = — —" in page.text
     assert "It is not defined: entropy is constant over the 100 tokens." in page.text
     assert "Not defined for all layers and projections: entropy is constant over the 100 tokens." in page.text
     assert 0.0 not in page.values[:5]
-    comparison = compare_fingerprints([each], resamples=0)
-    text = Page(comparison_page(comparison, [each.fingerprint])).text
+    comparison = compare_fingerprints([measured], resamples=0)
+    text = Page(comparison_page(comparison, [measured.fingerprint])).text
     assert "base on reasoning : entropy is constant over the 100 tokens" in text
 
 
@@ -175,7 +175,7 @@ def test_comparison_report_holds_the_numbers_of_the_json(tmp_path):
     ]
     comparison = compare_fingerprints(rows, resamples=20)
     path = tmp_path / "comparison.html"
-    write_comparison_report(comparison, [each.fingerprint for each in rows], path)
+    write_comparison_report(comparison, [row.fingerprint for row in rows], path)
     page, plain = page_of(path), comparison.as_dict()
     for row in plain["rows"]:
         expected = [row["spearman"][name] for name in ("value", "low", "high", "p", "n_tokens", "n_samples")]
@@ -184,19 +184,19 @@ def test_comparison_report_holds_the_numbers_of_the_json(tmp_path):
         assert set(expected) <= set(page.values)
         assert row["folder"] in page.text
         assert row["samples_digest"] in page.text
-    for each in plain["differences"]:
-        assert {each["difference"][name] for name in ("value", "low", "high", "p")} <= set(page.values)
+    for difference in plain["differences"]:
+        assert {difference["difference"][name] for name in ("value", "low", "high", "p")} <= set(page.values)
     assert "setting temperature differs" in page.text
     assert_inert(page)
 
 
 def test_inline_figures_are_xml_with_ids_of_their_own(tmp_path):
     rows = [labelled("f/base", tmp_path), labelled("g/base", tmp_path)]
-    html = comparison_page(compare_fingerprints(rows, resamples=0), [each.fingerprint for each in rows])
+    html = comparison_page(compare_fingerprints(rows, resamples=0), [row.fingerprint for row in rows])
     figures = [part[: part.index("</svg>")] + "</svg>" for part in html.split("<svg")[1:]]
     assert len(figures) == 3
     roots = [ElementTree.fromstring("<svg" + figure) for figure in figures]
-    ids = [each.get("id") for root in roots for each in root.iter() if each.get("id")]
+    ids = [element.get("id") for root in roots for element in root.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
 
 
@@ -207,9 +207,9 @@ def test_hostile_strings_stay_text(tmp_path):
     fingerprint.samples["skipped"] = [{"sample": HOSTILE, "reason": HOSTILE}]
     tokens = fingerprint.tokens.with_columns(token=pl.lit(HOSTILE), sample=pl.lit(HOSTILE) + pl.col("sample"))
     fingerprint = dataclasses.replace(fingerprint, tokens=tokens, statistics=statistics_of(tokens))
-    each = Labelled(f"{HOSTILE}/{HOSTILE}\ud800", tmp_path, fingerprint)
+    measured = Labelled(f"{HOSTILE}/{HOSTILE}\ud800", tmp_path, fingerprint)
     write_measure_report(fingerprint, tmp_path / "a.html")
-    write_comparison_report(compare_fingerprints([each], resamples=0), [fingerprint], tmp_path / "b.html")
+    write_comparison_report(compare_fingerprints([measured], resamples=0), [fingerprint], tmp_path / "b.html")
     for name in ("a.html", "b.html"):
         content = (tmp_path / name).read_bytes()
         page = page_of(tmp_path / name)
@@ -259,12 +259,12 @@ def test_layers_are_called_by_their_numbers_in_the_model():
 def test_excerpts_are_the_highest_and_the_high_and_low(fingerprint):
     tokens = fingerprint.tokens
     first = highest_entropy(fingerprint)
-    assert [each.entropy_bits for each in first] == tokens["entropy_bits"].sort(descending=True)[
+    assert [excerpt.entropy_bits for excerpt in first] == tokens["entropy_bits"].sort(descending=True)[
         :LISTED
     ].to_list()
     second = high_entropy_low_gradient(fingerprint)
-    assert all(each.entropy_bits >= tokens["entropy_bits"].quantile(0.9) for each in second)
-    assert [each.strength for each in second] == sorted(each.strength for each in second)
+    assert all(excerpt.entropy_bits >= tokens["entropy_bits"].quantile(0.9) for excerpt in second)
+    assert [excerpt.strength for excerpt in second] == sorted(excerpt.strength for excerpt in second)
     place = tokens.filter(pl.col("sample") == first[0].sample)["token"].to_list()
     at = first[0].position
     assert "".join(place[:at])[-BEFORE:] == first[0].before

@@ -55,7 +55,7 @@ def evaluation(step, chance, *, suite="sums", problems=PROBLEMS, n=N, digest="sh
         generations=pl.DataFrame(
             {
                 "problem": [f"p{i}" for i in range(problems) for _ in range(n)],
-                "correct": [right for each in correct for right in each],
+                "correct": [right for verdicts in correct for right in verdicts],
             },
             schema={name: GENERATIONS_SCHEMA[name] for name in ("problem", "correct")},
         ),
@@ -73,23 +73,28 @@ def run(tmp_path_factory):
 
 def test_accuracy_stands_beside_rho_at_each_checkpoint(run):
     evaluated = evaluations()
-    found = join_performance(run, evaluated, "sums")
-    assert (found.label, found.suite, found.measure, found.left_out) == ("qwen2/grpo", "sums", "pass@1", ())
-    assert [point.at for point in found.points] == list(STEPS)
-    for point, measured, each in zip(found.points, run.points, evaluated, strict=True):
-        assert point.key == measured.checkpoint.key == each.checkpoint["key"]
+    result = join_performance(run, evaluated, "sums")
+    assert (result.label, result.suite, result.measure, result.left_out) == (
+        "qwen2/grpo",
+        "sums",
+        "pass@1",
+        (),
+    )
+    assert [point.at for point in result.points] == list(STEPS)
+    for point, measured, evaluation in zip(result.points, run.points, evaluated, strict=True):
+        assert point.key == measured.checkpoint.key == evaluation.checkpoint["key"]
         assert (point.rho, point.fingerprint) == (measured.spearman, measured.folder)
-        assert point.accuracy == each.estimates["pass@1"]
+        assert point.accuracy == evaluation.estimates["pass@1"]
 
 
 def test_the_rank_correlation_is_that_of_the_values_shown(run):
-    found = join_performance(run, evaluations(), "sums")
-    rhos = [point.rho.value for point in found.points]
-    accuracies = [point.accuracy.value for point in found.points]
-    assert found.association.value == pytest.approx(spearman(rhos, accuracies))
-    assert found.association.n_points == len(STEPS)
-    assert found.association.low < found.association.value < found.association.high
-    assert found.association_given_step.value == pytest.approx(partial_spearman(rhos, accuracies, STEPS))
+    result = join_performance(run, evaluations(), "sums")
+    rhos = [point.rho.value for point in result.points]
+    accuracies = [point.accuracy.value for point in result.points]
+    assert result.association.value == pytest.approx(spearman(rhos, accuracies))
+    assert result.association.n_points == len(STEPS)
+    assert result.association.low < result.association.value < result.association.high
+    assert result.association_given_step.value == pytest.approx(partial_spearman(rhos, accuracies, STEPS))
 
 
 def test_the_order_of_the_evaluations_and_other_suites_are_nothing(run):
@@ -113,21 +118,23 @@ def test_pass_at_k_and_the_average(run):
     average = join_performance(run, evaluated, "sums", measure="average@4")
     four = join_performance(run, evaluated, "sums", measure="pass@4")
     assert average.association == first.association
-    assert [point.accuracy for point in four.points] == [each.estimates["pass@4"] for each in evaluated]
+    assert [point.accuracy for point in four.points] == [
+        evaluation.estimates["pass@4"] for evaluation in evaluated
+    ]
     assert four.association != first.association
 
 
 def test_checkpoints_that_only_one_of_the_two_has_are_left_out_and_named(run):
     extra = evaluation(300, 0.9)
-    found = join_performance(run, [*evaluations()[1:], extra], "sums")
-    assert [point.at for point in found.points] == list(STEPS[1:])
-    assert found.left_out == ("grpo/step-000000", "grpo/step-000300")
+    result = join_performance(run, [*evaluations()[1:], extra], "sums")
+    assert [point.at for point in result.points] == list(STEPS[1:])
+    assert result.left_out == ("grpo/step-000000", "grpo/step-000300")
 
 
 def test_fewer_than_four_checkpoints_have_no_rank_correlation(run):
-    found = join_performance(run, evaluations()[:3], "sums")
-    assert len(found.points) == 3
-    for association in (found.association, found.association_given_step):
+    result = join_performance(run, evaluations()[:3], "sums")
+    assert len(result.points) == 3
+    for association in (result.association, result.association_given_step):
         assert (association.value, association.n_points) == (None, 3)
         assert "expected 4 or more" in association.reason
 
@@ -139,20 +146,21 @@ def test_nothing_in_common_is_no_performance(run):
 
 def test_a_checkpoint_without_rho_is_a_point_but_not_in_the_rank_correlation(tmp_path):
     run = trajectory(tmp_path / "grpo", slopes=(None, *SLOPES[1:]), samples=8, length=20)
-    found = join_performance(run, evaluations(), "sums")
-    assert found.points[0].rho.value is None
-    assert len(found.points) == 6
-    assert found.association.n_points == 5
-    assert found.association.low is not None
+    result = join_performance(run, evaluations(), "sums")
+    assert result.points[0].rho.value is None
+    assert len(result.points) == 6
+    assert result.association.n_points == 5
+    assert result.association.low is not None
 
 
 def test_where_nothing_exists_the_reason_is_told(run):
     evaluated = [
-        replace(each, estimates={"pass@8": estimate_pass_at_k([[True]], 8)}) for each in evaluations()
+        replace(evaluation, estimates={"pass@8": estimate_pass_at_k([[True]], 8)})
+        for evaluation in evaluations()
     ]
-    found = join_performance(run, evaluated, "sums", measure="pass@8")
-    assert found.association.n_points == 0
-    assert found.association.reason == "at no checkpoint both rho and accuracy exist"
+    result = join_performance(run, evaluated, "sums", measure="pass@8")
+    assert result.association.n_points == 0
+    assert result.association.reason == "at no checkpoint both rho and accuracy exist"
 
 
 def test_a_sample_that_a_checkpoint_lacks_weighs_nothing_there(tmp_path):
@@ -163,9 +171,9 @@ def test_a_sample_that_a_checkpoint_lacks_weighs_nothing_there(tmp_path):
     )
     made.save(tmp_path / "grpo" / "step-000250")
     run = Trajectory.load(tmp_path / "grpo")
-    found = join_performance(run, evaluations(), "sums")
-    assert found.association.n_points == 6
-    assert found.association.low is not None
+    result = join_performance(run, evaluations(), "sums")
+    assert result.association.n_points == 6
+    assert result.association.low is not None
 
 
 def test_one_sample_or_one_problem_has_no_halves(tmp_path, run):
@@ -181,7 +189,7 @@ def test_other_weights_are_refused(run):
     evaluated[2] = replace(evaluated[2], model={"name": "grpo", "digest": "sha256:other"})
     with pytest.raises(BadInputError, match=r"grpo/step-000100: the weights .*sha256:other"):
         join_performance(run, evaluated, "sums")
-    unknown = [replace(each, model={"name": "grpo", "digest": None}) for each in evaluations()]
+    unknown = [replace(evaluation, model={"name": "grpo", "digest": None}) for evaluation in evaluations()]
     assert join_performance(run, unknown, "sums") is not None
 
 
@@ -199,11 +207,11 @@ def test_measures_that_have_no_value_for_each_problem_are_refused(run, measure):
 
 
 def test_the_table_has_every_number_and_its_source(run):
-    found = join_performance(run, evaluations(), "sums")
-    table = found.table()
+    result = join_performance(run, evaluations(), "sums")
+    table = result.table()
     assert table.height == len(STEPS)
     row = table.row(3, named=True)
-    point = found.points[3]
+    point = result.points[3]
     assert (row["stage"], row["step"], row["rho"], row["rho_low"]) == (
         "grpo",
         150,
@@ -212,5 +220,5 @@ def test_the_table_has_every_number_and_its_source(run):
     )
     assert (row["accuracy"], row["accuracy_high"]) == (point.accuracy.value, point.accuracy.high)
     assert row["fingerprint"] == str(run.folder / "step-000150")
-    assert performance_table([found, found]).height == 2 * len(STEPS)
+    assert performance_table([result, result]).height == 2 * len(STEPS)
     assert performance_table([]).columns == table.columns

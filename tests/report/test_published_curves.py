@@ -15,7 +15,7 @@ def test_the_curves_hold_every_row_of_the_data_and_nothing_else():
         for stage, steps, values in curve.stages
         for step, rho in zip(steps, values, strict=True)
     ]
-    types = [("model_type", each.model, each.type, "", each.spearman) for each in published_model_types()]
+    types = [("model_type", row.model, row.type, "", row.spearman) for row in published_model_types()]
     assert [(*key, float(rho)) for *key, rho in rows] == [*curves, *types]
     assert "February 2026" in SOURCE
 

@@ -71,10 +71,14 @@ def test_figure_5_has_rho_and_accuracy_of_runs_from_one_start(results, tmp_path)
 
 def test_labels_are_given_or_the_last_two_names(results):
     bare = collect([str(results)])
-    assert [each.label for each in bare.trajectories] == ["qwen2/corrpo", "qwen2/grpo", "qwen2/sft-then-grpo"]
-    assert [each.label for each in bare.fingerprints] == ["qwen2/base", "qwen2/reasoning"]
+    assert [trajectory.label for trajectory in bare.trajectories] == [
+        "qwen2/corrpo",
+        "qwen2/grpo",
+        "qwen2/sft-then-grpo",
+    ]
+    assert [fingerprint.label for fingerprint in bare.fingerprints] == ["qwen2/base", "qwen2/reasoning"]
     given = collect([f"llama/mine={results / 'track' / 'qwen2' / 'grpo'}"])
-    assert [each.label for each in given.trajectories] == ["llama/mine"]
+    assert [trajectory.label for trajectory in given.trajectories] == ["llama/mine"]
 
 
 def test_unfinished_runs_are_left_out_and_named(results, tmp_path, capsys):
@@ -111,7 +115,7 @@ def test_other_weights_than_those_evaluated_are_refused(results, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "nothing to report"),
         (["nowhere"], "is neither DIR nor LABEL=DIR|is not a folder"),
@@ -119,8 +123,8 @@ def test_other_weights_than_those_evaluated_are_refused(results, tmp_path):
         (["x=nowhere"], "nowhere is not a folder"),
     ],
 )
-def test_bad_words_are_told(words, told):
-    with pytest.raises(BadInputError, match=told):
+def test_bad_words_are_told(words, message):
+    with pytest.raises(BadInputError, match=message):
         collect(words)
 
 

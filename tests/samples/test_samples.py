@@ -1,4 +1,4 @@
-"""Samples from files and from Python: what is read, and how a bad line is told."""
+"""Samples from files and from Python: what is read, and what a bad line gives."""
 
 import json
 

@@ -57,7 +57,7 @@ def coverage(
     rng, hits, widths = np.random.default_rng(1), 0, 0.0
     for seed in range(simulations):
         s = simulate(drawn_from, samples, rng)
-        found = correlate(
+        result = correlate(
             s.entropy,
             s.strength,
             s.sample,
@@ -69,10 +69,10 @@ def coverage(
             permutations=0,
             seed=seed,
         )
-        assert found.low is not None
-        assert found.high is not None
-        hits += found.low <= target <= found.high
-        widths += found.high - found.low
+        assert result.low is not None
+        assert result.high is not None
+        hits += result.low <= target <= result.high
+        widths += result.high - result.low
     return hits / simulations, widths / simulations
 
 
@@ -87,11 +87,11 @@ def paired_coverage(
         effects = int(rng.integers(1 << 62))
         a = simulate(first, samples, rng, shared=effects)
         b = simulate(second, samples, rng, shared=effects)
-        found = compare(a, b, resamples=resamples, seed=seed)
-        assert found.low is not None
-        assert found.high is not None
-        hits += found.low <= target <= found.high
-        widths += found.high - found.low
+        result = compare(a, b, resamples=resamples, seed=seed)
+        assert result.low is not None
+        assert result.high is not None
+        hits += result.low <= target <= result.high
+        widths += result.high - result.low
     return hits / simulations, widths / simulations
 
 

@@ -55,18 +55,18 @@ def study(points, signal, *, related=False, given_step=False, simulations=1000, 
             for truth, units in zip(truths, (SAMPLES, PROBLEMS), strict=True)
         )
         exact = rank_association(*truths, truths[0][None], truths[1][None], steps=steps).value
-        found = rank_association(x, y, x_halves, y_halves, steps=steps)
-        if exact is None or found.low is None:
+        result = rank_association(x, y, x_halves, y_halves, steps=steps)
+        if exact is None or result.low is None:
             continue  # with the step held constant, some true values leave nothing to correlate
-        inside.append(found.low - 1e-9 <= exact <= found.high + 1e-9)
+        inside.append(result.low - 1e-9 <= exact <= result.high + 1e-9)
         with patch(
             "corrpo.statistics.checkpoint_association._without_error", lambda value, attenuation: value
         ):
             plain = rank_association(x, y, x_halves, y_halves, steps=steps)
         plainly.append(plain.low - 1e-9 <= exact <= plain.high + 1e-9)
-        widths.append(found.high - found.low)
-        bias.append(abs(found.value) - abs(exact))
-    return tuple(float(np.mean(each)) for each in (inside, plainly, widths, bias))
+        widths.append(result.high - result.low)
+        bias.append(abs(result.value) - abs(exact))
+    return tuple(float(np.mean(values)) for values in (inside, plainly, widths, bias))
 
 
 def main(simulations=1000):

@@ -38,8 +38,8 @@ def coverage(chances, problems, n, measure, simulations, seed=0):
     inside = 0
     for _ in range(simulations):
         drawn = values(rng, rng.beta(*CHANCES[chances], problems), n, measure)
-        found = estimate_mean(drawn.tolist(), n * problems)
-        inside += found.low <= truth <= found.high
+        result = estimate_mean(drawn.tolist(), n * problems)
+        inside += result.low <= truth <= result.high
     return inside / simulations
 
 

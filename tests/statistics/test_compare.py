@@ -33,13 +33,13 @@ def test_the_value_is_the_difference_of_the_two(method, by):
         ).value
         for s in (a, b)
     )
-    found = compare(a, b, method=method, by=by, resamples=200)
-    assert found.value == pytest.approx(of_b - of_a)
-    assert found.low < found.value < found.high < 0
-    assert found.p < 0.05
+    result = compare(a, b, method=method, by=by, resamples=200)
+    assert result.value == pytest.approx(of_b - of_a)
+    assert result.low < result.value < result.high < 0
+    assert result.p < 0.05
     back = compare(b, a, method=method, by=by, resamples=200)
-    assert (back.value, back.low, back.high) == pytest.approx((-found.value, -found.high, -found.low))
-    assert back.p == pytest.approx(found.p)
+    assert (back.value, back.low, back.high) == pytest.approx((-result.value, -result.high, -result.low))
+    assert back.p == pytest.approx(result.p)
 
 
 def test_a_model_against_itself_is_exactly_zero():
@@ -52,9 +52,9 @@ def test_the_interval_holds_a_known_difference():
     truth = Population(-0.7, r_between=0.3).spearman - Population(-0.2, r_between=0.3).spearman
     hits = excluded = 0
     for seed in range(200):
-        found = compare(*two_models(-0.2, -0.7, samples=10, seed=seed), resamples=80)
-        hits += found.low <= truth <= found.high
-        excluded += (found.p < 0.05) == (not found.low <= 0 <= found.high)
+        result = compare(*two_models(-0.2, -0.7, samples=10, seed=seed), resamples=80)
+        hits += result.low <= truth <= result.high
+        excluded += (result.p < 0.05) == (not result.low <= 0 <= result.high)
     assert 181 <= hits <= 199
     assert excluded == 200
 
@@ -73,11 +73,11 @@ def test_samples_of_one_model_only_are_an_error_or_dropped_with_the_count():
     a, b = two_models(-0.2, -0.7)
     with pytest.raises(BadInputError, match=r'only in model a: 3\. .*on_missing="drop"'):
         compare(a, without(b, 3))
-    found = compare(without(a, 5), without(b, 3), on_missing="drop", seed=1)
-    assert (found.n_samples, found.n_dropped) == (18, 2)
+    result = compare(without(a, 5), without(b, 3), on_missing="drop", seed=1)
+    assert (result.n_samples, result.n_dropped) == (18, 2)
     both = [without(without(series, 3), 5) for series in (a, b)]
-    assert found.value == compare(*both, seed=1).value
-    assert found.low == compare(*both, seed=1).low
+    assert result.value == compare(*both, seed=1).value
+    assert result.low == compare(*both, seed=1).low
 
 
 def test_no_sample_in_common_and_ids_of_two_types_are_named():
@@ -91,9 +91,9 @@ def test_no_sample_in_common_and_ids_of_two_types_are_named():
 def test_errors_and_reasons_say_which_model():
     a, b = two_models(-0.2, -0.7)
     flat = TokenSeries(np.zeros_like(b.entropy), b.strength, b.sample)
-    found = compare(a, flat)
-    assert (found.value, found.low, found.p) == (None, None, None)
-    assert found.reason == f"model b: entropy is constant over the {len(b.entropy):,} tokens"
+    result = compare(a, flat)
+    assert (result.value, result.low, result.p) == (None, None, None)
+    assert result.reason == f"model b: entropy is constant over the {len(b.entropy):,} tokens"
     with pytest.raises(BadInputError, match=r"model b: strength\[0\] is nan, in sample"):
         compare(a, TokenSeries(b.entropy, np.full_like(b.strength, np.nan), b.sample))
     with pytest.raises(BadInputError, match="on_missing must be one of error, drop, not 'ignore'"):
@@ -101,14 +101,14 @@ def test_errors_and_reasons_say_which_model():
 
 
 def test_a_report_travels():
-    found = compare(*two_models(-0.2, -0.7), resamples=100)
-    assert Difference.from_dict(json.loads(json.dumps(found.as_dict(), allow_nan=False))) == found
-    assert str(found).endswith("(20 samples)")
+    result = compare(*two_models(-0.2, -0.7), resamples=100)
+    assert Difference.from_dict(json.loads(json.dumps(result.as_dict(), allow_nan=False))) == result
+    assert str(result).endswith("(20 samples)")
 
 
 def test_one_common_sample_has_no_interval():
     a, b = (simulate(Population(r), 1, 0) for r in (-0.2, -0.7))
-    found = compare(a, b)
-    assert found.value is not None
-    assert (found.low, found.high, found.p) == (None, None, None)
-    assert found.reason == "one sample: an interval needs at least two"
+    result = compare(a, b)
+    assert result.value is not None
+    assert (result.low, result.high, result.p) == (None, None, None)
+    assert result.reason == "one sample: an interval needs at least two"

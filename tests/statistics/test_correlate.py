@@ -43,9 +43,9 @@ def test_by_position_is_scipys(series):
 
 def test_by_token_is_scipys_of_the_averages(series):
     entropy, strength, position = by_token(series)
-    found = of(series, by="token")
-    assert found.value == pytest.approx(stats.spearmanr(entropy, strength).statistic)
-    assert found.n_tokens == len(entropy)
+    result = of(series, by="token")
+    assert result.value == pytest.approx(stats.spearmanr(entropy, strength).statistic)
+    assert result.n_tokens == len(entropy)
     assert of(series, by="token", method="pearson").value == pytest.approx(
         stats.pearsonr(entropy, strength).statistic
     )
@@ -55,23 +55,24 @@ def test_by_token_is_scipys_of_the_averages(series):
 
 
 def test_a_report_reads_and_travels(series):
-    found = of(series, permutations=999)
-    assert found.low < found.value < found.high < 0
-    assert found.p == 0.002
-    assert (found.n_tokens, found.n_samples, found.reason) == (len(series.entropy), 12, None)
-    assert Correlation.from_dict(json.loads(json.dumps(found.as_dict(), allow_nan=False))) == found
-    assert str(found).endswith(f"p=0.002 ({len(series.entropy):,} tokens, 12 samples)")
+    result = of(series, permutations=999)
+    assert result.low < result.value < result.high < 0
+    assert result.p == 0.002
+    assert (result.n_tokens, result.n_samples, result.reason) == (len(series.entropy), 12, None)
+    assert Correlation.from_dict(json.loads(json.dumps(result.as_dict(), allow_nan=False))) == result
+    assert str(result).endswith(f"p=0.002 ({len(series.entropy):,} tokens, 12 samples)")
     with pytest.raises(BadInputError, match=r"missing: \['p'\], unknown: \['q'\]"):
-        Correlation.from_dict({**{k: v for k, v in found.as_dict().items() if k != "p"}, "q": 1})
+        Correlation.from_dict({**{k: v for k, v in result.as_dict().items() if k != "p"}, "q": 1})
 
 
 @pytest.mark.parametrize("by", ["position", "token"])
 @pytest.mark.parametrize("method", ["spearman", "pearson", "partial_spearman"])
 def test_the_seed_and_nothing_else_decides(series, method, by):
-    found = of(series, method=method, by=by)
-    assert found == of(series, method=method, by=by)
-    assert (found.low, found.high) != tuple(of(series, method=method, by=by, seed=1).as_dict().values())[1:3]
-    assert found.low < found.value < found.high
+    result = of(series, method=method, by=by)
+    assert result == of(series, method=method, by=by)
+    another = of(series, method=method, by=by, seed=1)
+    assert (result.low, result.high) != (another.low, another.high)
+    assert result.low < result.value < result.high
 
 
 def test_order_of_tokens_and_type_of_ids_do_not_matter(series):
@@ -85,36 +86,36 @@ def test_order_of_tokens_and_type_of_ids_do_not_matter(series):
 
 @pytest.mark.parametrize("by", ["position", "token"])
 def test_constant_entropy_has_no_correlation(series, by):
-    found = correlate(
+    result = correlate(
         np.full(len(series.entropy), 0.1), series.strength, series.sample, by=by, token_id=series.token_id
     )
     unit = "tokens" if by == "position" else "unique tokens"
-    assert found.as_dict() == {
+    assert result.as_dict() == {
         "value": None,
         "low": None,
         "high": None,
         "p": None,
-        "n_tokens": found.n_tokens,
+        "n_tokens": result.n_tokens,
         "n_samples": 12,
-        "reason": f"entropy is constant over the {found.n_tokens} {unit}",
+        "reason": f"entropy is constant over the {result.n_tokens} {unit}",
     }
-    assert str(found).startswith("undefined (")
+    assert str(result).startswith("undefined (")
 
 
 def test_one_sample_has_a_value_and_p_but_no_interval():
-    found = correlate([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 3.0], ["a"] * 4)
-    assert found.value == pytest.approx(0.6)
-    assert (found.low, found.high) == (None, None)
-    assert found.p is not None
-    assert found.reason == "one sample: an interval needs at least two"
+    result = correlate([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 3.0], ["a"] * 4)
+    assert result.value == pytest.approx(0.6)
+    assert (result.low, result.high) == (None, None)
+    assert result.p is not None
+    assert result.reason == "one sample: an interval needs at least two"
 
 
 def test_one_token_per_sample_has_an_interval_but_no_p():
     rng = np.random.default_rng(0)
-    found = correlate(rng.normal(size=40), rng.normal(size=40), np.arange(40), **QUICK)
-    assert found.low is not None
-    assert found.p is None
-    assert found.reason == "every sample has one token: nothing to permute within samples"
+    result = correlate(rng.normal(size=40), rng.normal(size=40), np.arange(40), **QUICK)
+    assert result.low is not None
+    assert result.p is None
+    assert result.reason == "every sample has one token: nothing to permute within samples"
 
 
 @pytest.mark.parametrize(
@@ -126,18 +127,18 @@ def test_one_token_per_sample_has_an_interval_but_no_p():
     ],
 )
 def test_an_interval_that_resamples_cannot_give_is_null(entropy, strength, reason):
-    found = correlate(entropy, strength, [0, 0, 0, 1, 1, 1])
-    assert found.value is not None
-    assert found.low is None
-    assert reason in found.reason
+    result = correlate(entropy, strength, [0, 0, 0, 1, 1, 1])
+    assert result.value is not None
+    assert result.low is None
+    assert reason in result.reason
 
 
 def test_position_that_orders_entropy_leaves_nothing():
-    found = correlate(
+    result = correlate(
         [1, 2, 3, 4], [2, 1, 4, 3], [0, 0, 1, 1], method="partial_spearman", position=[0, 1, 2, 3]
     )
-    assert found.value is None
-    assert found.reason == "position orders entropy or strength completely: nothing is left to correlate"
+    assert result.value is None
+    assert result.reason == "position orders entropy or strength completely: nothing is left to correlate"
 
 
 @pytest.mark.parametrize("method", ["spearman", "pearson"])
@@ -145,10 +146,10 @@ def test_position_that_orders_entropy_leaves_nothing():
 def test_rounding_never_leaves_the_bounds(method, by):
     for n in range(3, 60):
         x = np.sqrt(np.arange(n) + 0.1)
-        found = correlate(x, 3 * x, np.arange(n) % 2, method=method, by=by, token_id=np.arange(n), **QUICK)
-        assert found.value <= 1
-        assert found.value == pytest.approx(1)
-        assert "exactly +1" in found.reason
+        result = correlate(x, 3 * x, np.arange(n) % 2, method=method, by=by, token_id=np.arange(n), **QUICK)
+        assert result.value <= 1
+        assert result.value == pytest.approx(1)
+        assert "exactly +1" in result.reason
 
 
 def test_two_tokens_are_too_few():
@@ -160,8 +161,8 @@ def test_averages_of_equal_numbers_stay_tied():
     token = np.array([0, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3])
     entropy = np.where(token == 3, 0.7, 0.1)
     strength = token.astype(float)
-    found = correlate(entropy, strength, token % 2, by="token", token_id=token, **QUICK)
-    assert found.value == pytest.approx(stats.spearmanr([0, 0, 0, 1], [0, 1, 2, 3]).statistic)
+    result = correlate(entropy, strength, token % 2, by="token", token_id=token, **QUICK)
+    assert result.value == pytest.approx(stats.spearmanr([0, 0, 0, 1], [0, 1, 2, 3]).statistic)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +195,6 @@ def test_bad_input_is_named(change, message):
 def test_the_simulated_population_has_the_correlation_it_states():
     population = Population(r_within=-0.6, r_between=0.5)
     large = simulate(population, samples=5000, seed=0)
-    found = correlate(large.entropy, large.strength, large.sample, resamples=0, permutations=0)
+    result = correlate(large.entropy, large.strength, large.sample, resamples=0, permutations=0)
     assert population.spearman == gaussian_spearman(0.3 * 0.5 - 0.7 * 0.6)
-    assert found.value == pytest.approx(population.spearman, abs=0.02)
+    assert result.value == pytest.approx(population.spearman, abs=0.02)

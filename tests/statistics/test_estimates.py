@@ -61,10 +61,10 @@ def test_pass_at_k_is_unbiased():
 
 def test_fewer_generations_than_k_have_no_estimate():
     assert math.isnan(pass_at_k(4, 2, 5))
-    found = estimate_pass_at_k([[True, False], [True], [False, False]], 2)
-    assert (found.value, found.low, found.high) == (None, None, None)
-    assert (found.n_problems, found.n_samples) == (3, 5)
-    assert found.reason == "1 of 3 problems have fewer than 2 generations"
+    result = estimate_pass_at_k([[True, False], [True], [False, False]], 2)
+    assert (result.value, result.low, result.high) == (None, None, None)
+    assert (result.n_problems, result.n_samples) == (3, 5)
+    assert result.reason == "1 of 3 problems have fewer than 2 generations"
 
 
 @pytest.mark.parametrize(("n", "c", "k"), [(3, 4, 1), (3, -1, 1), (3, 1, 0)])
@@ -74,8 +74,8 @@ def test_impossible_counts_are_refused(n, c, k):
 
 
 def test_problems_count_alike_however_many_generations_they_have():
-    found = estimate_average([[True], [False, False, False]])
-    assert (found.value, found.n_problems, found.n_samples) == (0.5, 2, 4)
+    result = estimate_average([[True], [False, False, False]])
+    assert (result.value, result.n_problems, result.n_samples) == (0.5, 2, 4)
 
 
 def test_the_average_is_pass_at_1():
@@ -86,34 +86,34 @@ def test_the_average_is_pass_at_1():
 
 def test_one_generation_each_gives_wilsons_interval_with_t():
     """Binary values are a proportion: the effective sample size is the number of problems, less one."""
-    found = estimate_mean([1.0] * 12 + [0.0] * 28, 40)
+    result = estimate_mean([1.0] * 12 + [0.0] * 28, 40)
     quantile, size = 2.0226909, 39  # t with 39 degrees of freedom
     centre = (0.3 + quantile**2 / (2 * size)) / (1 + quantile**2 / size)
     root = math.sqrt(0.3 * 0.7 / size + quantile**2 / (4 * size**2))
     half = quantile / (1 + quantile**2 / size) * root
-    assert (found.low, found.high) == pytest.approx((centre - half, centre + half))
+    assert (result.low, result.high) == pytest.approx((centre - half, centre + half))
 
 
 def test_generations_for_one_problem_are_not_taken_as_independent():
     """Sixteen copies of each generation add problems to nothing: the interval stays as it was."""
     once = [[i < 12] for i in range(40)]
-    many = [each * 16 for each in once]
+    many = [values * 16 for values in once]
     assert estimate_average(many).n_samples == 640
     assert estimate_average(many).low == pytest.approx(estimate_average(once).low)
 
 
 def test_problems_that_are_nearly_alike_are_bounded_by_their_generations():
     """One problem in thirty differs a little: the interval is that of 480 independent generations at best."""
-    found = estimate_mean([1.0] * 29 + [0.98], 480)
-    assert found.value - found.low > 0.005
+    result = estimate_mean([1.0] * 29 + [0.98], 480)
+    assert result.value - result.low > 0.005
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_where_all_problems_are_solved_or_none_the_interval_has_a_width(value):
-    found = estimate_mean([value] * 30, 480)
-    assert found.value == value
-    assert found.high - found.low == pytest.approx(0.1224, abs=1e-3)
-    assert value in (found.low, found.high)
+    result = estimate_mean([value] * 30, 480)
+    assert result.value == value
+    assert result.high - result.low == pytest.approx(0.1224, abs=1e-3)
+    assert value in (result.low, result.high)
 
 
 def test_one_problem_has_no_interval_and_none_has_no_value():
@@ -126,13 +126,13 @@ def test_one_problem_has_no_interval_and_none_has_no_value():
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=50), st.sampled_from([0.5, 0.8, 0.95]))
 def test_intervals_hold_the_value_and_widen_with_confidence(values, confidence):
-    found = estimate_mean(values, 4 * len(values), confidence=confidence)
+    result = estimate_mean(values, 4 * len(values), confidence=confidence)
     wider = estimate_mean(values, 4 * len(values), confidence=0.99)
-    assert 0 <= wider.low <= found.low <= found.value <= found.high <= wider.high <= 1
+    assert 0 <= wider.low <= result.low <= result.value <= result.high <= wider.high <= 1
 
 
 @pytest.mark.parametrize(
-    ("values", "n_samples", "confidence", "told"),
+    ("values", "n_samples", "confidence", "message"),
     [
         ([0.5, 1.5], 2, 0.95, r"expected numbers in \[0, 1\]"),
         ([0.5, math.nan], 2, 0.95, r"expected numbers in \[0, 1\]"),
@@ -140,16 +140,16 @@ def test_intervals_hold_the_value_and_widen_with_confidence(values, confidence):
         ([0.5, 0.5], 1, 0.95, "n_samples=1 for 2 problems"),
     ],
 )
-def test_bad_input_is_named(values, n_samples, confidence, told):
-    with pytest.raises(BadInputError, match=told):
+def test_bad_input_is_named(values, n_samples, confidence, message):
+    with pytest.raises(BadInputError, match=message):
         estimate_mean(values, n_samples, confidence=confidence)
 
 
 def test_an_estimate_goes_to_json_and_back():
-    found = estimate_mean([0.0, 1.0, 0.5], 12)
-    assert Estimate.from_dict(found.as_dict()) == found
+    result = estimate_mean([0.0, 1.0, 0.5], 12)
+    assert Estimate.from_dict(result.as_dict()) == result
     with pytest.raises(BadInputError, match="unknown: \\['p'\\]"):
-        Estimate.from_dict(found.as_dict() | {"p": 1.0})
+        Estimate.from_dict(result.as_dict() | {"p": 1.0})
 
 
 @pytest.mark.parametrize(

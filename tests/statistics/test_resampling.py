@@ -21,8 +21,8 @@ def test_multiplicities_equal_the_data_repeated(method, by, ties):
     entropy = np.round(series.entropy) if ties else series.entropy
     series = type(series)(entropy, series.strength, series.sample, series.position, series.token_id)
     weights = np.array([[0, 2, 1, 0, 3, 0], [1, 0, 0, 0, 1, 0], [1, 1, 1, 1, 1, 1]])
-    found = weighted_statistic(check_series(series, method=method, by=by))(weights.astype(float))
-    for value, row in zip(found, weights, strict=True):
+    result = weighted_statistic(check_series(series, method=method, by=by))(weights.astype(float))
+    for value, row in zip(result, weights, strict=True):
         times = row[series.sample]
         columns = [np.repeat(c, times) for c in (entropy, series.strength, series.position)]
         if by == "token":
@@ -49,25 +49,25 @@ def test_the_95_percent_interval_holds_a_known_truth(method, samples, rho):
     rng, hits = np.random.default_rng(7), 0
     for _ in range(250):
         s = simulate(population, samples, rng)
-        found = correlate(s.entropy, s.strength, s.sample, method=method, resamples=80, permutations=0)
-        hits += found.low <= truth <= found.high
+        result = correlate(s.entropy, s.strength, s.sample, method=method, resamples=80, permutations=0)
+        hits += result.low <= truth <= result.high
     assert 227 <= hits <= 247
 
 
 def test_tokens_of_a_sample_are_not_taken_as_independent():
     """With strong sample effects an interval that counted tokens would be several times too narrow."""
     s = simulate(Population(r_within=0.0, icc=0.7), samples=20, seed=0)
-    found = correlate(s.entropy, s.strength, s.sample, permutations=0)
-    naive = 2 * 1.96 / np.sqrt(found.n_tokens)
-    assert found.high - found.low > 3 * naive
+    result = correlate(s.entropy, s.strength, s.sample, permutations=0)
+    naive = 2 * 1.96 / np.sqrt(result.n_tokens)
+    assert result.high - result.low > 3 * naive
 
 
 def test_confidence_widens_the_interval():
     s = simulate(Population(r_within=-0.5), samples=20, seed=0)
     widths = []
     for confidence in (0.5, 0.95, 0.99):
-        found = correlate(s.entropy, s.strength, s.sample, confidence=confidence, permutations=0)
-        widths.append(found.high - found.low)
+        result = correlate(s.entropy, s.strength, s.sample, confidence=confidence, permutations=0)
+        widths.append(result.high - result.low)
     assert widths == sorted(widths)
 
 
@@ -87,9 +87,9 @@ def test_p_is_uniform_though_samples_differ(method, by):
     null = Population(
         r_within=0.0, r_between=0.9, icc=0.5, autocorrelation=0.0, mean_length=20, vocabulary=30
     )
-    found = np.array(list(p_values(null, method, by)))
-    assert stats.kstest(found, "uniform").pvalue > 0.01
-    assert (found <= 0.05).mean() < 0.1
+    result = np.array(list(p_values(null, method, by)))
+    assert stats.kstest(result, "uniform").pvalue > 0.01
+    assert (result <= 0.05).mean() < 0.1
 
 
 def test_partial_p_is_uniform_though_both_follow_position():
@@ -101,9 +101,9 @@ def test_an_association_hidden_by_differences_between_samples_is_found():
     """Pooled, the two cancel: rho is near 0. Inside samples it is -0.8, and p is about that."""
     hidden = Population(r_within=-0.8, r_between=0.8, icc=0.5)
     s = simulate(hidden, samples=64, seed=0)
-    found = correlate(s.entropy, s.strength, s.sample, permutations=199, resamples=0)
-    assert abs(found.value) < 0.2
-    assert found.p == 2 / 200
+    result = correlate(s.entropy, s.strength, s.sample, permutations=199, resamples=0)
+    assert abs(result.value) < 0.2
+    assert result.p == 2 / 200
 
 
 @pytest.mark.parametrize("method", ["spearman", "pearson"])
@@ -114,11 +114,11 @@ def test_p_of_one_sample_is_scipys_exact_one(method):
     exact = stats.permutation_test(
         (y,), lambda other: kernel(x, other), permutation_type="pairings", n_resamples=np.inf
     )
-    found = correlate(x, y, [0] * 6, method=method, permutations=20_000)
-    assert found.p == pytest.approx(exact.pvalue, abs=0.015)
+    result = correlate(x, y, [0] * 6, method=method, permutations=20_000)
+    assert result.p == pytest.approx(exact.pvalue, abs=0.015)
 
 
 def test_p_of_three_tokens_in_order():
     """One order of six is as high and one as low as can be: p tends to 1/3."""
-    found = correlate([1, 2, 3], [10, 20, 30], [0, 0, 0], permutations=5000)
-    assert found.p == pytest.approx(1 / 3, abs=0.03)
+    result = correlate([1, 2, 3], [10, 20, 30], [0, 0, 0], permutations=5000)
+    assert result.p == pytest.approx(1 / 3, abs=0.03)

@@ -77,26 +77,26 @@ def sequence(length: int, seed: int) -> Tensor:
 def norms(model: nn.Module, estimators=ESTIMATORS) -> list[Tensor]:
     """Norms of the common sequence with every estimator, then of this process's own sequences."""
     common = sequence(20, seed=0)
-    found = [corrpo.logit_gradient_norms(model, common, (3, 9, 19), estimator=name) for name in estimators]
+    results = [corrpo.logit_gradient_norms(model, common, (3, 9, 19), estimator=name) for name in estimators]
     for length in LENGTHS[dist.get_rank()]:
         ids = sequence(length, seed=length)
-        found.append(corrpo.logit_gradient_norms(model, ids, (2, length - 1), estimator="own"))
-    return found
+        results.append(corrpo.logit_gradient_norms(model, ids, (2, length - 1), estimator="own"))
+    return results
 
 
 def fail_in_every_place(sharded: nn.Module) -> None:
     """Errors before a forward, in it, after it and in a backward, on process 1; process 0 does well."""
     for place in ("before", "forward", "between", "backward"):
         try:
-            with full_parameters(sharded) as whole:
+            with full_parameters(sharded) as full:
                 if dist.get_rank() == 1:
-                    fail_at(place, whole)
+                    fail_at(place, full)
         except ZeroDivisionError:
             continue
         assert dist.get_rank() == 0, f"the error {place} was swallowed"
 
 
-def fail_at(place: str, whole: nn.Module) -> None:
+def fail_at(place: str, full: nn.Module) -> None:
     def fail(*_):
         raise ZeroDivisionError(place)
 
@@ -106,10 +106,10 @@ def fail_at(place: str, whole: nn.Module) -> None:
     if place == "before":
         fail()
     embedded = torch.ones(1, 8, 32, requires_grad=True)
-    middle = [module for module in whole.modules() if type(module).__name__ == "Qwen2MLP"][1]
+    middle = [module for module in full.modules() if type(module).__name__ == "Qwen2MLP"][1]
     handle = middle.register_forward_hook(hook) if place != "between" else None
     try:
-        score = whole(inputs_embeds=embedded).logits.sum()
+        score = full(inputs_embeds=embedded).logits.sum()
         if place == "between":
             fail()
         torch.autograd.grad(score, embedded)
@@ -177,11 +177,11 @@ def full_weights(model: nn.Module) -> list[Tensor]:
 
 def read_unequally(model: nn.Module) -> None:
     """Measure, and read without a gradient, on process 0 alone; process 1 has nothing to measure."""
-    with full_parameters(model) as whole:
+    with full_parameters(model) as full:
         if dist.get_rank() == 0:
-            norms(whole, estimators=("own",))
+            norms(full, estimators=("own",))
             with torch.no_grad():
-                whole(input_ids=sequence(11, seed=1)[None])
+                full(input_ids=sequence(11, seed=1)[None])
     fail_in_every_place(model)
 
 
@@ -192,14 +192,14 @@ def study(kind: str) -> dict:
         for parameter in plain.parameters():
             parameter.data = parameter.data.bfloat16()
     before = pieces(sharded)
-    with full_parameters(sharded) as whole, full_parameters(whole) as nested:
-        assert nested is whole
-        found = norms(whole)
+    with full_parameters(sharded) as full, full_parameters(full) as nested:
+        assert nested is full
+        results = norms(full)
     after = pieces(sharded)
     undisturbed, expected = train(kind, lambda model: None)
     measured, weights = train(kind, read_unequally)
     return {
-        "norms": found,
+        "norms": results,
         "norms of the whole model": norms(plain),
         "sharded as before": before == after and pieces(measured) == pieces(undisturbed),
         "settings": settings(measured),

@@ -82,21 +82,21 @@ def test_columns_are_found_by_their_names(write):
 
 def test_missing_columns_and_answers_say_what_to_do(write):
     path = write({"problem": "1 + 1", "solution": "2"})
-    told = refusal(path)
-    assert "has no column 'prompt'" in told
-    assert "it has problem, solution" in told
-    assert "--prompt_column" in told
-    told = refusal(path, prompt_column="problem", rewards=["exact"])
-    assert "has no column 'answer'" in told
-    assert "the reward 'exact'" in told
-    assert "--answer_column" in told
+    message = refusal(path)
+    assert "has no column 'prompt'" in message
+    assert "it has problem, solution" in message
+    assert "--prompt_column" in message
+    message = refusal(path, prompt_column="problem", rewards=["exact"])
+    assert "has no column 'answer'" in message
+    assert "the reward 'exact'" in message
+    assert "--answer_column" in message
 
 
 @pytest.mark.parametrize("answer", [None, "", "  ", True])
 def test_an_empty_answer_names_its_row(write, answer):
-    told = refusal(write({"prompt": "a", "answer": "1"}, {"prompt": "b", "answer": answer}))
-    assert "row 1" in told
-    assert "fill it in" in told
+    message = refusal(write({"prompt": "a", "answer": "1"}, {"prompt": "b", "answer": answer}))
+    assert "row 1" in message
+    assert "fill it in" in message
 
 
 @pytest.mark.parametrize("prompt", [None, "", [], [{"role": "user"}], 3])
@@ -105,8 +105,8 @@ def test_a_prompt_that_is_none_names_its_row(write, prompt):
 
 
 def test_chats_need_a_chat_template(write):
-    told = refusal(write({"prompt": CHAT, "answer": "2"}), chat=False)
-    assert "no chat template" in told
+    message = refusal(write({"prompt": CHAT, "answer": "2"}), chat=False)
+    assert "no chat template" in message
     assert "system prompt" in refusal(write({"prompt": "a", "answer": "2"}), chat=False, system_prompt="s")
 
 
@@ -156,8 +156,10 @@ def test_every_task_of_the_lab_is_data_with_answers_and_traces_that_are_right(ta
     for row, trace in zip(rows, traces, strict=True):
         assert is_solved(trace["completion"][0]["content"], row["answer"])
     suite = load_suite(f"lab:{task.name}")
-    assert [each.problem for each in suite.problems] == [p.question for p in held_out_problems(task=task)]
-    assert not {each.problem for each in suite.problems} & {row["prompt"][0]["content"] for row in rows}
+    assert [problem.problem for problem in suite.problems] == [
+        p.question for p in held_out_problems(task=task)
+    ]
+    assert not {problem.problem for problem in suite.problems} & {row["prompt"][0]["content"] for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ def test_rows_that_cannot_be_read_say_why(tmp_path, write):
     (tmp_path / "rows.csv").write_text("a,b\n")
     (tmp_path / "empty").mkdir()
     good = write({"prompt": "a"})
-    for name, split, told in (
+    for name, split, message in (
         (tmp_path / "bad.jsonl", "train", "cannot read dataset .*bad.jsonl"),
         (tmp_path / "rows.csv", "train", "expected a folder or a file in .jsonl"),
         (tmp_path / "none.jsonl", "train", "none.jsonl does not exist"),
@@ -212,7 +214,7 @@ def test_rows_that_cannot_be_read_say_why(tmp_path, write):
         (good, "dev", "cannot read .*dev"),
         ("no/such-dataset", "train", "from the hub.*give the folder"),
     ):
-        with pytest.raises(BadInputError, match=told):
+        with pytest.raises(BadInputError, match=message):
             load_rows(Source(str(name), split))
     Path(good).write_text("")
     with pytest.raises(BadInputError, match="holds no rows"):

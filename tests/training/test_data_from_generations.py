@@ -25,14 +25,14 @@ ROWS = [
 
 
 def test_right_responses_are_read_once_for_each_problem_if_they_ended():
-    found = right_responses(Dataset.from_list(ROWS), chat=False, where="rows")
-    assert [row["completion"] for row in found] == ["two", "2", "two"]
-    assert set(found["prompt"]) == {"What is 1 + 1?"}
+    result = right_responses(Dataset.from_list(ROWS), chat=False, where="rows")
+    assert [row["completion"] for row in result] == ["two", "2", "two"]
+    assert set(result["prompt"]) == {"What is 1 + 1?"}
 
 
 def test_a_pair_is_a_right_and_a_wrong_response_to_one_problem_and_none_is_used_twice():
-    found = preference_pairs(Dataset.from_list(ROWS), chat=False, where="rows")
-    assert [(row["chosen"], row["rejected"]) for row in found] == [("two", "three"), ("2", "four")]
+    result = preference_pairs(Dataset.from_list(ROWS), chat=False, where="rows")
+    assert [(row["chosen"], row["rejected"]) for row in result] == [("two", "three"), ("2", "four")]
 
 
 def test_with_a_chat_template_text_and_messages_become_chats():
@@ -42,10 +42,10 @@ def test_with_a_chat_template_text_and_messages_become_chats():
         for problem, prompt in (("a", "What is 1 + 1?"), ("b", json.dumps(messages)))
         for text, right in (("2", True), ("3", False))
     ]
-    found = preference_pairs(Dataset.from_list(rows), chat=True, where="rows")
-    assert found[0]["prompt"] == [{"role": "user", "content": "What is 1 + 1?"}]
-    assert found[1]["prompt"] == messages
-    assert found[1]["rejected"] == [{"role": "assistant", "content": "3"}]
+    result = preference_pairs(Dataset.from_list(rows), chat=True, where="rows")
+    assert result[0]["prompt"] == [{"role": "user", "content": "What is 1 + 1?"}]
+    assert result[1]["prompt"] == messages
+    assert result[1]["rejected"] == [{"role": "assistant", "content": "3"}]
 
 
 def test_the_loaders_read_a_generations_file_by_its_columns(tmp_path):
@@ -70,16 +70,16 @@ def test_pairs_from_elsewhere_are_read_as_they_stand(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "load", "told"),
+    ("rows", "load", "message"),
     [
         ([ROWS[1]], load_traces, "none of the 1 generations is right"),
         ([ROWS[0]], load_preferences, "no problem has a right and a wrong response.*--n"),
         ([ROWS[0], ROWS[7]], load_preferences, "no problem has a right and a wrong response"),
     ],
 )
-def test_generations_that_teach_nothing_are_refused(rows, load, told, tmp_path):
+def test_generations_that_teach_nothing_are_refused(rows, load, message, tmp_path):
     path = write_generations(tmp_path / "generations.parquet", rows)
-    with pytest.raises(BadInputError, match=told):
+    with pytest.raises(BadInputError, match=message):
         load(Source(str(path), "train"), chat=False)
 
 

@@ -24,8 +24,8 @@ def test_a_merged_model_holds_the_weighted_mean_and_says_of_what(tmp_path):
     for name, value in merged.items():
         torch.testing.assert_close(value, 0.25 * one[name] + 0.75 * other[name], rtol=1e-6, atol=1e-7)
     record = json.loads((tmp_path / "merged" / "merge.json").read_text())
-    assert [(each["model"], each["weight"]) for each in record["models"]] == [(ONE, 0.25), (OTHER, 0.75)]
-    assert len({each["digest"] for each in record["models"]}) == 2
+    assert [(model["model"], model["weight"]) for model in record["models"]] == [(ONE, 0.25), (OTHER, 0.75)]
+    assert len({model["digest"] for model in record["models"]}) == 2
 
 
 def test_a_model_merged_with_itself_stays_bit_for_bit_what_it_was(tmp_path):
@@ -46,14 +46,14 @@ def test_what_cannot_be_averaged_is_refused_and_leaves_nothing(tmp_path):
     wider.save_pretrained(tmp_path / "wider")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "wider" / name).write_bytes((checkpoint("qwen2", "base") / name).read_bytes())
-    for models, weights, told in (
+    for models, weights, message in (
         ([ONE], None, "1 models to merge"),
         ([ONE, OTHER], [0.5, 0.6], "sum to 1"),
         ([ONE, OTHER], [1.0], "expected 2"),
         ([ONE, "lab:llama/base"], None, "Qwen2ForCausalLM and lab:llama/base a LlamaForCausalLM"),
         ([ONE, str(tmp_path / "wider")], None, r"lm_head.weight is float32 \[\d+, 80\] in lab:qwen2/base"),
     ):
-        with pytest.raises(BadInputError, match=told):
+        with pytest.raises(BadInputError, match=message):
             merge(models, tmp_path / "merged", weights=weights)
     assert [path.name for path in tmp_path.iterdir()] == ["wider"]
     with pytest.raises(OutputFolderError, match="wider exists"):

@@ -1,4 +1,4 @@
-"""Recipes: YAML with flags on top, every mistake told by file and key, and the ones that ship."""
+"""Recipes: YAML with flags on top, every mistake named by file and key, and the ones that ship."""
 
 import json
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_trl_model_fields_and_numbers_as_yaml_reads_them(write):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"max_step": 3}, "recipe.yaml: there is no key max_step; did you mean max_steps?"),
         ({"inversion_gat": "all"}, "did you mean inversion_gate?"),
@@ -86,15 +86,15 @@ def test_trl_model_fields_and_numbers_as_yaml_reads_them(write):
         ({"inversion_weight": float("nan")}, "inversion_weight=nan"),
     ],
 )
-def test_a_mistake_in_the_file_is_told_with_its_key(write, settings, told):
+def test_a_mistake_in_the_file_is_told_with_its_key(write, settings, message):
     with pytest.raises(BadInputError) as caught:
         parse("corrpo", "--config", write(**settings))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "recipe.yaml" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--max_steos", "3"], "there is no flag --max_steos; did you mean --max_steps?"),
         (["--max", "3"], "there is no flag --max"),
@@ -102,20 +102,20 @@ def test_a_mistake_in_the_file_is_told_with_its_key(write, settings, told):
         (["--max_steps", "3", "4"], "'4' follows no flag that takes it"),
     ],
 )
-def test_a_mistake_in_the_flags_is_told(write, words, told):
+def test_a_mistake_in_the_flags_is_told(write, words, message):
     with pytest.raises(BadInputError) as caught:
         parse("grpo", "--config", write(), *words)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_files_that_are_no_recipe(write, tmp_path):
-    for words, told in {
+    for words, message in {
         ("--config", str(tmp_path / "none.yaml")): "cannot read the recipe",
         ("--config", write("a: [1")): "is not valid YAML",
         ("--config",): "expected one argument",
         ("--dataset", "lab:sums"): "--model, --output_dir must be given",
     }.items():
-        with pytest.raises(BadInputError, match=told):
+        with pytest.raises(BadInputError, match=message):
             parse("grpo", *words)
     with pytest.raises(BadInputError, match="holds no settings"):
         parse("grpo", "--config", write("- a\n- b\n"))

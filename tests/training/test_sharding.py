@@ -64,10 +64,10 @@ def test_norms_are_those_of_the_whole_model(studies, kind):
     zero, one = studies[0][kind], studies[1][kind]
     assert (len(zero["norms"]), len(one["norms"])) == (7, 5)
     for study in (zero, one):
-        for found, expected in zip(study["norms"], study["norms of the whole model"], strict=True):
+        for result, expected in zip(study["norms"], study["norms of the whole model"], strict=True):
             assert expected.min() > 0
             # sharded, exact differentiates the whole graph, else block by block: bf16 rounds in between
-            torch.testing.assert_close(found, expected, rtol=5e-2 if "bf16" in kind else 1e-5, atol=0)
+            torch.testing.assert_close(result, expected, rtol=5e-2 if "bf16" in kind else 1e-5, atol=0)
     for ours, theirs in zip(zero["norms"][:4], one["norms"][:4], strict=True):
         assert torch.equal(ours, theirs)
 
@@ -89,33 +89,33 @@ def test_training_goes_on_as_if_nothing_had_happened(studies, kind):
     for study in studies:
         weights, start = study[kind]["weights"], study[kind]["weights at the start"]
         assert not all(torch.equal(*pair) for pair in zip(weights, start, strict=True))
-        for found, expected in zip(weights, study[kind]["undisturbed weights"], strict=True):
-            assert torch.equal(found, expected)
+        for result, expected in zip(weights, study[kind]["undisturbed weights"], strict=True):
+            assert torch.equal(result, expected)
 
 
 @pytest.mark.slow
 def test_what_cannot_be_made_whole_is_refused(studies):
-    for said in (studies[0]["refusals"], studies[1]["refusals"]):
-        assert "BadInputError: FSDPQwen2DecoderLayer is a part of a model" in said["part"]
-        assert "give the whole model" in said["part"]
-        assert "UnsupportedModelError: 1 parameters of Qwen2ForCausalLM" in said["tensor parallel"]
-        assert "lm_head.weight" in said["tensor parallel"]
+    for message in (studies[0]["refusals"], studies[1]["refusals"]):
+        assert "BadInputError: FSDPQwen2DecoderLayer is a part of a model" in message["part"]
+        assert "give the whole model" in message["part"]
+        assert "UnsupportedModelError: 1 parameters of Qwen2ForCausalLM" in message["tensor parallel"]
+        assert "lm_head.weight" in message["tensor parallel"]
 
 
 def test_a_plain_or_adapted_model_is_its_own():
     model = Problem("plain", "Qwen2").model()
-    with full_parameters(model) as whole:
-        assert whole is model
+    with full_parameters(model) as full:
+        assert full is model
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"]))
-    with full_parameters(adapted) as whole:
-        assert whole is adapted
-        assert corrpo.logit_gradient_norms(whole, IDS, [3], estimator="own").shape == (1, 3, 4)
+    with full_parameters(adapted) as full:
+        assert full is adapted
+        assert corrpo.logit_gradient_norms(full, IDS, [3], estimator="own").shape == (1, 3, 4)
 
 
 def test_a_compiled_model_is_read_uncompiled():
     model = nn.Linear(2, 2)
-    with full_parameters(torch.compile(nn.DataParallel(torch.compile(model)))) as whole:
-        assert whole is model
+    with full_parameters(torch.compile(nn.DataParallel(torch.compile(model)))) as full:
+        assert full is model
 
 
 def test_checkpoint_wrappers_keep_their_activations_inside():
@@ -124,9 +124,9 @@ def test_checkpoint_wrappers_keep_their_activations_inside():
     layers = set(model.model.layers)
     apply_activation_checkpointing(model, check_fn=layers.__contains__)
     recompute = model.model.layers[0].checkpoint_fn
-    with full_parameters(model) as whole:
-        found = corrpo.logit_gradient_norms(whole, IDS, [3, 5])
-    assert torch.equal(found, corrpo.logit_gradient_norms(plain, IDS, [3, 5]))
+    with full_parameters(model) as full:
+        result = corrpo.logit_gradient_norms(full, IDS, [3, 5])
+    assert torch.equal(result, corrpo.logit_gradient_norms(plain, IDS, [3, 5]))
     assert model.model.layers[0].checkpoint_fn is recompute
 
 
@@ -187,8 +187,8 @@ def test_zero3_calls_in_order_with_a_stand_in_for_deepspeed(stand_in_deepspeed, 
     engine = StandInEngine(partitioned_linear())
     stand_in_deepspeed.log = engine.log
     try:
-        with full_parameters(engine) as whole:
-            assert whole is engine.module
+        with full_parameters(engine) as full:
+            assert full is engine.module
             engine.log.append("measured")
             if failing:
                 raise ZeroDivisionError
@@ -210,6 +210,6 @@ def test_zero3_parameters_without_their_engine_are_refused():
 
 def test_the_other_zero_stages_need_only_unwrapping():
     engine = StandInEngine(nn.Linear(2, 2), stage=2)
-    with full_parameters(engine) as whole:
-        assert whole is engine.module
+    with full_parameters(engine) as full:
+        assert full is engine.module
     assert engine.log == []

@@ -119,29 +119,31 @@ REWARDED = {"max_completion_length": 64}
 )
 def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(stage, steps, tmp_path, capsys):
     settings = REWARDED if STAGES[stage].draws_rollouts else {}
-    whole = stage_run(stage, tmp_path / "whole", max_steps=steps[1], **settings)
+    uninterrupted = stage_run(stage, tmp_path / "whole", max_steps=steps[1], **settings)
     stage_run(stage, tmp_path / "parts", max_steps=steps[0], **settings)
     capsys.readouterr()
     parts = stage_run(stage, tmp_path / "parts", max_steps=steps[1], resume=True, **settings)
     shown = capsys.readouterr().err
     assert f"going on from {tmp_path / 'parts' / f'checkpoint-{steps[0]}'}" in shown
     assert f"max_steps was {steps[0]}, now {steps[1]}" in shown
-    assert same(whole, parts)
-    assert not same(whole, tmp_path / "whole" / f"checkpoint-{steps[0]}")
+    assert same(uninterrupted, parts)
+    assert not same(uninterrupted, tmp_path / "whole" / f"checkpoint-{steps[0]}")
     record = json.loads((tmp_path / "parts" / "recipe.json").read_text())
     start = f"checkpoint-{steps[0]}"
     assert record["resumed"] == [{"from": start, "changed": {"max_steps": list(steps)}}]
 
 
 def test_a_half_written_checkpoint_is_left_aside(tmp_path, caplog):
-    whole = stage_run("corrpo", tmp_path / "whole", max_steps=3, **REWARDED)
+    uninterrupted = stage_run("corrpo", tmp_path / "whole", max_steps=3, **REWARDED)
     stage_run("corrpo", tmp_path / "cut", max_steps=3, **REWARDED)
     last = tmp_path / "cut" / "checkpoint-3"
     (last / "trainer_state.json").write_text('{"global_step": 3, "log')
     (last / "optimizer.pt").unlink()
     assert last_resumable(tmp_path / "cut") == tmp_path / "cut" / "checkpoint-2"
     with caplog.at_level(logging.WARNING, logger="corrpo"):
-        assert same(stage_run("corrpo", tmp_path / "cut", max_steps=3, resume=True, **REWARDED), whole)
+        assert same(
+            stage_run("corrpo", tmp_path / "cut", max_steps=3, resume=True, **REWARDED), uninterrupted
+        )
     assert "checkpoint-3 was not saved whole; it is now half-written-3" in caplog.text
     assert (tmp_path / "cut" / "half-written-3").is_dir()
     assert is_resumable(last)
@@ -209,7 +211,7 @@ def test_lora_checkpoints_are_adapters_and_the_final_model_is_merged(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stage", "settings", "told"),
+    ("stage", "settings", "message"),
     [
         ("grpo", {"rewards": ["correct"]}, "'correct' is unknown; expected one of exact, math, format"),
         ("grpo", {"rewards": ["exact", "math"]}, "only one"),
@@ -223,8 +225,8 @@ def test_lora_checkpoints_are_adapters_and_the_final_model_is_merged(tmp_path):
         ("corrpo", {"inversion_layers": [9]}, "layers"),
     ],
 )
-def test_what_cannot_work_is_refused_before_training(stage, settings, told, tmp_path):
-    with pytest.raises(BadInputError, match=told):
+def test_what_cannot_work_is_refused_before_training(stage, settings, message, tmp_path):
+    with pytest.raises(BadInputError, match=message):
         stage_run(stage, tmp_path, **settings)
     assert not trainer_checkpoints(tmp_path)
 
@@ -256,12 +258,12 @@ def test_models_that_cannot_be_trained_say_why(tmp_path):
     tensors = load_file(tmp_path / "lacking" / "model.safetensors")
     del tensors["model.norm.weight"]
     save_file(tensors, tmp_path / "lacking" / "model.safetensors", metadata={"format": "pt"})
-    for name, stage, error, told in (
+    for name, stage, error, message in (
         ("t5", "sft", UnsupportedModelError, "not a causal LM"),
         ("xlm", "corrpo", UnsupportedModelError, "no attention or other token mixer"),
         ("lacking", "sft", BadInputError, "lacks weights"),
     ):
-        with pytest.raises(error, match=told):
+        with pytest.raises(error, match=message):
             stage_run(stage, tmp_path / "out", model=str(tmp_path / name))
 
 

@@ -299,13 +299,13 @@ def test_a_resumed_run_ends_with_the_same_weights(control, tmp_path):
         trainer.train(resume_from_checkpoint=resume)
         return trainer
 
-    whole = run(tmp_path / "whole", 4)
+    uninterrupted = run(tmp_path / "whole", 4)
     run(tmp_path / "stopped", 2)
     resumed = run(tmp_path / "stopped", 4, str(tmp_path / "stopped" / "checkpoint-2"))
     state = json.loads((tmp_path / "whole" / "checkpoint-2" / "inversion_state.json").read_text())
-    starts = [trainer.inversion_state.start_rho for trainer in (resumed, whole)]
+    starts = [trainer.inversion_state.start_rho for trainer in (resumed, uninterrupted)]
     assert starts == [state["start_rho"]] * 2
-    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(weights(uninterrupted), weights(resumed), strict=True))
 
 
 @pytest.mark.parametrize(

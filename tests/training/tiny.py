@@ -42,5 +42,5 @@ def settings(folder: Any, **changed: Any) -> dict[str, Any]:
 
 def digits(completions: list, **_: Any) -> list[float]:
     """A task reward that differs between rollouts: the part of their characters that are digits."""
-    texts = [each[0]["content"] for each in completions]
+    texts = [completion[0]["content"] for completion in completions]
     return [sum(c.isdigit() for c in text) / max(1, len(text)) for text in texts]

@@ -45,13 +45,13 @@ def main(output: str, kind: str, rollouts: str, control: str) -> None:
     trainer = Given(model, digits, args=config, train_dataset=sums(), processing_class=tokenizer)
     trainer.train()
     if trainer.accelerator.is_main_process:
-        found = {
+        results = {
             "rewards": {name: list(values) for name, values in trainer._logs["rewards"].items()},
             "rho": list(trainer._logs["extra"]["inversion/rho"]),
             "advantages": list(trainer._logs["advantages"]),
             "processes": trainer.accelerator.num_processes,
         }
-        Path(output).write_text(json.dumps(found))
+        Path(output).write_text(json.dumps(results))
         torch.save(trainer.accelerator.unwrap_model(trainer.model).state_dict(), f"{output}.pt")
     if torch.distributed.is_initialized():
         torch.distributed.barrier()  # none leaves while another still writes

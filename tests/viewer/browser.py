@@ -25,12 +25,12 @@ def viewing(folder: Path, *more: str) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.match(r"http://127\.0\.0\.1:\d+/", line)
-        if found is None:
+        match = re.match(r"http://127\.0\.0\.1:\d+/", line)
+        if match is None:
             raise AssertionError(process.communicate())
         try:
-            yield found[0]
+            yield match[0]
         finally:
             process.send_signal(signal.SIGINT)
-            told, errors = process.communicate(timeout=20)
-    assert (process.returncode, told, errors.strip()) == (0, "", "")
+            output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output, errors.strip()) == (0, "", "")

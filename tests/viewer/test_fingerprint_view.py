@@ -30,9 +30,9 @@ def folder(tmp_path):
 def test_the_index_counts_and_judges_every_sample(folder):
     index = ViewedFingerprint(folder, "run").index
     assert index["rho"] == "−0.10 [−0.20, 0.00]"
-    assert [each["correct"] for each in index["samples"]] == [None, False, True, None, True, False]
+    assert [sample["correct"] for sample in index["samples"]] == [None, False, True, None, True, False]
     assert index["unknown"] == {"no right answer to compare with": 2}
-    assert {each["tokens"] for each in index["samples"]} == {30}
+    assert {sample["tokens"] for sample in index["samples"]} == {30}
     tokens = pl.read_parquet(folder / "tokens.parquet").filter(pl.col("sample") == "s4")
     measured = tokens.drop_nulls("strength")
     expected = spearman(measured["entropy_bits"].to_numpy(), measured["strength"].to_numpy())
@@ -63,9 +63,9 @@ def test_a_sample_has_a_value_of_each_kind_for_every_token(folder):
 
 def test_quantiles_are_those_among_all_measured_tokens(folder):
     run = ViewedFingerprint(folder, "run")
-    found = np.array([q for i in range(6) for q in run.sample(i)["entropy_quantile"] if q is not None])
-    assert len(found) == 6 * 20
-    assert np.sort(found) == pytest.approx((np.arange(120) + 0.5) / 120, abs=1e-4)
+    result = np.array([q for i in range(6) for q in run.sample(i)["entropy_quantile"] if q is not None])
+    assert len(result) == 6 * 20
+    assert np.sort(result) == pytest.approx((np.arange(120) + 0.5) / 120, abs=1e-4)
     values = [e for i in range(6) for e, s in zip(*_columns(run, i), strict=True) if s is not None]
     assert run.index["edges"]["entropy"][50] == pytest.approx(np.median(values))
 
@@ -104,16 +104,16 @@ def test_a_token_has_its_map_or_none(folder):
 
 def test_jumps_go_to_every_token_of_high_entropy_and_low_strength(folder, monkeypatch):
     run = ViewedFingerprint(folder, "run")
-    found = {
+    result = {
         (i, token): (high, low)
         for i in range(6)
         for token, (high, low) in enumerate(_quantiles(run.sample(i)))
         if high is not None and high >= 0.9 and low <= 0.5
     }
-    assert [(i, token) for i, tokens in enumerate(run.index["jumps"]) for token in tokens] == sorted(found)
+    assert [(i, token) for i, tokens in enumerate(run.index["jumps"]) for token in tokens] == sorted(result)
     monkeypatch.setattr(fingerprint_view, "JUMPS", 2)
     few = ViewedFingerprint(folder, "run").index["jumps"]
-    kept = sorted(found, key=lambda key: found[key][1] - found[key][0])[:2]
+    kept = sorted(result, key=lambda key: result[key][1] - result[key][0])[:2]
     assert [(i, token) for i, tokens in enumerate(few) for token in tokens] == sorted(kept)
 
 
@@ -185,8 +185,8 @@ ROW = {"response": "so \\boxed{0.5}", "answer": "\\frac12"}
 
 
 def test_math_sees_what_text_does_not():
-    assert [each.correct for each in response_verdicts([ROW], "exact")] == [False]
-    assert [each.correct for each in response_verdicts([ROW], "math")] == [True]
+    assert [verdict.correct for verdict in response_verdicts([ROW], "exact")] == [False]
+    assert [verdict.correct for verdict in response_verdicts([ROW], "math")] == [True]
     (unchecked,) = response_verdicts([ROW], "none")
     assert (unchecked.correct, unchecked.reason) == (None, "answers are not checked")
 
@@ -207,22 +207,27 @@ def test_where_math_verify_fails_a_response_is_neither(monkeypatch, verdict, cor
         "corrpo.viewer.response_verdicts.judge",
         lambda texts, answers, check: [Reply(verdict, "")] * len(texts),
     )
-    (found,) = response_verdicts([ROW], "math")
-    assert (found.correct, found.reason) == (correct, reason)
+    (result,) = response_verdicts([ROW], "math")
+    assert (result.correct, result.reason) == (correct, reason)
 
 
 @pytest.mark.parametrize("row", [None, ROW | {"answer": None}, ROW | {"answer": " "}, {"answer": "1"}])
 @pytest.mark.parametrize("check", ["exact", "math"])
 def test_without_an_answer_nothing_is_known(row, check):
-    (found,) = response_verdicts([row], check)
-    assert (found.correct, found.reason) == (None, "no right answer to compare with")
+    (result,) = response_verdicts([row], check)
+    assert (result.correct, result.reason) == (None, "no right answer to compare with")
 
 
 def test_folders_are_named_by_their_path_below_the_one_given(tmp_path):
     for name in ("a/step-2", "a/step-1"):
         made(1, 3).save(tmp_path / name)
-    assert [each.label for each in viewed_fingerprints(tmp_path, "exact")] == ["a/step-1", "a/step-2"]
-    assert [each.label for each in viewed_fingerprints(tmp_path / "a/step-2", "exact")] == ["step-2"]
+    assert [fingerprint.label for fingerprint in viewed_fingerprints(tmp_path, "exact")] == [
+        "a/step-1",
+        "a/step-2",
+    ]
+    assert [fingerprint.label for fingerprint in viewed_fingerprints(tmp_path / "a/step-2", "exact")] == [
+        "step-2"
+    ]
     (tmp_path / "void").mkdir()
     with pytest.raises(BadInputError, match=r"holds no fingerprint\.json"):
         viewed_fingerprints(tmp_path / "void", "exact")
@@ -234,7 +239,7 @@ def test_links_that_lead_out_of_the_folder_are_not_followed(tmp_path):
     made(1, 3).save(tmp_path / "other")
     made(1, 3).save(tmp_path / "here" / "run")
     (tmp_path / "here" / "linked").symlink_to(tmp_path / "other")
-    assert [each.label for each in viewed_fingerprints(tmp_path / "here", "exact")] == ["run"]
+    assert [fingerprint.label for fingerprint in viewed_fingerprints(tmp_path / "here", "exact")] == ["run"]
     tokens = tmp_path / "here" / "run" / "tokens.parquet"
     tokens.unlink()
     tokens.symlink_to(tmp_path / "other" / "tokens.parquet")
@@ -303,4 +308,4 @@ def test_what_measure_writes_is_shown_as_it_is(tmp_path):
     norms = run.token(1, place)["norms"]
     assert np.mean(norms) == pytest.approx(shown["strength"][place])
     assert run.token(1, place)["projections"] == ["q", "k", "v", "o"]
-    assert None not in [each["correct"] for each in run.index["samples"]]
+    assert None not in [sample["correct"] for sample in run.index["samples"]]

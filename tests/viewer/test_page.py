@@ -17,8 +17,8 @@ def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     made(6, 32, texts=HOSTILE).save(folder / "hostile")
     made(50, 2000).save(folder / "large")
-    with viewing(folder) as found:
-        yield found
+    with viewing(folder) as viewed:
+        yield viewed
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +33,19 @@ def browser():
 
 @pytest.fixture
 def page(browser, address):
-    """The page on the hostile result; at the end nothing was told to the console, nor anyone else asked."""
+    """The page on the hostile result; at the end the console is empty, and no other host was asked."""
     opened = browser.new_page(viewport={"width": 1400, "height": 860})
     opened.set_default_timeout(15_000)
-    told, asked = [], []
-    opened.on("console", lambda message: told.append(message.text))
-    opened.on("pageerror", lambda error: told.append(str(error)))
+    messages, asked = [], []
+    opened.on("console", lambda message: messages.append(message.text))
+    opened.on("pageerror", lambda error: messages.append(str(error)))
     opened.on("request", lambda request: asked.append(request.url))
     opened.goto(address)
     opened.wait_for_selector("#tokens .t")
     yield opened
     assert opened.inner_text("#notice") in ("", FEW)
     opened.close()
-    assert told == []
+    assert messages == []
     assert [url for url in asked if not url.startswith((address, "data:"))] == []
 
 
@@ -201,7 +201,7 @@ def test_j_and_k_walk_through_a_large_result(page):
 def test_jumps_stay_among_the_samples_listed(page):
     choose_large(page)
     page.select_option("#correct", "true")
-    right = [int(each.get_attribute("data-place")) for each in page.locator("#samples button").all()]
+    right = [int(button.get_attribute("data-place")) for button in page.locator("#samples button").all()]
     page.locator("#samples button").first.click()
     until(page, "place => location.hash.startsWith(`#1/${place}/`)", right[0])
     seen = list(dict.fromkeys(jump(page, "j")[0] for _ in range(120)))

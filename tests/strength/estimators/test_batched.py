@@ -68,8 +68,8 @@ def test_the_direct_head_changes_nothing_but_the_time():
     layers = find_attention_layers(model)
     head = model.get_output_embeddings()
     direct = batched_own(model, ids, targets, layers, ("q", "o"), direct_head=True)
-    whole = batched_own(model, ids, targets, layers, ("q", "o"), direct_head=False)
-    for one, other in zip(direct, whole, strict=True):
+    at_once = batched_own(model, ids, targets, layers, ("q", "o"), direct_head=False)
+    for one, other in zip(direct, at_once, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
     assert "forward" not in head.__dict__
 
@@ -80,11 +80,11 @@ def test_blocks_of_rows_are_the_whole(problem, kept, monkeypatch):
     model = shared_model(problem, torch.float64)
     ids, targets, *_ = batch()
     layers = find_attention_layers(model)
-    whole = batched_own(model, ids, targets, layers, PROJECTIONS)
+    at_once = batched_own(model, ids, targets, layers, PROJECTIONS)
     monkeypatch.setattr(attention, "_LEAST_ROWS", 1)
     monkeypatch.setattr(own_position_backward, "_KEPT_ELEMENTS", kept)
     blocks = batched_own(model, ids, targets, layers, PROJECTIONS)
-    for one, other in zip(blocks, whole, strict=True):
+    for one, other in zip(blocks, at_once, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 

@@ -99,12 +99,12 @@ def test_any_choice_of_tokens_layers_and_projections_is_a_part_of_the_whole(
     positions, projections, layers, estimator
 ):
     model = shared_model(LLAMA, torch.float64)
-    whole = logit_gradient_norms(model, IDS, range(1, LENGTH), estimator=estimator)
+    complete = logit_gradient_norms(model, IDS, range(1, LENGTH), estimator=estimator)
     part = logit_gradient_norms(
         model, IDS, positions, estimator=estimator, projections=projections, layers=layers
     )
     rows = torch.tensor(positions, dtype=torch.long) - 1
-    expected = whole[rows][:, layers][:, :, ["qkvo".index(p) for p in projections]]
+    expected = complete[rows][:, layers][:, :, ["qkvo".index(p) for p in projections]]
     torch.testing.assert_close(part, expected, rtol=1e-6, atol=1e-12)  # K and Q of a first token: 0
 
 
@@ -135,9 +135,9 @@ def test_row_blocks_of_attention_do_not_change_any_estimator(monkeypatch):
     calls = [
         lambda e=e: logit_gradient_norms(model, IDS, POSITIONS, estimator=e) for e in ("own", "last", "exact")
     ]
-    whole = [call() for call in calls]
+    complete = [call() for call in calls]
     monkeypatch.setattr(attention, "BLOCK_ELEMENTS", 1)
-    for before, call in zip(whole, calls, strict=True):
+    for before, call in zip(complete, calls, strict=True):
         torch.testing.assert_close(call(), before, rtol=1e-7, atol=0)
 
 

@@ -213,17 +213,17 @@ def test_random_models_and_requests(seed):
 @pytest.mark.nightly
 @pytest.mark.parametrize("start", range(EVERY_TIME, EVERY_TIME + NIGHTLY, PER_TEST))
 def test_many_random_models_and_requests(start):
-    found = [line for seed in range(start, start + PER_TEST) for line in failures(case(seed))]
-    assert found == [], "\n".join(found)
+    result = [line for seed in range(start, start + PER_TEST) for line in failures(case(seed))]
+    assert result == [], "\n".join(result)
 
 
 def test_the_cases_cover_what_they_are_meant_to():
     cases = [case(seed) for seed in range(EVERY_TIME + NIGHTLY)]
-    assert {each.family for each in cases} == set(FAMILIES)
-    assert {each.request["norm"] for each in cases} == set(NORMS)
-    assert min(each.length for each in cases) == 2
-    assert any(each.padding[0] for each in cases)
-    assert any(each.padding[1] for each in cases)
-    assert any(each.config.get("attn_logit_softcapping") for each in cases)
-    grouped = [each.config for each in cases if each.config.get("num_key_value_heads") == 1]
+    assert {case.family for case in cases} == set(FAMILIES)
+    assert {case.request["norm"] for case in cases} == set(NORMS)
+    assert min(case.length for case in cases) == 2
+    assert any(case.padding[0] for case in cases)
+    assert any(case.padding[1] for case in cases)
+    assert any(case.config.get("attn_logit_softcapping") for case in cases)
+    grouped = [case.config for case in cases if case.config.get("num_key_value_heads") == 1]
     assert any(config["num_attention_heads"] > 1 for config in grouped)

@@ -32,8 +32,8 @@ def test_a_rotary_embedding_that_depends_on_the_length_is_that_of_the_whole_sequ
     monkeypatch.setattr(exact, "MEMORY_BUDGET", 1)  # a pass for each target
     model = problem.model(torch.float64)
     truth = logit_gradient_norms(model, IDS, POSITIONS, estimator="reference")
-    found = logit_gradient_norms(model, IDS, POSITIONS)
-    torch.testing.assert_close(found, truth, rtol=1e-5, atol=1e-12)
+    result = logit_gradient_norms(model, IDS, POSITIONS)
+    torch.testing.assert_close(result, truth, rtol=1e-5, atol=1e-12)
     last = logit_gradient_norms(model, IDS, POSITIONS, estimator="last")
     torch.testing.assert_close(last, truth[:, -1:], rtol=1e-5, atol=1e-12)
 

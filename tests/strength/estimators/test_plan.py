@@ -43,8 +43,8 @@ def test_every_plan_gives_the_same(backend, batched, budget, monkeypatch):
         "corrpo.strength.estimators.exact.plan_for", lambda _: replace(own, backend=backend, batched=batched)
     )
     monkeypatch.setattr(exact, "MEMORY_BUDGET", budget)
-    found = logit_gradient_norms(model, IDS, POSITIONS)
-    torch.testing.assert_close(found, truth, rtol=1e-5, atol=0)
+    result = logit_gradient_norms(model, IDS, POSITIONS)
+    torch.testing.assert_close(result, truth, rtol=1e-5, atol=0)
 
 
 class Shared(nn.Module):

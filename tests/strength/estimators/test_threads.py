@@ -21,20 +21,20 @@ def test_threads_take_turns_and_leave_a_shared_config_as_found():
     models = [LlamaForCausalLM(config).double().eval() for _ in range(2)]
     jobs = [(models[0], "exact"), (models[1], "last"), (models[0], "own")]
     truth = [logit_gradient_norms(m, IDS, POSITIONS, estimator=e) for m, e in jobs]
-    found = [[] for _ in jobs]
+    results = [[] for _ in jobs]
 
     def work(i: int) -> None:
         for _ in range(8):
-            found[i].append(logit_gradient_norms(jobs[i][0], IDS, POSITIONS, estimator=jobs[i][1]))
+            results[i].append(logit_gradient_norms(jobs[i][0], IDS, POSITIONS, estimator=jobs[i][1]))
 
     threads = [Thread(target=work, args=(i,)) for i in range(len(jobs))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for each, expected in zip(found, truth, strict=True):
-        assert len(each) == 8
-        for norms in each:
+    for result, expected in zip(results, truth, strict=True):
+        assert len(result) == 8
+        for norms in result:
             torch.testing.assert_close(norms, expected, rtol=1e-9, atol=1e-12)
     assert config._attn_implementation == "sdpa"
 

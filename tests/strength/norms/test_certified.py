@@ -53,7 +53,7 @@ def test_the_bound_holds_and_is_within_the_tolerance(t, d_out, d_in, spectrum, s
 
 def test_a_batch_gives_what_each_gradient_gives_alone():
     pairs = [factors(spectrum, 190, 170, 180, 1.0, 3) for spectrum in SPECTRA]
-    delta, inputs = (torch.stack(each) for each in zip(*pairs, strict=True))
+    delta, inputs = (torch.stack(factors) for factors in zip(*pairs, strict=True))
     values, bounds = certified_nuclear_norm(delta, inputs, 1e-2)
     again, _ = certified_nuclear_norm(delta, inputs, 1e-2)
     assert torch.equal(values, again)
@@ -119,9 +119,9 @@ def lab_gradients(family, kind):
     query = GradientRequest(model, ids[None], positions, layers, GradientSpec())
     plan = plan_for(query)
     with frozen_eval_mode(model), plan.attention(model):
-        for each in exact.passes(query, plan):
-            ends = positions[each.targets]
-            for layer in plan.products(query, ends, each.prefix, each.keeps_graph):
+        for part in exact.passes(query, plan):
+            ends = positions[part.targets]
+            for layer in plan.products(query, ends, part.prefix, part.keeps_graph):
                 for at, delta in zip(layer.record, layer.deltas, strict=True):
                     for i, end in enumerate(ends.tolist()):
                         yield delta[i, 0, :end], at.inputs[0, :end].detach()

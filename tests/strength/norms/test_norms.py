@@ -20,8 +20,8 @@ def test_product_norm_equals_the_norm_of_the_product(n, t, d_out, d_in, norm, ra
     low_rank = torch.randn(t, rank, dtype=torch.float64) @ torch.randn(rank, d_in, dtype=torch.float64)
     truth = torch.stack([matrix_norm(d.T @ low_rank, norm) for d in delta])
     torch.testing.assert_close(product_norm(delta, low_rank, norm), truth, rtol=1e-6, atol=1e-6)
-    each = low_rank.expand(n, -1, -1)
-    torch.testing.assert_close(product_norm(delta, each, norm), truth, rtol=1e-6, atol=1e-6)
+    copies = low_rank.expand(n, -1, -1)
+    torch.testing.assert_close(product_norm(delta, copies, norm), truth, rtol=1e-6, atol=1e-6)
 
 
 @given(t=st.integers(2, 9), d_in=sizes, prefix=st.integers(1, 9))
@@ -57,9 +57,9 @@ def test_l1_in_blocks(monkeypatch):
     from corrpo.strength.norms import l1
 
     delta, inputs = torch.randn(2, 4, 7), torch.randn(4, 5)
-    whole = product_norm(delta, inputs, "l1")
+    at_once = product_norm(delta, inputs, "l1")
     monkeypatch.setattr(l1, "_BLOCK_ELEMENTS", 1)
-    torch.testing.assert_close(product_norm(delta, inputs, "l1"), whole)
+    torch.testing.assert_close(product_norm(delta, inputs, "l1"), at_once)
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ def test_estimators_keep_within_the_tolerance(monkeypatch, estimator):
     problem = PROBLEMS[0]
     model, (ids, mask, positions) = problem.model(), problem.sequence()
     truth = logit_gradient_norms(model, ids, positions, attention_mask=mask, estimator=estimator)
-    found = logit_gradient_norms(
+    result = logit_gradient_norms(
         model, ids, positions, attention_mask=mask, estimator=estimator, tolerance=0.2
     )
-    assert ((found - truth).abs() <= 0.2 * found).all()
-    assert (found != truth).any()
+    assert ((result - truth).abs() <= 0.2 * result).all()
+    assert (result != truth).any()
 
 
 def test_a_tolerance_is_a_setting_of_a_measurement():

@@ -16,7 +16,7 @@ LLAMA = Problem("llama", "Llama")
 
 
 def problem(name: str) -> Problem:
-    return next(each for each in PROBLEMS if each.name == name)
+    return next(problem for problem in PROBLEMS if problem.name == name)
 
 
 class OfACheckpoint(nn.Module):
