@@ -169,7 +169,7 @@ def peak(case_number: int, ours: bool) -> float:
     return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1])
 
 
-def run_and_tell_peak(case_number: int, ours: bool) -> float:
+def peak_of_a_run(case_number: int, ours: bool) -> float:
     """Run, and give the most memory this process had, in MiB."""
     trainer(_cases()[case_number], ours).train()
     if torch.cuda.is_available():
@@ -201,7 +201,8 @@ def step_table() -> None:
         table(header, rows)
         print("\nGoal: at most 1.15 with the default estimator (own, Q and O, the upper half of the layers).")
         print(
-            "'By its own clock': a CorR-PO step over what of it is not measuring, free of other steps' noise."
+            "'By its own clock': a CorR-PO step over the part of it that is not measurement, "
+            "which is free of the noise between steps."
         )
         print("Memory: the largest resident size of a process that does such a run alone.")
 
@@ -275,6 +276,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(run_and_tell_peak(int(sys.argv[1]), sys.argv[2] == "corrpo"))
+        print(peak_of_a_run(int(sys.argv[1]), sys.argv[2] == "corrpo"))
     else:
         main()

@@ -160,7 +160,7 @@ def main() -> None:
             finally:
                 process.send_signal(signal.SIGINT)
     with heading(f"corrpo view: {SAMPLES} samples x {TOKENS:,} tokens, {LAYERS} layers x {PROJECTIONS}"):
-        table(["what is waited for", "median", "longest"], rows)
+        table(["request", "median", "longest"], rows)
         print(
             f"\nGoal: nothing but the start over 1 s. tokens.parquet: {size:.0f} MiB; memory of the server: "
             f"{at_first:.0f} MiB at first, {at_last:.0f} MiB at the end."

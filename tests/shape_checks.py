@@ -19,7 +19,7 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 _checked_with_shapes = jaxtyping.jaxtyped
 
 
-def tells_a_shape(annotation: Any) -> bool:
+def names_a_shape(annotation: Any) -> bool:
     """Whether an annotation is or holds an array type of jaxtyping, or a name that jaxtyping looks up."""
     if isinstance(annotation, str | ForwardRef):
         return True
@@ -28,7 +28,7 @@ def tells_a_shape(annotation: Any) -> bool:
     if get_origin(annotation) is Literal:
         return False
     parts = annotation if isinstance(annotation, list) else get_args(annotation)
-    return any(map(tells_a_shape, parts))
+    return any(map(names_a_shape, parts))
 
 
 def jaxtyped(*, typechecker: Any) -> Any:
@@ -41,7 +41,7 @@ def jaxtyped(*, typechecker: Any) -> Any:
             return decorated
         if not inspect.isfunction(decorated):
             return _checked_with_shapes(decorated, typechecker=typechecker)
-        if any(map(tells_a_shape, inspect.get_annotations(decorated).values())):
+        if any(map(names_a_shape, inspect.get_annotations(decorated).values())):
             return _checked_with_shapes(decorated, typechecker=typechecker)
         return decorated if "<locals>" in decorated.__qualname__ else typechecker(decorated)
 

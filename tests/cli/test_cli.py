@@ -43,7 +43,7 @@ def errors_of(capsys, arguments: list[str]) -> str:
     return message
 
 
-def test_help_tells_every_verb(capsys):
+def test_help_names_every_verb(capsys):
     assert main(["--help"]) == 0
     page = capsys.readouterr().out
     assert all(verb in page for verb in VERBS)
@@ -111,7 +111,7 @@ def test_compare_two_types(samples, tmp_path, capsys):
     assert "safety" in capsys.readouterr().out
 
 
-def test_a_bad_line_is_told_before_the_model_is_loaded(samples, tmp_path, capsys):
+def test_a_bad_line_is_reported_before_the_model_is_loaded(samples, tmp_path, capsys):
     samples.write_text(samples.read_text() + '{"response": "x"}\n')
     message = errors_of(capsys, measure_command("no/such-model", samples, tmp_path / "out"))
     assert 'samples.jsonl line 4: "prompt" is missing' in message

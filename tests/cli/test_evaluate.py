@@ -43,7 +43,7 @@ def test_a_table_of_models_and_suites_whose_numbers_follow_from_the_generations(
     assert table.height == sum(len(evaluation.estimates) for evaluation in result)
 
 
-def test_generations_that_did_not_end_or_answer_are_told_beneath(tmp_path, problems, capsys):
+def test_generations_that_did_not_end_or_answer_are_reported_beneath(tmp_path, problems, capsys):
     words = ["evaluate", f"r={MODEL}", "--suite", str(problems), "--max-new-tokens", "2"]
     assert main([*words, "--output", str(tmp_path / "out")]) == 0
     output = " ".join(capsys.readouterr().out.split())
@@ -71,7 +71,9 @@ def test_other_settings_are_refused_by_name_and_the_results_stay(tmp_path, probl
         ("lab:sums", ["--k", "8"], "give --n 8"),
     ],
 )
-def test_what_cannot_be_done_is_told_and_no_model_loaded(tmp_path, capsys, monkeypatch, suite, more, message):
+def test_what_cannot_be_done_is_reported_and_no_model_loaded(
+    tmp_path, capsys, monkeypatch, suite, more, message
+):
     monkeypatch.setattr("corrpo.evaluation.checkpoint_evaluation.open_backend", None)
     output = tmp_path / "out"
     assert main(["evaluate", MODEL, "--suite", suite, "--output", str(output), *more]) == 1

@@ -144,7 +144,7 @@ def test_a_gpt2_model_with_one_module_for_three_maps(tmp_path, capsys, monkeypat
     assert page.count("32 x 32") == 4
 
 
-def test_shares_of_fused_modules_are_told(monkeypatch):
+def test_shares_of_fused_modules_are_reported(monkeypatch):
     """Attention of three heads of 2, one module for all three maps, head by head or one after the other."""
 
     class Fused(torch.nn.Module):

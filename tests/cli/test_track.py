@@ -144,7 +144,7 @@ def test_a_checkpoint_that_fails_is_named_at_the_end(run, samples, tmp_path, cap
     assert [p.checkpoint.key for p in Trajectory.load(tmp_path / "out").points] == ["b/step-000001"]
 
 
-def test_a_half_written_folder_is_told_and_mistakes_have_no_traceback(run, samples, tmp_path, capsys):
+def test_a_half_written_folder_is_reported_and_mistakes_have_no_traceback(run, samples, tmp_path, capsys):
     half = lab_copy(tmp_path / "run/checkpoint-3")
     (half / "model.safetensors").write_bytes((half / "model.safetensors").read_bytes()[:1000])
     lab_copy(tmp_path / "run/checkpoint-2")

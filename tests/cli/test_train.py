@@ -107,7 +107,7 @@ def test_a_recipe_with_a_field_overridden_on_the_command_line(recipe, tmp_path, 
     assert main([*measure, "--output", str(tmp_path / "measured"), *quick]) == 0
 
 
-def test_mistakes_are_told_in_a_line(recipe, tmp_path, refusal):
+def test_mistakes_are_reported_in_a_line(recipe, tmp_path, refusal):
     output = ["--output_dir", str(tmp_path / "out")]
     assert "there is no stage 'ppo'; expected one of sft, dpo, grpo" in refusal("ppo")
     assert "cannot read the recipe none.yaml" in refusal("sft", "--config", "none.yaml")

@@ -38,7 +38,7 @@ def test_a_port_can_be_chosen(folder):
         assert read(f"{address}api") == ["step-1"]
 
 
-def test_a_port_that_is_taken_is_told(folder, capsys):
+def test_a_port_that_is_taken_is_reported(folder, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -49,12 +49,12 @@ def test_a_port_that_is_taken_is_told(folder, capsys):
     assert "give another" in stderr
 
 
-def test_a_folder_without_results_is_told(tmp_path, capsys):
+def test_a_folder_without_results_is_reported(tmp_path, capsys):
     assert main(["view", str(tmp_path), "--no-browser"]) == 1
     assert "holds no fingerprint.json" in capsys.readouterr().err
 
 
-def test_a_broken_result_is_told_before_anything_is_served(folder, capsys):
+def test_a_broken_result_is_reported_before_anything_is_served(folder, capsys):
     (folder / "step-2" / "tokens.parquet").write_bytes(b"PAR1 cut")
     assert main(["view", str(folder), "--no-browser"]) == 1
     shown = capsys.readouterr()
@@ -62,5 +62,5 @@ def test_a_broken_result_is_told_before_anything_is_served(folder, capsys):
     assert shown.out == ""
 
 
-def test_help_tells_how_answers_are_checked(run_corrpo):
+def test_help_names_how_answers_are_checked(run_corrpo):
     assert "<answer>...</answer>" in run_corrpo("view", "--help").out

@@ -66,7 +66,7 @@ def test_a_backend_with_processes_of_its_own_is_not_for_a_team(tmp_path, canned)
         )
 
 
-def test_a_name_is_taken_once_and_an_unknown_one_is_told(canned):
+def test_a_name_is_taken_once_and_an_unknown_one_is_reported(canned):
     assert find_backend("canned") is canned
     with pytest.raises(BadInputError, match="there is a backend 'vllm' already"):
         register_backend("vllm", canned)

@@ -176,12 +176,12 @@ def test_a_prompt_that_does_not_fit_is_named(tmp_path, capsys):
         ({"confidence": 1.0}, "confidence=1"),
     ],
 )
-def test_bad_options_are_told(options, message):
+def test_bad_options_are_reported(options, message):
     with pytest.raises(BadInputError, match=message):
         EvaluateOptions(**options)
 
 
-def test_k_above_n_of_a_suite_and_a_suite_twice_are_told(tmp_path):
+def test_k_above_n_of_a_suite_and_a_suite_twice_are_reported(tmp_path):
     with pytest.raises(BadInputError, match="has 1 generations a problem; give --n 8"):
         evaluate([MODEL], sums(), output=tmp_path, k=(8,))
     with pytest.raises(BadInputError, match="each once"):

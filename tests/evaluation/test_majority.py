@@ -35,7 +35,7 @@ def test_answers_that_are_no_mathematics_are_the_same_only_as_text():
     assert equal_as_math(pairs) == [True, False, False, True, True]
 
 
-def test_nothing_is_asked_that_text_can_tell(monkeypatch):
+def test_nothing_is_asked_that_text_can_answer(monkeypatch):
     """Whole numbers that differ, equal text, and answers too long to be one."""
     monkeypatch.setattr(math_check, "VERIFIER", None)
     with pytest.raises(AttributeError):
@@ -53,7 +53,7 @@ def test_nothing_is_asked_that_text_can_tell(monkeypatch):
     assert asked == []
 
 
-def test_answers_that_take_too_long_vote_apart_and_the_log_tells(monkeypatch, caplog):
+def test_answers_that_take_too_long_vote_apart_and_the_log_says_so(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         monkeypatch.setattr(math_check, "VERIFIER", MathVerifier(time_limit=1.0, workers=1))
         assert majority_at_n(["1/2", "9^{9^{9^{9}}}"], [True, False], equal_as_math) == 0.5

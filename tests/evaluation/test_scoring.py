@@ -110,7 +110,7 @@ def test_powers_of_ten_are_compared_by_their_value():
     assert [score.correct for score in scored] == [True, True, False, True, False, False]
 
 
-def test_a_scorer_that_raises_is_an_error_that_is_counted_and_told(caplog):
+def test_a_scorer_that_raises_is_an_error_that_is_counted_and_logged(caplog):
     suite = load_suite("rg:prime_factorization", problems=1)
     problem = suite.problems[0]
     scored = scores(suite, [problem] * 3, ["<answer>x</answer>", f"<answer>{problem.answer}</answer>", "x"])

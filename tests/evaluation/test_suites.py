@@ -118,7 +118,7 @@ def test_data_that_cannot_be_fetched_says_how_to_give_a_copy(monkeypatch, tmp_pa
     assert (suite.name, suite.problems[0].answer) == ("math500", "2")
 
 
-def test_unknown_suites_and_tasks_are_told_with_the_nearest():
+def test_unknown_suites_and_tasks_are_reported_with_the_nearest():
     with pytest.raises(BadInputError, match=r"no suite 'maths500'; did you mean math500\?"):
         load_suite("maths500")
     with pytest.raises(BadInputError, match=r"no task 'chain_sums' .*did you mean chain_sum"):

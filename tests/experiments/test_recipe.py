@@ -87,7 +87,7 @@ def line_of(text, what):
         ("controls: []", "controls: [], k: [4]", "problems: 12", "no pass@4"),
     ],
 )
-def test_a_mistake_is_told_with_its_line(tmp_path, old, new, place, expected):
+def test_a_mistake_is_reported_with_its_line(tmp_path, old, new, place, expected):
     assert old in TEXT
     text = TEXT.replace(old, new, 1)
     with pytest.raises(BadInputError, match=expected) as raised:

@@ -76,7 +76,7 @@ def deciding_rows(name):
     return [line for line in lines.splitlines() if line.startswith("| all models |")]
 
 
-def test_the_page_tells_how_far_apart_runs_are_that_differ_in_rounding_alone():
+def test_the_page_states_how_far_apart_runs_are_that_differ_in_rounding_alone():
     solved = pl.col("correct").sum() / pl.col("generations").sum()
     rates = pl.read_parquet(STUDY / "main" / "results.parquet").group_by("model", "arm", "seed").agg(solved)
     pairs = rates.filter(arm="constant").join(rates.filter(arm="grpo"), on=["model", "seed"])

@@ -43,7 +43,7 @@ def test_a_gain_that_a_control_has_too_is_not_supported():
     assert reached.deciding[0].contrast.value > 0.1
 
 
-def test_a_baseline_that_is_no_worse_is_told_once():
+def test_a_baseline_that_is_no_worse_is_reported_once():
     reached = verdict(corrpo=-0.1)
     assert reached.kind == "not supported"
     assert "more than grpo" in reached.sentence
@@ -84,7 +84,7 @@ def test_other_pairs_of_arms_are_reported_and_decide_nothing():
     assert first.p_corrected < 0.05 < second.p_corrected
 
 
-def test_rho_that_does_not_exist_is_told():
+def test_rho_that_does_not_exist_is_reported():
     world = World(GAINS, seeds=2, problems=10)
     runs = draw_runs(world, 0).with_columns(rho=None)
     reached = reach_verdict(draw(world, 0), runs, ANALYSIS, models=["0", "1"])
@@ -164,7 +164,7 @@ def test_equal_arms_count_once_and_seeds_without_rho_are_left_out():
     assert part.gain == pytest.approx(np.delete(accuracy["corrpo"] - accuracy["grpo"], 2).mean())
 
 
-def test_models_that_differ_in_sign_and_full_marks_are_told():
+def test_models_that_differ_in_sign_and_full_marks_are_reported():
     parts = [draw(World(GAINS | {"corrpo": gain}, models=1, run_spread=0.02), 0) for gain in (0.25, -0.1)]
     results = pl.concat(
         [part.with_columns(model=pl.lit(name)) for name, part in zip("ab", parts, strict=True)]

@@ -53,7 +53,7 @@ def test_results_in_the_order_of_the_items(processes):
         (5, ZeroDivisionError, "a mistake of the program"),
     ],
 )
-def test_what_goes_wrong_in_a_process_is_told_here(item, error, message):
+def test_what_goes_wrong_in_a_process_is_raised_here(item, error, message):
     with pytest.raises(error, match=message):
         list(parallel(square, [item], processes=2, device="cpu", name=lambda item: f"item {item}"))
     if item == 3:

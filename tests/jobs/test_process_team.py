@@ -56,7 +56,7 @@ def test_every_piece_is_claimed_by_one_and_values_come_from_the_first():
 
 
 @pytest.mark.parametrize("failing", [(1,), (0,), (2, 1), (0, 1, 2)])
-def test_an_error_is_that_of_all_and_told_by_one(failing):
+def test_an_error_is_that_of_all_and_reported_by_one(failing):
     def fails(team: Team) -> None:
         with team.together() as stretch:
             if team.rank in failing:
@@ -140,7 +140,7 @@ def test_the_dead_are_noticed(dead, monkeypatch):
         assert f"process {dead} of 3 has given no sign of life for 0 s" in str(ended[rank])
 
 
-def test_a_store_that_has_gone_is_told():
+def test_a_store_that_has_gone_is_reported():
     store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     client = TCPStore("localhost", store.port, is_master=False, timeout=timedelta(seconds=2))
     team = Team(1, 2, client)
@@ -261,7 +261,7 @@ def test_a_process_for_each_gpu(monkeypatch):
         device_of_process("auto")
 
 
-def test_processes_that_cannot_be_met_are_told(monkeypatch, capsys):
+def test_processes_that_cannot_be_met_are_reported(monkeypatch, capsys):
     monkeypatch.setattr("corrpo.jobs.torchrun._MEETING", timedelta(seconds=1))
     given = {
         "RANK": "1",

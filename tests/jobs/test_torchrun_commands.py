@@ -149,7 +149,7 @@ def test_killed_it_goes_on_with_any_number_of_processes(study):
     assert study.files("one") == study.files("alone")
 
 
-def test_errors_are_told_once(study):
+def test_errors_are_reported_once(study):
     assert "does not fit into the model's context of 256" in study.error_of("too long")
     assert "another process is writing there" in study.error_of("held")
     assert "settings.norm was 'nuclear', now 'frobenius'" in study.error_of("other settings")
@@ -198,7 +198,7 @@ def test_a_mistake_of_the_program_in_one_process_ends_all(study, tmp_path):
     assert list((tmp_path / "out" / "parts").glob("tokens-*"))
 
 
-def test_an_interrupt_is_told_once_and_the_work_goes_on_after(study, tmp_path):
+def test_an_interrupt_is_reported_once_and_the_work_goes_on_after(study, tmp_path):
     reached = lambda: bool(list(tmp_path.glob("parts/responses-*")))  # noqa: E731
     words = ["-m", "corrpo", *study.words, str(tmp_path)]
     status, output = ended_when(words, reached, signal.SIGINT, children=False)

@@ -75,7 +75,7 @@ def test_shipped_samples_are_those_the_code_makes(name):
     assert all(("answer" in row) == (name == "reasoning") for row in rows)
 
 
-def test_refusals_are_told_from_other_replies_and_varied():
+def test_refusals_differ_from_other_replies_and_varied():
     rng = random.Random(0)
     refusals = {refusal(unsafe_request(rng)[1], rng) for _ in range(500)}
     assert len(refusals) > 200

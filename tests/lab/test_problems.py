@@ -133,7 +133,7 @@ def test_every_worked_problem_fits_the_context(task):
         assert len(tokenizer.encode(text)) + 3 <= MAX_TOKENS
 
 
-def test_an_unknown_task_is_told_with_those_there_are():
+def test_an_unknown_task_is_reported_with_those_there_are():
     with pytest.raises(BadInputError, match=r"'lab:texts': expected lab:sums, lab:reworded-sums"):
         find_lab_task("lab:texts")
     assert find_lab_task("lab:reworded-sums") is REWORDED_SUMS

@@ -92,7 +92,7 @@ def test_peak_memory_is_near_that_of_the_measurement(estimator):
     assert estimated.peak_bytes == pytest.approx(peak, rel=0.25)
 
 
-def test_the_command_tells_and_writes_nothing(tmp_path, run_corrpo):
+def test_the_command_prints_and_writes_nothing(tmp_path, run_corrpo):
     words = ["measure", "lab:qwen2/base", "--samples", "lab:base", "--output", str(tmp_path / "out")]
     done = run_corrpo(
         *words, "--max-tokens", "4", "--max-new-tokens", "16", "--estimator", "own", "--dry-run"
@@ -103,7 +103,7 @@ def test_the_command_tells_and_writes_nothing(tmp_path, run_corrpo):
     assert not (tmp_path / "out").exists()
 
 
-def test_track_and_evaluate_tell_what_all_checkpoints_would_take(tmp_path, run_corrpo):
+def test_track_and_evaluate_print_what_all_checkpoints_would_take(tmp_path, run_corrpo):
     models = ["base=lab:qwen2/base", "reasoning=lab:qwen2/reasoning"]
     output = ["--output", tmp_path / "out", "--processes", "1", "--max-new-tokens", "16", "--dry-run"]
     track = run_corrpo(

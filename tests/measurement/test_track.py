@@ -203,7 +203,7 @@ def test_a_checkpoint_of_nan_does_not_lose_the_others(run, samples, tmp_path):
     assert failed["reason"] == result.failed[0].reason
 
 
-def test_when_nothing_can_be_measured_the_first_reason_is_told(samples, tmp_path):
+def test_when_nothing_can_be_measured_the_first_reason_is_reported(samples, tmp_path):
     placeholder(tmp_path / "run/checkpoint-1")
     with pytest.raises(CorrpoError, match="no checkpoint could be measured.*checkpoint-1: cannot load"):
         tracked([tmp_path / "run"], samples, tmp_path / "out")
@@ -211,7 +211,7 @@ def test_when_nothing_can_be_measured_the_first_reason_is_told(samples, tmp_path
         Trajectory.load(tmp_path / "out")
 
 
-def test_mistakes_are_told_before_anything_is_written(run, samples, tmp_path):
+def test_mistakes_are_reported_before_anything_is_written(run, samples, tmp_path):
     output = tmp_path / "out"
     with pytest.raises(BadInputError, match="track has no option 'estimater'"):
         tracked([run], samples, output, estimater="own")
@@ -269,7 +269,7 @@ def test_the_folder_of_a_callback_is_a_trajectory(run, samples, tmp_path):
         Trajectory.load(callback)
 
 
-def test_folders_that_are_no_trajectory_are_told(tmp_path):
+def test_folders_that_are_no_trajectory_are_reported(tmp_path):
     assert not is_trajectory(tmp_path)
     assert not is_trajectory(tmp_path / "none")
     with pytest.raises(BadInputError, match=r"holds neither track\.json nor folders like step-000050"):

@@ -259,12 +259,12 @@ def test_a_start_keeps_its_key_before_and_after_the_first_checkpoint_is_whole(tm
         (["a b=org/a", "a-b=org/b"], "'a b' and 'a-b' would share a folder"),
     ],
 )
-def test_mistakes_are_told(words, message):
+def test_mistakes_are_reported(words, message):
     with pytest.raises(BadInputError, match=message):
         find_checkpoints(words)
 
 
-def test_mistakes_about_folders_are_told(tmp_path):
+def test_mistakes_about_folders_are_reported(tmp_path):
     run = tmp_path / "run"
     placeholder(run / "checkpoint-5")
     (tmp_path / "empty").mkdir()

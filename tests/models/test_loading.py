@@ -52,7 +52,7 @@ def test_the_folder_of_an_adapter_is_loaded_on_its_base_model(tmp_path, settings
     assert tokenizer.encode("12") == AutoTokenizer.from_pretrained(BASE).encode("12")
 
 
-def test_a_fingerprint_tells_the_adapter_and_its_base(tmp_path):
+def test_a_fingerprint_names_the_adapter_and_its_base(tmp_path):
     folder = adapter_folder(tmp_path / "adapter")
     model, tokenizer = corrpo.load_model(str(folder))
     samples = [{"prompt": f"{n}+1=", "response": f"the sum is {n + 1}"} for n in range(3)]
@@ -123,7 +123,7 @@ def test_whether_an_adapter_was_saved_whole(tmp_path):
     assert "which does not exist" in str(why_incomplete(gone))
 
 
-def test_quantization_is_told_to_need_its_library(monkeypatch, no_shape_checks):
+def test_quantization_names_the_library_it_needs(monkeypatch, no_shape_checks):
     monkeypatch.setattr(LoadOptions, "__init__", no_shape_checks(LoadOptions.__init__))
     with pytest.raises(BadInputError, match="expected one of none, 8bit, 4bit"):
         corrpo.load_model(BASE, quantization="2bit")

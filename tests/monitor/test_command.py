@@ -64,7 +64,7 @@ BAD = (
 )
 
 
-def test_bad_lines_are_told_by_line_and_stop_nothing_if_asked(tmp_path, capsys):
+def test_bad_lines_are_reported_by_line_and_stop_nothing_if_asked(tmp_path, capsys):
     good = b'{"prompt": "What is 1 + 1?", "response": "<answer>2</answer>"}'
     (tmp_path / "in.jsonl").write_bytes(b"\n".join([good, *BAD, good]))
     words = ["monitor", MODEL, "--generations", str(tmp_path / "in.jsonl"), "--output"]

@@ -130,7 +130,7 @@ def test_a_model_that_something_else_mixes_is_refused():
         Meter(hybrid, ("q", "o"))
 
 
-def test_nan_weights_are_told(tokenizer):
+def test_nan_weights_are_reported(tokenizer):
     broken = AutoModelForCausalLM.from_pretrained(checkpoint("qwen2", "reasoning")).eval()
     monitor = Monitor(broken, tokenizer)
     with torch.no_grad():

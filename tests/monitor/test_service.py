@@ -115,7 +115,7 @@ def test_a_client_that_hangs_is_let_go_and_holds_up_nobody(service):
         one.close()
 
 
-def test_a_request_that_ends_before_it_is_whole_is_told_so(service):
+def test_a_request_that_ends_before_it_is_complete_is_refused(service):
     head = b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     for part in (b"P", b"\xff\n\xff", head, head + b"Content-Length: 100\r\n\r\n{"):
         answer = service.raw(part)
@@ -148,7 +148,7 @@ def test_memory_is_bounded(service):
 
 
 @pytest.mark.slow
-def test_a_full_queue_and_too_many_requests_are_told_to_wait():
+def test_a_full_queue_and_too_many_requests_are_asked_to_wait():
     with running("--queue", "1", "--rate", "1000") as full, ThreadPoolExecutor(30) as pool:
         replies = list(pool.map(lambda _: full.request("POST", "/v1/score", SCORE), range(60)))
     statuses = {status for status, _, _ in replies}
@@ -162,7 +162,7 @@ def test_a_full_queue_and_too_many_requests_are_told_to_wait():
 
 
 @pytest.mark.slow
-def test_clients_beyond_the_rate_are_told_to_wait():
+def test_clients_beyond_the_rate_are_asked_to_wait():
     with running("--rate", "1") as slow:
         replies = [slow.request("POST", "/v1/score", SCORE) for _ in range(4)]
     assert replies[-1][0] == 429

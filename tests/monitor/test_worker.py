@@ -32,7 +32,7 @@ def hanging(event):
     yield 1
 
 
-def test_a_step_that_hangs_and_a_job_that_waits_are_told_at_their_time(worker):
+def test_a_step_that_hangs_and_a_job_that_waits_are_reported_at_their_time(worker):
     event = threading.Event()
 
     async def ask():
@@ -73,7 +73,7 @@ def test_cancelled_jobs_make_room_in_the_queue(worker):
     assert asyncio.run(ask()) == ["stays"]
 
 
-def test_an_error_is_told_and_the_thread_lives(worker):
+def test_an_error_is_reported_and_the_thread_lives(worker):
     async def ask():
         first = worker.submit(lambda: 1 / 0, 9)
         with pytest.raises(ZeroDivisionError):
@@ -137,7 +137,7 @@ def test_a_client_that_takes_no_part_of_its_answer_is_let_go(endless_server):
         assert wait_for(lambda: not server.server_state.connections)
 
 
-def test_connections_beyond_the_bound_are_told_to_come_again(endless_server):
+def test_connections_beyond_the_bound_are_asked_to_come_again(endless_server):
     _, server, address = endless_server
     waiting = [socket.create_connection(address) for _ in range(3)]
     assert wait_for(lambda: len(server.server_state.connections) == 3)

@@ -171,7 +171,7 @@ def test_vllm_in_python_and_where_it_does_not_fit(prompts, tmp_path, vllm, lab_r
     assert "takes transformers" in capsys.readouterr().err
 
 
-def test_without_vllm_it_is_told_how_to_install_it(prompts, tmp_path, capsys):
+def test_without_vllm_the_error_says_how_to_install_it(prompts, tmp_path, capsys):
     assert judge(prompts, tmp_path / "a.jsonl", "--backend", "vllm") == 1
     assert "the backend vllm needs vllm, which is not installed: pip install" in capsys.readouterr().err
 
@@ -212,7 +212,7 @@ def test_a_journal_is_held_by_one_and_refuses_what_is_not_its_own(tmp_path):
         pass
 
 
-def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path):
+def test_a_full_disk_is_reported_and_what_is_done_is_kept(tmp_path):
     with Journal(tmp_path / "full", {}) as journal:
         journal.add({"line": 1})
         with Path("/dev/full").open("wb", buffering=0) as full:

@@ -147,7 +147,7 @@ def test_a_subsampled_measurement_says_so():
     )
 
 
-def test_a_comparison_tells_subsampling_in_one_paragraph(tmp_path):
+def test_a_comparison_states_subsampling_in_one_paragraph(tmp_path):
     measured = labelled("base", tmp_path)
     measured.fingerprint.samples.update(measured_tokens=50, subsampling={"standard_error": 0.0321})
     comparison = compare_fingerprints([measured], resamples=0)

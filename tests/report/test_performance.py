@@ -80,7 +80,7 @@ def test_accuracy_stands_beside_rho_at_each_checkpoint(run):
         "pass@1",
         (),
     )
-    assert [point.at for point in result.points] == list(STEPS)
+    assert [point.global_step for point in result.points] == list(STEPS)
     for point, measured, evaluation in zip(result.points, run.points, evaluated, strict=True):
         assert point.key == measured.checkpoint.key == evaluation.checkpoint["key"]
         assert (point.rho, point.fingerprint) == (measured.spearman, measured.folder)
@@ -127,7 +127,7 @@ def test_pass_at_k_and_the_average(run):
 def test_checkpoints_that_only_one_of_the_two_has_are_left_out_and_named(run):
     extra = evaluation(300, 0.9)
     result = join_performance(run, [*evaluations()[1:], extra], "sums")
-    assert [point.at for point in result.points] == list(STEPS[1:])
+    assert [point.global_step for point in result.points] == list(STEPS[1:])
     assert result.left_out == ("grpo/step-000000", "grpo/step-000300")
 
 
@@ -153,7 +153,7 @@ def test_a_checkpoint_without_rho_is_a_point_but_not_in_the_rank_correlation(tmp
     assert result.association.low is not None
 
 
-def test_where_nothing_exists_the_reason_is_told(run):
+def test_where_nothing_exists_the_reason_is_reported(run):
     evaluated = [
         replace(evaluation, estimates={"pass@8": estimate_pass_at_k([[True]], 8)})
         for evaluation in evaluations()

@@ -123,12 +123,12 @@ def test_other_weights_than_those_evaluated_are_refused(results, tmp_path):
         (["x=nowhere"], "nowhere is not a folder"),
     ],
 )
-def test_bad_words_are_told(words, message):
+def test_bad_words_are_reported(words, message):
     with pytest.raises(BadInputError, match=message):
         collect(words)
 
 
-def test_a_folder_without_results_and_a_label_twice_are_told(results, tmp_path):
+def test_a_folder_without_results_and_a_label_twice_are_reported(results, tmp_path):
     (tmp_path / "void").mkdir()
     with pytest.raises(BadInputError, match="holds no finished result"):
         collect([str(tmp_path / "void")])

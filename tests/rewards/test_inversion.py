@@ -209,7 +209,7 @@ def test_rhos_and_tasks_that_do_not_fit_say_what_is_expected(no_shape_checks):
 
 
 @pytest.mark.parametrize("name", CONTROL_NAMES)
-def test_a_control_says_what_it_gives_and_what_it_tells(name):
+def test_a_control_says_what_it_gives_and_what_it_answers(name):
     record = find_control(name)
     assert record.formula
     assert record.question

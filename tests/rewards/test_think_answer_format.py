@@ -86,7 +86,7 @@ def test_any_text_at_all(text):
     assert think_answer_format([f"<think>{text}</think><answer>{text}</answer>"]) == [float(once)]
 
 
-def test_bad_input_is_told():
+def test_bad_input_is_reported():
     with pytest.raises(BadInputError, match="completion 1 of 2: expected text as the content"):
         think_answer_format([WORKED, [{"role": "assistant", "content": 17}]])
     with pytest.raises(BadInputError, match="1 prompts for 2 completions"):

@@ -129,7 +129,7 @@ def test_without_a_chat_template_text_is_plain_and_a_chat_is_refused(lab_tokeniz
             encode_prompt(sample, lab_tokenizer, template)
 
 
-def test_a_template_that_refuses_is_told_with_the_sample(lab_tokenizer):
+def test_a_template_that_refuses_is_reported_with_the_sample(lab_tokenizer):
     lab_tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
     (sample,) = as_samples([{"prompt": [{"role": "user", "content": "Hi"}]}])
     with pytest.raises(BadInputError, match="sample 0: the chat template refuses.*roles must alternate"):

@@ -238,7 +238,7 @@ def test_a_run_that_took_another_course_keeps_the_earlier_one_apart(tmp_path, la
     )
 
 
-def test_a_diverged_model_is_told_and_the_run_goes_on(tmp_path, lab_tokenizer, caplog):
+def test_a_diverged_model_is_reported_and_the_run_goes_on(tmp_path, lab_tokenizer, caplog):
     trainer = plain(tmp_path / "run", lab_tokenizer)
     follow(trainer, output=tmp_path / "track", at_start=False)
 
@@ -286,7 +286,7 @@ def test_any_other_error_ends_the_run(tmp_path, lab_tokenizer, monkeypatch):
     assert trainer.model.training
 
 
-def test_mistakes_are_told_before_any_training(tmp_path, lab_tokenizer):
+def test_mistakes_are_reported_before_any_training(tmp_path, lab_tokenizer):
     trainer = plain(tmp_path / "run", lab_tokenizer)
     (tmp_path / "bad.jsonl").write_text('{"prompt": "The "}\n{"response": "x"}\n')
     (tmp_path / "file").write_text("")

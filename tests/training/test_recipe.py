@@ -86,7 +86,7 @@ def test_trl_model_fields_and_numbers_as_yaml_reads_them(write):
         ({"inversion_weight": float("nan")}, "inversion_weight=nan"),
     ],
 )
-def test_a_mistake_in_the_file_is_told_with_its_key(write, settings, message):
+def test_a_mistake_in_the_file_is_reported_with_its_key(write, settings, message):
     with pytest.raises(BadInputError) as caught:
         parse("corrpo", "--config", write(**settings))
     assert message in str(caught.value)
@@ -102,7 +102,7 @@ def test_a_mistake_in_the_file_is_told_with_its_key(write, settings, message):
         (["--max_steps", "3", "4"], "'4' follows no flag that takes it"),
     ],
 )
-def test_a_mistake_in_the_flags_is_told(write, words, message):
+def test_a_mistake_in_the_flags_is_reported(write, words, message):
     with pytest.raises(BadInputError) as caught:
         parse("grpo", "--config", write(), *words)
     assert message in str(caught.value)

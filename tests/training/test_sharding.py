@@ -130,7 +130,7 @@ def test_checkpoint_wrappers_keep_their_activations_inside():
     assert model.model.layers[0].checkpoint_fn is recompute
 
 
-def test_an_older_torch_is_told_by_what_it_lacks():
+def test_an_older_torch_is_refused_for_what_it_lacks():
     """The settings of FSDP2 have no getters; where an attribute is missing, nothing has been changed yet."""
     with pytest.raises(UnsupportedModelError, match="keeps no reduce_grads in SimpleNamespace"):
         _require(SimpleNamespace(all_reduce_grads=True), ("all_reduce_grads", "reduce_grads"))

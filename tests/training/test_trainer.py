@@ -324,7 +324,7 @@ def test_a_resumed_run_ends_with_the_same_weights(control, tmp_path):
         ({"inversion_max_tokens": 5}, "expected at least inversion_min_tokens=8"),
     ],
 )
-def test_a_bad_setting_is_told_when_the_config_is_made(changed, message, tmp_path):
+def test_a_bad_setting_is_reported_when_the_config_is_made(changed, message, tmp_path):
     with pytest.raises(BadInputError, match=message.replace("(", r"\(")):
         CorRPOConfig(**settings(tmp_path, **changed))
 

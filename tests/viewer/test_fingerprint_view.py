@@ -278,7 +278,7 @@ def _written(name, text):
         (_written("fingerprint.json", '{"schema_version": 1}'), r"is not whole: KeyError\('statistics'\)"),
     ],
 )
-def test_broken_files_are_told_by_name(folder, change, message):
+def test_broken_files_are_reported_by_name(folder, change, message):
     change(folder)
     with pytest.raises(BadInputError, match=message):
         _ = ViewedFingerprint(folder, "run").index

@@ -64,14 +64,14 @@ def test_nothing_but_get_is_answered(client, method):
     assert (reply.status_code, reply.headers["allow"]) == (405, "GET")
 
 
-def test_a_result_that_breaks_while_it_is_read_is_told(client, tmp_path):
+def test_a_result_that_breaks_while_it_is_read_is_reported(client, tmp_path):
     (tmp_path / "run" / "tokens.parquet").write_bytes(b"")
     reply = client.get("/api/0")
     assert reply.status_code == 500
     assert "cannot read" in reply.json()["error"]
 
 
-def test_a_port_that_is_taken_is_told():
+def test_a_port_that_is_taken_is_reported():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -62,12 +62,7 @@ def response_texts(completions: Sequence[Completion]) -> list[str]:
 
 
 def given_answers(answer: Sequence[Any], rows: int) -> list[str]:
-    """The right answers of a batch, checked: one text for each of `rows` rows.
-
-    Raises:
-        BadInputError: another number of answers, or one that is not text or is empty; the message
-            names the row.
-    """
+    """The right answers of a batch: one text for each of `rows` rows, none empty; an error names the row."""
     if len(answer) != rows:
         raise BadInputError(f"{len(answer)} answers for {rows} completions; expected one for each")
     for row, given in enumerate(answer):

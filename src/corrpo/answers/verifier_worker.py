@@ -128,13 +128,8 @@ def _describe_error(error: Exception) -> str:
 def respond(gold: str, prediction: str | None, tagged: bool) -> tuple[str, str]:
     """The verdict on one request, and what went wrong for "error".
 
-    Args:
-        gold: the right answer.
-        prediction: the answer, or the complete response; None asks whether the gold can be read.
-        tagged: whether `prediction` is the answer alone.
-
-    Returns:
-        The verdict of `compare`, or for a gold alone "readable" or "unreadable".
+    `prediction` is the answer alone where `tagged`, else the complete response. None asks whether the gold
+    can be read: the verdict is then "readable" or "unreadable".
     """
     try:
         wanted = read(gold)

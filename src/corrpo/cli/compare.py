@@ -31,13 +31,7 @@ class Compare:
 
 
 def run(config: Compare) -> None:
-    """Load, compare, print, and write what was asked for.
-
-    Raises:
-        BadInputError: a malformed label, a folder without fingerprints, fingerprints that were measured
-            differently.
-        OutputFolderError: the output folder cannot be written to.
-    """
+    """Load, compare, print, and write what was asked for."""
     from rich.console import Console
     from rich.progress import track
 

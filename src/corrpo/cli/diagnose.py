@@ -38,12 +38,7 @@ class Diagnose:
 
 
 def run(options: Diagnose) -> None:
-    """Load, write, and print the table.
-
-    Raises:
-        BadInputError: see `corrpo.report.diagnosis.diagnose`.
-        OutputFolderError: the output folder cannot be written to.
-    """
+    """Load, write, and print the table."""
     from corrpo.evaluation.results import load_evaluations
     from corrpo.measurement.labelled_fingerprints import load_labelled
     from corrpo.report.diagnosis import diagnose

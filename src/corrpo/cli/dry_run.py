@@ -33,14 +33,7 @@ def planned_checkpoints(
 
 
 def print_dry_run(plan: "DryRun", lines: Sequence[str] = (), models: int = 1, processes: int = 1) -> None:
-    """Print what measuring would do and take.
-
-    Args:
-        plan: of one model.
-        lines: to print before.
-        models: how many such models are measured.
-        processes: how many at a time.
-    """
+    """Print `lines`, and what measuring `models` models like that of `plan` takes, `processes` at a time."""
     lines = [
         *lines,
         f"samples       {plan.samples:,}, of which the model answers {plan.generated:,}",
@@ -58,15 +51,10 @@ def print_costs(
     models: int = 1,
     processes: int = 1,
 ) -> None:
-    """Print lines, then time and peak memory.
+    """Print lines, then time and peak memory of `models` models, `processes` at a time.
 
-    Args:
-        lines: what would be done.
-        costs: of each kind of work on one model, one after another.
-        weight_bytes: of one model.
-        free_bytes: memory that is free with one model loaded.
-        models: how many there are.
-        processes: how many are worked on at a time.
+    Costs, bytes of weights and free bytes (with one model loaded) are those of one model; its kinds of work
+    follow one another.
     """
     rounds = -(-models // processes)
     console = Console(highlight=False, soft_wrap=True, markup=False)

@@ -16,15 +16,7 @@ from corrpo.strength.projections.mixers import find_layers, select_layers
 def print_projections(model: nn.Module, name: str, options: MeasureOptions, console: Console) -> None:
     """Print every projection of a model, and which of them `options` would measure.
 
-    Args:
-        model: a causal LM, on the meta device or any other.
-        name: what the model is called in the title.
-        options: projections, layers and estimator of the measurement.
-        console: where to print.
-
-    Raises:
-        UnsupportedModelError: no mixer is recognised.
-        BadInputError: the model has not the layers that `options` ask for; the table is printed before.
+    Layers that the model has not are an error, after the table.
     """
     table = Table(title=f"{name}: {type(model).__name__}", box=box.SIMPLE_HEAD, title_justify="left")
     for column in ("layers", "mixer", "projection", "module", "d_out x d_in", "rows of the module"):

@@ -29,12 +29,7 @@ class Report(ReportOptions):
 
 
 def run(options: Report) -> None:
-    """Collect, write, and print the paths.
-
-    Raises:
-        BadInputError: no results, or such as cannot stand in one figure or table.
-        OutputFolderError: the output folder cannot be written to.
-    """
+    """Collect, write, and print the paths."""
     from rich.console import Console
     from rich.progress import track
 

@@ -52,16 +52,7 @@ DOCUMENTATION = "https://huggingface.co/docs/trl"
 
 
 def main(words: Sequence[str]) -> None:
-    """Read the stage and its recipe, train, and print the folder of the final model.
-
-    Args:
-        words: what follows `corrpo train`.
-
-    Raises:
-        BadInputError: the packages of the extra train are missing.
-        BadInputError, OutputFolderError, UnsupportedModelError: see `corrpo.training.run_stage.train`.
-        SystemExit: 0 after a page of help.
-    """
+    """Read the stage and its recipe, train, and print the folder of the final model."""
     if not words or words[0] in ("-h", "--help"):
         stages = "\n".join(f"  {name:<8}{stage.meaning}" for name, stage in STAGES.items())
         print(HELP.format(stages=stages))

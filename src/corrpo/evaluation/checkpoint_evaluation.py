@@ -54,15 +54,9 @@ class Job:
 
 
 def evaluate_checkpoint(job: Job, device: str, team: Team | None = None) -> Outcome[Checkpoint]:
-    """Evaluate one checkpoint on every suite in this process, or in all of a team.
+    """Evaluate one checkpoint on every suite, in this process or in all of a team; why it failed if it did.
 
-    Args:
-        job: what to do.
-        device: to evaluate on, in place of that of the job's loading.
-        team: this process alone if not given.
-
-    Returns:
-        The checkpoint, and why it failed if it did.
+    `device` stands in place of that of the job's loading.
     """
     team = team or Team()
     gc.collect()  # of a large model or engine before, as much as may stay in cycles

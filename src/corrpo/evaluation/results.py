@@ -112,10 +112,6 @@ class Evaluation:
 def evaluation_folder(key: str, suite: str) -> str:
     """Where an evaluation is below the output folder: KEY/SUITE.
 
-    Args:
-        key: of the checkpoint; see `corrpo.models.checkpoints.Checkpoint.key`.
-        suite: its name.
-
     >>> evaluation_folder("grpo/step-000200", "rg:chain_sum")
     'grpo/step-000200/rg-chain_sum'
     """

@@ -26,16 +26,8 @@ def scored_generations(
 ) -> pl.DataFrame | None:
     """Every generation of a model on a suite with its score, made by all processes of the run's team.
 
-    Args:
-        name: of the model, for the progress bar.
-        suite: the problems.
-        settings: n, prompt and so on, none of them missing.
-        engine: writes the responses.
-        run: the folder of the parts.
-        show_progress: with a bar on standard error.
-
-    Returns:
-        A row each, in the columns of `GENERATIONS_SCHEMA`; None on processes other than the first.
+    A row each, in the columns of `GENERATIONS_SCHEMA`; None on processes other than the first. `settings` are
+    n, prompt and so on, none of them missing; `name` is the model's in the progress bar.
     """
     prompts = {problem.id: encoded_prompt(problem, suite, settings, engine) for problem in suite.problems}
     asked = [(problem, sample) for problem in suite.problems for sample in range(settings["n"])]
@@ -76,13 +68,7 @@ def _slices(total: int, size: int) -> list[slice]:
 
 
 def problem_sample(problem: Problem, suite: Suite, prompt: str) -> Sample:
-    """A problem as a model is asked it, without a response.
-
-    Args:
-        problem: of the suite.
-        suite: for where it stands.
-        prompt: with {problem} where the problem goes; chat messages are asked as they are.
-    """
+    """A problem as a model is asked it: in the place of {problem}; chat messages as they are."""
     asked = problem.problem
     text = prompt.format(problem=asked) if isinstance(asked, str) else asked
     where = f"suite {suite.name}, problem {problem.id}"

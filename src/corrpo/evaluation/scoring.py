@@ -45,9 +45,6 @@ def scores(suite: Suite, problems: Sequence[Problem], responses: Sequence[str]) 
     A right answer that math-verify does not take for mathematics is compared as text; where the text differs
     the verdict is unreadable, and counted. Scorers of reasoning-gym raise on some answers that are not of the
     form they expect: the verdict is error, counted, and the first goes to the log.
-
-    Raises:
-        CorrpoError: math-verify does not start.
     """
     answers = [final_answer(response) for response in responses]
     golds = [problem.answer or "" for problem in problems]
@@ -92,13 +89,9 @@ def _gym_verdicts(
 def estimates(
     suite: Suite, generations: pl.DataFrame, ks: Sequence[int], confidence: float
 ) -> dict[str, Estimate]:
-    """pass@k for each k, average@n and majority@n for n above 1.
+    """pass@k for each k, average@n and majority@n for n above 1, of columns problem, answer and correct.
 
-    Args:
-        suite: decides which answers are one in the vote: equal to math-verify, or the same text or number.
-        generations: with columns problem, answer and correct.
-        ks: of pass@k.
-        confidence: of the intervals.
+    The suite decides which answers are one in the vote: equal to math-verify, or the same text or number.
     """
     groups = generations.group_by("problem", maintain_order=True).agg("answer", "correct")
     correct = groups["correct"].to_list()

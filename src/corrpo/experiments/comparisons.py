@@ -73,14 +73,8 @@ def compare_pairs(
 ) -> list[Comparison]:
     """Compare pairs of arms on the mean over some models, as one family.
 
-    Args:
-        accuracy: pass@k of each model and arm, float [seeds, problems].
-        change: of rho of each model and arm, float [seeds].
-        analysis: the levels.
-        pairs: the family: each an arm and what it is compared with.
-        models: averaged, with equal weight.
-        name: what these models are called in the comparisons.
-        k: of pass@k.
+    `accuracy` is pass@k, float [seeds, problems], and `change` that of rho, float [seeds], of each model and
+    arm. The `models` are averaged with equal weight, and called `name` in the comparisons.
     """
     arms = list(dict.fromkeys(arm for pair in pairs for arm in pair))
     pooled_accuracy, pooled_change = (

@@ -77,16 +77,9 @@ class ExperimentResult:
 def experiment_result(
     results: pl.DataFrame, runs: pl.DataFrame, recipe: ExperimentRecipe, preregistration: str
 ) -> ExperimentResult:
-    """All of an experiment whose runs are finished.
+    """All of an experiment whose runs are finished; an error if some are missing.
 
-    Args:
-        results: with the columns of `result_tables.RESULTS_SCHEMA`.
-        runs: with the columns of `result_tables.RUNS_SCHEMA`.
-        recipe: of the experiment.
-        preregistration: SHA-256 of the plan.
-
-    Raises:
-        BadInputError: runs are missing.
+    Tables have the columns of `result_tables`; `preregistration` is the SHA-256 of the plan.
     """
     analysis, models = recipe.analysis, list(recipe.models)
     arms = [arm.name for arm in recipe.arms]

@@ -23,17 +23,8 @@ def train_by_launcher(
     """Start `LAUNCHER -m corrpo.cli.main train STAGE` and wait for its end; what it had begun goes on.
 
     FOLDER/training.yaml are the settings, FOLDER/training.log is what it prints, and FOLDER/training the
-    training.
-
-    Args:
-        launcher: words of the command.
-        stage: of `corrpo train`.
-        settings: its fields.
-        folder: of the run.
-        lock: of the folder; the command holds it too, should this process be killed.
-
-    Raises:
-        CorrpoError: it cannot be started or failed, with the line of the log that says why.
+    training. The command holds the folder's `lock` too, should this process be killed. An error quotes the
+    line of the log that says why.
     """
     recipe, log, training = folder / "training.yaml", folder / "training.log", folder / "training"
     write_text(recipe, yaml.safe_dump(dict(settings), sort_keys=False))

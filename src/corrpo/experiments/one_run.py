@@ -76,15 +76,7 @@ class Run:
 
 
 def finish_run(run: Run, device: str) -> Outcome[Run]:
-    """Bring a run to its end in this process; what is finished of it is not done again.
-
-    Args:
-        run: what to do.
-        device: as `corrpo.jobs.process_pool.parallel` gives it.
-
-    Returns:
-        The run, and why it failed if it did.
-    """
+    """Bring a run to its end in this process; what is finished of it is not done again."""
     device = _only_device(device)
     with (
         outcome_of(run, out_of_memory="try fewer --processes") as outcome,
@@ -100,11 +92,7 @@ def finish_run(run: Run, device: str) -> Outcome[Run]:
 
 def read_run(run: Run) -> tuple[pl.DataFrame, Fingerprint]:
     """A finished run: how many generations of each problem (problem, generations, correct) are right, and its
-    fingerprint.
-
-    Raises:
-        OutputFolderError: its files were made under another plan.
-        BadInputError: a file is missing or cannot be read.
+    fingerprint; an error where its files were made under another plan.
     """
     record = read_versioned(run.folder / RUN, SCHEMA_VERSION, "remove its folder, to run it again")
     if record["preregistration"] != run.preregistration:

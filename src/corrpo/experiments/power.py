@@ -13,16 +13,10 @@ _NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
 
 
 def detectable_difference(contrast: Contrast, *, alpha: float, power: float = 0.8) -> float | None:
-    """The smallest true difference that runs like these find significant with the given power.
+    """The smallest true difference that runs like these find with the given power; None without an interval.
 
-    Args:
-        contrast: of these runs; its error and degrees of freedom are taken as the true ones, which
-            with few seeds they may be far from.
-        alpha: two-sided level of the comparison, after correction.
-        power: wanted, in (alpha, 1).
-
-    Returns:
-        A difference above 0; None without an interval.
+    Error and degrees of freedom of `contrast` are taken as the true ones, which with few seeds they may be
+    far from. `alpha` is the two-sided level after correction.
 
     >>> contrast = Contrast(0.0, -0.05, 0.05, 1.0, 5, 200, 4.0, 0.00162, 0.0)
     >>> round(detectable_difference(contrast, alpha=0.05), 3)
@@ -36,12 +30,7 @@ def seeds_needed(
 ) -> int | None:
     """How many seeds would find a true difference with the given power, problems being as many as here.
 
-    Args:
-        contrast: of runs like those planned; gives the variances.
-        difference: above 0.
-        alpha: two-sided level of the comparison, after correction.
-        power: wanted.
-        most: seeds beyond which None is returned: then it takes more problems.
+    None beyond `most`: then it takes more problems. The variances are those of `contrast`.
 
     >>> seeds_needed(Contrast(0.0, -0.05, 0.05, 1.0, 5, 200, 4.0, 0.00162, 0.0), 0.05, alpha=0.05)
     8

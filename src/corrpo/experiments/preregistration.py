@@ -47,19 +47,9 @@ def sha256_of(plan: dict[str, Any]) -> str:
 
 
 def register(folder: Path, plan: dict[str, Any]) -> str:
-    """Write the plan into a new folder, or see that the one there is the same.
+    """Write the plan into a new folder, or see that the one there is the same; its SHA-256.
 
-    Args:
-        folder: of the experiment.
-        plan: of `registered_plan`.
-
-    Returns:
-        Its SHA-256.
-
-    Raises:
-        OutputFolderError: the folder holds another plan (what differs is named), a plan that was edited, or
-            other files.
-        BadInputError: preregistration.json cannot be read.
+    An error where the folder holds another plan (what differs is named), an edited one, or other files.
     """
     path, digest = folder / PREREGISTRATION, sha256_of(plan)
     if not path.exists():

@@ -57,15 +57,7 @@ def training_arguments(
 ) -> tuple[RecipeArguments, Any]:
     """The recipe and config of `corrpo.training.run_stage.train` for one run, in `folder`; not resumed.
 
-    Args:
-        arm: gives stage and settings.
-        model: as `corrpo train` takes it.
-        seed: of training.
-        folder: of the run's training.
-        place: what an error is about, as "FILE line N: arms.grpo".
-
-    Raises:
-        BadInputError: settings that the stage cannot use.
+    `place` is what an error is about, as "FILE line N: arms.grpo".
     """
     return recipe_of(arm.settings_of_run(model, seed, folder), config_class(arm.stage), place)
 

@@ -40,20 +40,10 @@ generations that were scored."""
 def pass_at_k_tables(
     results: pl.DataFrame, *, models: Sequence[str], arms: Sequence[str], k: int
 ) -> dict[tuple[str, str], Array]:
-    """pass@k of every run and problem, float [seeds, problems] for each model and arm.
+    """pass@k of every run and problem, float [seeds, problems] for each of these models and arms.
 
-    Args:
-        results: with the columns of `RESULTS_SCHEMA`; other models and arms are left out.
-        models: wanted.
-        arms: wanted.
-        k: generations that a problem may take.
-
-    Returns:
-        Tables whose rows are seeds and whose columns are problems, in the same order for all.
-
-    Raises:
-        BadInputError: a run is missing or was asked other problems than the others; a problem with fewer than
-            k generations.
+    Seeds and problems are in the same order for all. An error where a run is missing, was asked other
+    problems than the others, or has a problem with fewer than k generations.
     """
     wanted = results.filter(pl.col("arm").is_in(list(arms)) & pl.col("model").is_in(list(models)))
     counted = wanted.select("generations", "correct").unique()
@@ -81,13 +71,7 @@ def pass_at_k_tables(
 
 
 def rho_changes(runs: pl.DataFrame, model: str, arm: str) -> Array:
-    """rho after training less rho before, float [seeds] in the order of seeds; NaN where one does not exist.
-
-    Args:
-        runs: with the columns of `RUNS_SCHEMA`.
-        model: its name.
-        arm: one that was trained.
-    """
+    """rho after training less rho before, float [seeds] in order of the seeds; NaN where one is missing."""
     part = runs.filter((pl.col("model") == model) & (pl.col("arm") == arm)).sort("seed")
     after, before = (part[name].fill_null(math.nan).to_numpy() for name in ("rho", "rho_before"))
     return after - before

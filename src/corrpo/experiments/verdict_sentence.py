@@ -8,13 +8,7 @@ from corrpo.experiments.verdict_rules import Analysis, Kind
 
 
 def verdict_sentence(kind: Kind, deciding: Sequence[Comparison], analysis: Analysis) -> str:
-    """The verdict with the numbers that decided.
-
-    Args:
-        kind: the verdict.
-        deciding: the comparisons that it was chosen by, that with the baseline first.
-        analysis: the rules' numbers.
-    """
+    """The verdict with the numbers of the comparisons that decided, that with the baseline first."""
     baseline = deciding[0]
     change = f"change in rho less that of {analysis.baseline} is {_rho(baseline.rho)}."
     if not is_inversion_stronger(deciding):

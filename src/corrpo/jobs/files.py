@@ -18,9 +18,7 @@ from corrpo.errors import BadInputError, OutputFolderError
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it becomes `path` at the end, and vanishes on an error.
 
-    Raises:
-        OutputFolderError: the disk is full, or the folder cannot be written to. Files that were already
-            complete stay as they are.
+    A disk that is full or a folder that cannot be written to is an `OutputFolderError`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -23,11 +23,8 @@ _SHARED_WITHIN = 30.0
 def locked_folder(folder: Path) -> Iterator[IO[str]]:
     """Hold a folder alone, made if missing, until the end or the death of this process.
 
-    Yields:
-        The lock: a child process that inherits it holds the folder as long as it lives.
-
-    Raises:
-        OutputFolderError: another process holds it, or it cannot be written to.
+    A child process that inherits the lock holds the folder as long as it lives. An `OutputFolderError` where
+    another process holds it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,16 +40,7 @@ def locked_folder(folder: Path) -> Iterator[IO[str]]:
 
 
 def lock_file(file: IO[Any], path: Path) -> None:
-    """Hold an open file alone, until it is closed or the death of this process.
-
-    Args:
-        file: to be locked.
-        path: the file or folder that is held by it, named in the error.
-
-    Raises:
-        OutputFolderError: another process holds it.
-        OSError: it cannot be locked.
-    """
+    """Hold an open file alone, until it is closed or the death of this process; an error names `path`."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -63,14 +51,7 @@ def lock_file(file: IO[Any], path: Path) -> None:
 
 @contextmanager
 def locked_by_team(folder: Path, team: Team) -> Iterator[Team]:
-    """Hold a folder for all processes of a team, and see that all of them see it.
-
-    Yields:
-        The team of this stretch of work (`Team.together`).
-
-    Raises:
-        OutputFolderError: as `locked_folder`; or the folder of one process is not that of another.
-    """
+    """Hold a folder for all processes of a team, and see that all of them see it."""
     with ExitStack() as held, team.together() as together:  # together ends first: nobody writes any more
         if together.first:
             held.enter_context(locked_folder(folder))

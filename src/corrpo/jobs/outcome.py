@@ -26,10 +26,7 @@ class Outcome(Generic[Item]):
 def outcome_of(item: Item, *, out_of_memory: str, team: Team | None = None) -> Iterator[Outcome[Item]]:
     """Errors of corrpo and lack of memory within become the outcome's reason; other errors are raised.
 
-    Args:
-        item: what is worked on.
-        out_of_memory: what to do where memory runs out, the end of that reason.
-        team: the processes that work on it together; an error that ends all of them is raised.
+    So is an error that ends all processes of a team. `out_of_memory` is what to do where memory runs out.
 
     >>> with outcome_of("a run", out_of_memory="take fewer") as outcome:
     ...     raise CorrpoError("no such file")

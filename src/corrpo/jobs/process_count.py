@@ -23,23 +23,11 @@ def processes_for(
     device: str = "auto",
     dtype: str = "auto",
 ) -> int:
-    """How many processes to share `checkpoints` between.
+    """How many processes to share `checkpoints` between: `processes`, up to the number of checkpoints.
 
-    Not more than there are checkpoints, GPUs to use or else cores, and free memory for: a process is taken to
-    need 1 GiB and twice the bytes of the largest checkpoint's weights, as loaded. One where the size of the
-    weights is not known, as for names on the hub.
-
-    Args:
-        checkpoints: what there is to do.
-        processes: as many as the user asked for; taken as it is, up to the number of checkpoints.
-        device: as in `corrpo.load_model`.
-        dtype: that the weights are loaded in, likewise.
-
-    Returns:
-        1 or more.
-
-    Raises:
-        BadInputError: fewer than one process was asked for.
+    If not given, not more than there are checkpoints, GPUs or else cores, and free memory for: a process is
+    taken to need 1 GiB and twice the bytes of the largest checkpoint's weights, as loaded in `dtype`. One
+    where the size of the weights is not known, as for names on the hub.
     """
     most = max(1, len(checkpoints))
     if processes is not None:

@@ -36,20 +36,12 @@ def parallel(
     device: str = "auto",
     name: Callable[[Item], str] = str,
 ) -> Generator[Result, None, None]:
-    """Do `task` for every item, and yield the results as they finish.
+    """Do `task` for every item, on the device it is given, and yield the results as they finish.
 
     With one process the items are done here, in order. With more, `task` must be a function of a module, and
-    items and results must pickle. Closing the generator early, as Ctrl-C does, ends the processes.
-
-    Args:
-        task: takes an item and the device to work on.
-        items: what to do.
-        processes: see `corrpo.jobs.process_count.processes_for`.
-        device: as in `corrpo.load_model`; the processes get its GPUs in turn.
-        name: what to call an item in an error.
-
-    Raises:
-        CorrpoError: of a task, with its item's name in front; or a process that died.
+    items and results must pickle; the GPUs of `device` go to the processes in turn. Closing the generator
+    early, as Ctrl-C does, ends the processes. An error of a task, or of a process that died, begins with its
+    item's `name`.
     """
     devices = devices_for(device)
     if processes == 1:

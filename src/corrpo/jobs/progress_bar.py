@@ -18,14 +18,7 @@ def progress_bar(
     transient: bool = False,
     console: Console | None = None,
 ) -> Progress:
-    """A bar on standard error, to be entered as a context.
-
-    Args:
-        shown: without, it takes everything and shows nothing.
-        description: format of a task's description.
-        transient: it vanishes at the end.
-        console: in place of standard error.
-    """
+    """A bar on standard error (or a console), to be entered as a context; it shows nothing unless `shown`."""
     columns = (TextColumn(description), BarColumn(), MofNCompleteColumn())
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     console = console or Console(stderr=True)

@@ -39,12 +39,7 @@ class Part:
 
 
 def make_parts(parts: Sequence[Part], advance: Callable[[int], None]) -> list[pl.DataFrame]:
-    """The tables of all parts, made here and kept in memory.
-
-    Args:
-        parts: what to make.
-        advance: called with the size of each part that is there.
-    """
+    """The tables of all parts, made here and kept in memory; `advance` is called with the size of each."""
     tables = []
     for part in parts:
         tables.append(part.make())
@@ -111,11 +106,8 @@ class RunFolder:
     def make(self, parts: Sequence[Part], advance: Callable[[int], None]) -> None:
         """See that every part is in the folder: those that are not are made, and written whole.
 
-        Alone, in order; with a team, the largest first, each by the process that is free.
-
-        Args:
-            parts: the same on every process.
-            advance: called with the size of each part that is there, whoever made it.
+        Alone, in order; with a team, the largest first, each by the process that is free. `advance` is called
+        with the size of each part that is there, whoever made it.
         """
         waiting = {part.name: part.size for part in parts}
 

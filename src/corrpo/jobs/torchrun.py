@@ -77,9 +77,6 @@ def launched(patience: float = PATIENCE) -> Iterator[Team]:
 def check_processes(team: Team, processes: int | None = None, device_map: str | None = None) -> None:
     """See that there is one way in which GPUs are shared: by a team, by processes, or by parts of a model.
 
-    Raises:
-        BadInputError: there are two.
-
     >>> check_processes(Team(), 4)
     """
     if device_map is not None and (team.size > 1 or processes not in (None, 1)):
@@ -99,9 +96,6 @@ def device_of_process(device: str) -> str:
     """The device of this process among those of its machine: GPU LOCAL_RANK for "auto" and "cuda".
 
     Where each process sees a single GPU, as under some schedulers, that one.
-
-    Raises:
-        BadInputError: there are more processes than GPUs.
 
     >>> device_of_process("cpu")
     'cpu'

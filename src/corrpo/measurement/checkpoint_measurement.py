@@ -42,16 +42,10 @@ class Job:
 
 
 def measure_checkpoint(job: Job, device: str, team: Team | None = None) -> Outcome[Checkpoint]:
-    """Measure one checkpoint in this process, or in all of a team, which share its samples.
+    """Measure one checkpoint into `job.folder`, in this process or in all of a team, which share its samples.
 
-    Args:
-        job: what to measure.
-        device: to measure on, in place of that of the job's loading.
-        team: this process alone if not given.
-
-    Returns:
-        The checkpoint, and why it failed if it did: weights that cannot be loaded, are others than those that
-        its folder was measured on, or give NaN; no memory. The fingerprint is in `job.folder`.
+    `device` stands in place of that of the job's loading. The outcome says why it failed if it did: weights
+    that cannot be loaded, are others than those that its folder was measured on, or give NaN; no memory.
     """
     team = team or Team()
     stamp = None

@@ -281,18 +281,8 @@ def fingerprint_difference(
 ) -> Difference:
     """The correlation of fingerprint `b` less that of `a`, over the samples that both were measured on.
 
-    Args:
-        a: the fingerprint subtracted.
-        b: the one subtracted from.
-        names: what to call them in a reason.
-        method: as in `corrpo.statistics.difference_estimate.compare`, like the four after it.
-        by: whether tokens are compared by position or by unique token.
-        resamples: of the shared samples, for the interval.
-        seed: of the resampling.
-        confidence: of the interval.
-
-    Returns:
-        A `Difference`; its value is None, with a reason, where they were not measured on the same samples.
+    `names` are theirs in a reason; what follows is as in `corrpo.statistics.difference_estimate.compare`. The
+    value is None, with a reason, where they were not measured on the same samples.
     """
     first, second = a.measured_tokens, b.measured_tokens
     shared = set(first["sample"]) & set(second["sample"])

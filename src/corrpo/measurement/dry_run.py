@@ -171,17 +171,7 @@ class _Rates:
 
 
 def measurement_cost(model: Any, readings: Sequence[Reading], options: MeasureOptions) -> Cost:
-    """What it would take to measure responses.
-
-    Args:
-        model: a causal LM on its device; left as found.
-        readings: the responses, by their lengths.
-        options: of the measurement.
-
-    Raises:
-        UnsupportedModelError: the estimator does not fit the model.
-        NonFiniteError: the model gives NaN or infinite values.
-    """
+    """What it would take to measure responses of these lengths; the model is left as found."""
     if not readings:
         return Cost(0.0, 0.0)
     longest = min(LONGEST_PROBE, max(reading.length for reading in readings) - 1)

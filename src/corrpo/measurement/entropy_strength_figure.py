@@ -61,16 +61,7 @@ def draw_tokens(
     colour: str,
     ink: str,
 ) -> None:
-    """Draw tokens as points, and the running median and quartiles over them.
-
-    Args:
-        axes: to draw on.
-        entropy: float [n], bits.
-        strength: float [n].
-        shown: indices of the tokens that are drawn; the lines are over all.
-        colour: of points and quartiles.
-        ink: of the median.
-    """
+    """Draw the tokens `shown` as points, and the running median (in `ink`) and quartiles over all of them."""
     axes.scatter(
         entropy[shown],
         strength[shown],
@@ -90,17 +81,10 @@ def draw_tokens(
 def running_quartiles(
     entropy: NDArray[np.float64], strength: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], ...]:
-    """Quartiles of strength along entropy, in bins of like numbers of tokens.
+    """Quartiles of strength along entropy, in bins of like numbers of tokens, equal entropies together.
 
-    Tokens of the same entropy stay in one bin.
-
-    Args:
-        entropy: float [n].
-        strength: float [n].
-
-    Returns:
-        Median entropy, and lower quartile, median and upper quartile of strength: float [bins] each, empty
-        for fewer than two bins' worth of tokens.
+    Returns median entropy, and lower quartile, median and upper quartile of strength: float [bins] each,
+    empty for fewer than two bins' worth of tokens.
 
     >>> running_quartiles(np.arange(100.0), np.arange(100.0))[2].tolist()
     [12.0, 37.0, 62.0, 87.0]

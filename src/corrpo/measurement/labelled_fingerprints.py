@@ -50,10 +50,7 @@ class Labelled:
 
 
 def parse_label(argument: str) -> tuple[str, Path]:
-    """Split `LABEL=DIR` at the first equals sign.
-
-    Raises:
-        BadInputError: no equals sign, or an empty label, family, type or folder.
+    """Split `LABEL=DIR` at the first equals sign; none of its parts may be empty.
 
     >>> parse_label("qwen2/base=runs/base")[0]
     'qwen2/base'

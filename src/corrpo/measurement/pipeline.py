@@ -185,12 +185,7 @@ def _tokens(tables: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def try_estimator(model: Any, settings: MeasureOptions) -> None:
-    """Meet an estimator that does not fit, or a layer that is not there, before anything is generated.
-
-    Raises:
-        UnsupportedModelError: the estimator does not fit the model.
-        BadInputError: a layer that the model does not have.
-    """
+    """Meet an estimator that does not fit, or a layer that is not there, before anything is generated."""
     with suppress(NonFiniteError):  # raised again while measuring, with the sample's name
         spec = narrow(settings, GradientSpec)
         logit_gradient_norms(model, torch.zeros(4, dtype=torch.long), [3], **vars(spec))

@@ -17,14 +17,10 @@ def summarise(
     control: pl.DataFrame | None,
     settings: MeasureOptions,
 ) -> Fingerprint:
-    """The fingerprint of measured tokens.
+    """The fingerprint of measured tokens; `identity` is its model, samples and settings.
 
-    Args:
-        identity: model, samples (name and digest) and settings, as they go into the fingerprint.
-        responses: columns of `Fingerprint.responses` and response_ids.
-        tokens: columns of `Fingerprint.tokens`.
-        control: the tokens of the untrained control, or None.
-        settings: for the intervals and p-values.
+    Tables have the columns of `Fingerprint.responses` (and response_ids) and `Fingerprint.tokens`; `control`
+    are the tokens of the untrained control.
     """
     skipped = responses.filter(pl.col("response_tokens") < 2)
     measured = tokens.filter(pl.col("strength").is_not_null())
@@ -79,11 +75,10 @@ def correlations(tokens: pl.DataFrame, settings: MeasureOptions) -> dict[str, Co
 def subsampling_error(rho: float | None, measured: int, written: int) -> dict[str, Any] | None:
     """What measuring `measured` of `written` tokens costs in precision; None if all were measured.
 
-    Returns:
-        measured, written, and standard_error: that of Spearman's rho over the tokens drawn about the rho
-        over all n tokens written, (1 - rho^2) sqrt((1 + rho^2 / 2) / (m - 3) (1 - m / n)): Bonett and
-        Wright (2000), brought back from Fisher's z, with the finite-population factor. The reported
-        interval, which resamples samples, contains it.
+    standard_error is that of Spearman's rho over the m tokens drawn about the rho over all n tokens written,
+    (1 - rho^2) sqrt((1 + rho^2 / 2) / (m - 3) (1 - m / n)): Bonett and Wright (2000), brought back from
+    Fisher's z, with the finite-population factor. The reported interval, which resamples samples, contains
+    it.
     """
     if measured == written:
         return None

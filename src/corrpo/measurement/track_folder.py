@@ -39,15 +39,10 @@ class Tracked:
 
 
 class TrackFolder:
-    """The output folder of `track` and what is known of its checkpoints so far.
+    """The output folder of `track`, held by this process, and what is known of its checkpoints so far.
 
-    Args:
-        output: the folder, held by this process.
-        claim: samples, settings and versions that all its checkpoints are measured with.
-        skipped: checkpoints that are left out.
-
-    Raises:
-        OutputFolderError: it belongs to other samples, settings or versions (named), or holds other files.
+    `claim` is what all of them are measured with: samples, settings and versions. An `OutputFolderError`
+    where the folder belongs to others (named), or holds other files.
     """
 
     def __init__(self, output: Path, claim: dict[str, Any], skipped: Sequence[Skipped]):

@@ -30,15 +30,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def base_of(folder: Path, base: str | None = None) -> str:
-    """The name or folder of the base model of an adapter.
-
-    Args:
-        folder: of the adapter.
-        base: what to take in place of what the adapter names.
-
-    Raises:
-        BadInputError: its config cannot be read, names no base model, or one whose folder has gone.
-    """
+    """The name or folder of the base model of an adapter's folder: `base`, or what the adapter names."""
     if base is not None:
         return base
     advice = "give the base model, as base=... or --base"
@@ -78,9 +70,8 @@ def with_adapter(model: Any, folder: Path) -> Any:
 def adapter_record(model: Any) -> dict[str, Any] | None:
     """What identifies the adapters at work in a model, JSON-safe; None for a model without any.
 
-    Returns:
-        active, the names of those at work (none where they are disabled); adapters, the method and the base
-        model that each was trained on, by name.
+    active are the names of those at work (none where they are disabled), adapters the method and the base
+    model that each was trained on, by name.
     """
     configs = _configs(model)
     if not configs:

@@ -94,12 +94,8 @@ def generation_cost(
     """What it would take to answer batches of prompts, if every response were as long as it may be.
 
     The largest batch is answered with a few tokens, twice: the difference is the cost of a step, in seconds
-    and in bytes, which is taken to be the same for all steps; the rest is that of reading the prompts.
-
-    Args:
-        engine: writes.
-        device: that it writes on.
-        batches: token ids of the prompts answered together, and the most new tokens of their responses.
+    and in bytes, which is taken to be the same for all steps; the rest is that of reading the prompts. A
+    batch is token ids of prompts, and the most new tokens of a response.
     """
     if not batches:
         return Cost(0.0, 0.0)

@@ -39,13 +39,9 @@ def looks_like_model(folder: Path) -> bool:
 def why_incomplete(folder: Path) -> str | None:
     """What keeps a folder from being loaded as a model with its tokenizer; None if nothing does.
 
-    Args:
-        folder: of `save_pretrained` or of a Trainer's checkpoint.
-
-    Returns:
-        The reason as a part of a sentence: no or half a config.json; no weights, a shard that is missing, a
-        file that ends too early; no tokenizer, which an adapter alone may take from its base model; an
-        adapter whose base model has gone.
+    The part of a sentence: no or half a config.json; no weights, a shard that is missing, a file that ends
+    too early; no tokenizer, which an adapter alone may take from its base model; an adapter whose base model
+    has gone.
     """
     if is_adapter(folder):
         return _why_incomplete_adapter(folder)

@@ -50,13 +50,7 @@ Writer = Callable[[Monitor, Line], Written]
 def read_lines(path: Path, *, labelled: bool = False, responses: bool = True) -> Iterator[Line | BadLine]:
     """The generations of a file, or what is wrong with a line; blank lines are passed over.
 
-    Args:
-        path: of the JSONL file.
-        labelled: a line needs "low".
-        responses: a line needs a response.
-
-    Raises:
-        BadInputError: the file cannot be read.
+    A line needs "low" where `labelled`, and a response where `responses`.
     """
     try:
         with path.open("rb") as file:
@@ -94,15 +88,7 @@ def labelled_generations(
 ) -> Iterator[Labelled]:
     """Every labelled generation of a file, measured.
 
-    Args:
-        monitor: what measures.
-        path: of the file.
-        skip_bad: pass what is wrong with bad lines to `tell` and go on.
-        tell: takes the message about each.
-        shown: show a bar.
-
-    Raises:
-        BadInputError, NonFiniteError: the first bad line, unless `skip_bad`.
+    The first bad line is an error; with `skip_bad` all of them are passed to `tell`.
     """
     for line in _with_bar(read_lines(path, labelled=True), path, "measured", shown):
         try:

@@ -14,18 +14,11 @@ from corrpo.jobs.settings_differences import differences_between
 class Journal:
     """A JSONL file: what decides the work, then a record of each line that is done.
 
-    A context, in which one process holds the file. A record that was cut short is taken off.
-
-    Args:
-        path: of the file; it and its folder are made if missing.
-        header: JSON-safe; work is gone on with only where it is the same.
+    A context, in which one process holds the file, made if missing. A record that was cut short is taken off.
+    Work is gone on with only where `header` is the same; else an `OutputFolderError` names the difference.
 
     Attributes:
         done: the records that are there, by the number of their line.
-
-    Raises:
-        OutputFolderError: another process writes there, the work that stands was done otherwise (says in
-            what), the file is no journal, or it cannot be written to.
     """
 
     def __init__(self, path: Path, header: dict[str, Any]):

@@ -64,12 +64,7 @@ class Meter:
         self.score([0, 0, 0], [0])  # three positions of four predict nothing: shows what mixes them
 
     def score(self, prompt: Sequence[int], response: Sequence[int]) -> tuple[Array, Array]:
-        """Entropies (bits) and strengths of the tokens of a finished response, float64 [len(response)] each.
-
-        Raises:
-            BadInputError: no prompt or no response, or ids that the model does not know.
-            NonFiniteError: an entropy or a norm is NaN or infinite.
-        """
+        """Entropies (bits) and strengths of the tokens of a finished response, a float64 each."""
         self._check(prompt, response)
         ids = torch.tensor([[*prompt, *response]], device=self.device)
         targets = torch.zeros(ids.shape, dtype=torch.bool, device=self.device)
@@ -91,19 +86,8 @@ class Meter:
     ) -> Iterator[Step]:
         """Write a response and measure each token as it is written, the one that ends it included.
 
-        The global random state is not used. Between two tokens the model may be used otherwise.
-
-        Args:
-            prompt: token ids.
-            max_new_tokens: at most this many tokens.
-            ends: ids that end the response.
-            temperature: of what is drawn; 0 takes the likeliest token. Entropy is at temperature 1 always.
-            top_p: draw among the likeliest tokens of this total probability.
-            seed: of the draws.
-
-        Raises:
-            BadInputError: no prompt, ids that the model does not know, or a setting out of range.
-            NonFiniteError: a logit or a norm is NaN or infinite.
+        The global random state is not used. Between two tokens the model may be used otherwise. Entropy is at
+        temperature 1, whatever the temperature of what is drawn.
         """
         check_sampling(temperature, top_p, max_new_tokens)
         self._check(prompt, [0])

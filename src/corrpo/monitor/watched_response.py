@@ -90,12 +90,7 @@ class Written:
 
 
 class ResponseTrace:
-    """The state of one response: window, peaks, and every value.
-
-    Args:
-        options: what rho depends on.
-        calibration: of the flags; without, there are none.
-    """
+    """The state of one response: window, peaks, and every value. Without a calibration there are no flags."""
 
     def __init__(self, options: MonitorOptions, calibration: Calibration | None):
         self.running = RunningRho(options.window, options.min_tokens)

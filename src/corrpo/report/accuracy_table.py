@@ -52,9 +52,8 @@ class AccuracyTable:
 def accuracy_table(evaluated: Sequence[EvaluatedRun]) -> AccuracyTable:
     """The table of all evaluations.
 
-    Raises:
-        BadInputError: a suite that was evaluated on other problems, or with other settings, in two of them;
-            the difference is named.
+    A suite that was evaluated on other problems, or with other settings, in two of them is an error that
+    names the difference.
     """
     rows = [evaluation for run in evaluated for evaluation in run.evaluations]
     names = list(dict.fromkeys(row.suite["name"] for row in rows))

@@ -37,7 +37,7 @@ class PerformancePoint:
         key: STAGE/step-000200.
         stage: of training.
         step: optimizer steps since the stage began.
-        at: optimizer steps since training began.
+        global_step: optimizer steps since training began.
         rho: Spearman's rho over token positions.
         accuracy: of the measure, over the problems of the suite.
         fingerprint: folder of the fingerprint.
@@ -46,7 +46,7 @@ class PerformancePoint:
     key: str
     stage: str
     step: int | None
-    at: int
+    global_step: int
     rho: Correlation
     accuracy: Estimate
     fingerprint: Path
@@ -88,7 +88,7 @@ class Performance:
                 "key": point.key,
                 "stage": point.stage,
                 "step": point.step,
-                "at": point.at,
+                "at": point.global_step,
                 "rho": point.rho.value,
                 "rho_low": point.rho.low,
                 "rho_high": point.rho.high,
@@ -201,7 +201,7 @@ def _point(point: Point, evaluation: Evaluation, measure: str) -> PerformancePoi
         key=checkpoint.key,
         stage=checkpoint.stage,
         step=checkpoint.step,
-        at=checkpoint.global_step,
+        global_step=checkpoint.global_step,
         rho=point.spearman,
         accuracy=evaluation.estimates[measure],
         fingerprint=point.folder,
@@ -250,7 +250,7 @@ def _rhos(points: Sequence[Point], resamples: int, rng: np.random.Generator) -> 
         checked = check_series(series, method="spearman", by="position")
         of_halves.append(weighted_statistic(checked)(halves[:, [place[str(name)] for name in checked.ids]]))
     rhos = np.array([point.spearman.value for point in points], dtype=np.float64)
-    return rhos, _as_whole(rhos, np.stack(of_halves, axis=1), len(place))
+    return rhos, _at_full_size(rhos, np.stack(of_halves, axis=1), len(place))
 
 
 def _accuracies(
@@ -265,10 +265,12 @@ def _accuracies(
     problems = values.shape[1]
     halves = half_samples(problems, resamples, rng)
     accuracies = values.mean(axis=1)
-    return accuracies, _as_whole(accuracies, halves @ values.T / halves.sum(axis=1, keepdims=True), problems)
+    return accuracies, _at_full_size(
+        accuracies, halves @ values.T / halves.sum(axis=1, keepdims=True), problems
+    )
 
 
-def _as_whole(values: Array, halves: Array, units: int) -> Array:
+def _at_full_size(values: Array, halves: Array, units: int) -> Array:
     """`halves`, as far from `values` as these are from the truth (Shao & Wu 1989); NaN for one unit."""
     left_out = units // 2
     if left_out == 0:

@@ -124,13 +124,7 @@ def plain(value: Any) -> str:
 def markdown_table(
     head: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int, number_rule: str = "---:"
 ) -> str:
-    """A Markdown table, a line for the head, the rule and each row.
-
-    Args:
-        head: names of the columns.
-        rows: as many cells each.
-        text_columns: how many of the first columns are text; the others are numbers, on the right.
-        number_rule: what stands below the name of a column of numbers.
+    """A Markdown table, a line for the head, the rule and each row; numbers follow the `text_columns`.
 
     >>> print(markdown_table(["arm", "rho"], [["grpo", "0.1"]], text_columns=1))
     | arm | rho |

@@ -56,16 +56,16 @@ def _listed(tokens: pl.DataFrame, chosen: pl.DataFrame, score: pl.Expr) -> list[
 
 
 def _excerpt(tokens: pl.DataFrame, row: dict) -> Excerpt:
-    at = row["position"]
+    place = row["position"]
     near = tokens.filter(
-        (pl.col("sample") == row["sample"]) & pl.col("position").is_between(at - BEFORE, at + AFTER)
+        (pl.col("sample") == row["sample"]) & pl.col("position").is_between(place - BEFORE, place + AFTER)
     ).sort("position")
     return Excerpt(
         sample=row["sample"],
-        position=at,
-        before=_joined(near.filter(pl.col("position") < at))[-BEFORE:],
+        position=place,
+        before=_joined(near.filter(pl.col("position") < place))[-BEFORE:],
         token=token_text(row["token"]),
-        after=_joined(near.filter(pl.col("position") > at))[:AFTER],
+        after=_joined(near.filter(pl.col("position") > place))[:AFTER],
         entropy_bits=row["entropy_bits"],
         strength=row["strength"],
     )

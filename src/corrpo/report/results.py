@@ -19,15 +19,7 @@ from corrpo.report.run_groups import runs_from_one_start
 
 @dataclass(frozen=True)
 class ComparedFingerprints:
-    """A comparison with its fingerprints.
-
-    Attributes:
-        comparison: the numbers.
-        fingerprints: those of `comparison.rows`, in their order.
-
-    Raises:
-        BadInputError: the fingerprints are not those of the rows.
-    """
+    """A comparison with its fingerprints: those of `comparison.rows`, in their order, or an error."""
 
     comparison: Comparison
     fingerprints: Sequence[Fingerprint]

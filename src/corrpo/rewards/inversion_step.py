@@ -49,9 +49,6 @@ class InversionState:
 
         It decides which tokens are measured and what control "shuffle" deals out. The tokens that training
         has seen tell its batches apart, and a count those of an evaluation.
-
-        Args:
-            seed: of the run.
         """
         return seed + self._tokens_seen + _SEED_STRIDE * self._batches
 

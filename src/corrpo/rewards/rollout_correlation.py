@@ -66,18 +66,8 @@ def midranks(
 ) -> Float[Tensor, "rollouts tokens"]:
     """Mid-ranks of each row's masked-in values among themselves: the number below plus half of those level.
 
-    This is the usual 1-based mid-rank less one half, as in `corrpo.statistics.coefficients.midranks`.
-
-    Args:
-        values: any floating dtype; finite where `mask` is True, never read elsewhere.
-        mask: True for the values that are ranked.
-
-    Returns:
-        float64, the shape of `values`; NaN where `mask` is False.
-
-    Raises:
-        BadInputError: shapes that differ, or a mask that is not boolean.
-        NonFiniteError: a value to be ranked is NaN or infinite; the message and `row` say where.
+    This is the usual 1-based mid-rank less one half, as in `corrpo.statistics.coefficients.midranks`;
+    float64, NaN where `mask` is False. An error about values that are not finite says where they are.
 
     >>> midranks(torch.tensor([[3.0, 1.0, 7.0, 3.0]]), torch.tensor([[True, True, False, True]]))
     tensor([[2.0000, 0.5000,    nan, 2.0000]], dtype=torch.float64)

@@ -7,18 +7,9 @@ from numpy.typing import NDArray
 def stratified_positions(n: int, most: int | None, seed: int, name: str) -> NDArray[np.int64]:
     """At most `most` of the positions 0..n-1, ascending: one drawn from each of `most` equal stretches.
 
-    The stretches begin at a random position and go round the end, so that every position is as likely to
-    be drawn as any other. Decided by `seed` and `name` alone, so that another model is measured at the same
-    places.
-
-    Args:
-        n: tokens there are to choose from.
-        most: how many to choose; None for all.
-        seed: of the draw.
-        name: of the response, such as the id of its sample.
-
-    Returns:
-        int64 [min(n, most)].
+    The stretches begin at a random position and go round the end, so that every position is as likely to be
+    drawn as any other. Decided by `seed` and `name` (of the response) alone, so that another model is
+    measured at the same places.
 
     >>> stratified_positions(3, None, 0, "a").tolist()
     [0, 1, 2]

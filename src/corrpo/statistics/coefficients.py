@@ -32,16 +32,9 @@ class UndefinedCorrelationError(CorrpoError):
 
 
 def pearson(x: Vector, y: Vector, weights: Vector | None = None) -> float:
-    """Pearson's r of `x` and `y`.
+    """Pearson's r of `x` and `y`; `weights` say how often each row counts.
 
-    Args:
-        x: float [n], finite.
-        y: float [n], finite.
-        weights: float [n], each >= 0: how often each row counts; once by default.
-
-    Raises:
-        UndefinedCorrelationError: fewer than three rows of positive weight, or a constant `x` or `y`.
-        BadInputError: lengths that differ, NaN or infinite values, a negative weight.
+    Undefined for fewer than three rows of positive weight, or a constant `x` or `y`.
 
     >>> round(pearson([1, 2, 3, 4], [2, 4, 6, 9]), 4)
     0.9944

@@ -10,9 +10,7 @@ from corrpo.statistics.coefficients import ROUNDING, Array, partial_of
 def row_coefficients(method: str, columns: list[Array]) -> Array:
     """The coefficient `method` of each row: float [rows], NaN where it does not exist.
 
-    Args:
-        method: "pearson", "spearman" or "partial_spearman".
-        columns: x, y, and z for the partial: float [rows, n] each; NaN, in all of them, marks no value.
+    Columns are x, y, and z for the partial: float [rows, n] each; NaN, in all of them, marks no value.
     """
     if method != "pearson":
         columns = [row_midranks(column) for column in columns]

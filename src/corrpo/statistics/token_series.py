@@ -73,12 +73,7 @@ class Columns:
 
 
 def check_series(series: TokenSeries, *, method: str, by: str, label: str = "") -> Columns:
-    """Check `series` for `method` and `by` and sort it by sample.
-
-    Raises:
-        BadInputError: an unknown method or unit, no tokens, lengths that differ, a column that is missing,
-            not numeric, NaN or infinite (with index and sample). `label` says which series it is.
-    """
+    """Check `series` for `method` and `by` and sort it by sample; `label` names it in errors."""
     one_of("method", method, METHODS)
     one_of("by", by, UNITS)
     sample = _ids("sample", series.sample, label)

@@ -87,14 +87,7 @@ def logit_gradient_norms(
 def passes_of(model: nn.Module, positions: Sequence[int], length: int, spec: GradientSpec) -> list[Pass]:
     """How an estimator would read and differentiate a sequence: what its cost follows from.
 
-    Args:
-        model: as in `logit_gradient_norms`; tried on a few tokens, and left as it was.
-        positions: of the targets, ascending.
-        length: tokens of the sequence.
-        spec: the gradients measured.
-
-    Raises:
-        UnsupportedModelError, BadInputError: as in `logit_gradient_norms`.
+    The model is tried on a few tokens, and left as it was; errors are those of `logit_gradient_norms`.
     """
     if not len(positions):
         return []

@@ -95,20 +95,10 @@ def evaluation_source(recipe: RecipeArguments) -> Source | None:
 
 
 def load_prompts(source: Source, recipe: RecipeArguments, *, chat: bool) -> Dataset:
-    """The rows of an RL stage.
+    """The rows of an RL stage: columns `prompt`, and `answer` (text) if a reward reads it.
 
-    Args:
-        source: see `Source`.
-        recipe: gives `prompt_column`, `answer_column`, `system_prompt` and `rewards`.
-        chat: the tokenizer has a chat template: text prompts become a user message, after the system
-            prompt if there is one. Without a template they stay text.
-
-    Returns:
-        Columns `prompt`, and `answer` (text) if a reward reads it.
-
-    Raises:
-        BadInputError: rows that cannot be read, a missing column, an empty prompt or answer, chat messages
-            without a chat template; names the dataset and the row.
+    With a chat template text prompts become a user message, after the recipe's system prompt if there is one;
+    without they stay text. Errors name the dataset and the row.
     """
     checked_by = [name for name in recipe.rewards if name in rewards_of_answers()]
     rows = load_rows(source)
@@ -137,19 +127,8 @@ def load_prompts(source: Source, recipe: RecipeArguments, *, chat: bool) -> Data
 def load_traces(source: Source, *, chat: bool, text_column: str = "text") -> Dataset:
     """The rows of supervised fine-tuning, in the first of TRL's forms that the columns allow.
 
-    Generations of `corrpo evaluate` give the right responses among them.
-
-    Args:
-        source: see `Source`.
-        chat: a chat template is at hand.
-        text_column: the column of plain text, SFTConfig's `dataset_text_field`.
-
-    Returns:
-        Columns `messages`; or `prompt` and `completion`; or `text_column`.
-
-    Raises:
-        BadInputError: rows that cannot be read, none of these columns, an empty row, chat messages without
-            a chat template; names the dataset.
+    That is `messages`; or `prompt` and `completion`; or `text_column`. Generations of `corrpo evaluate` give
+    the right responses among them. Errors name the dataset.
     """
     rows = load_rows(source)
     if are_generations(rows):
@@ -168,18 +147,10 @@ def load_traces(source: Source, *, chat: bool, text_column: str = "text") -> Dat
 
 
 def load_preferences(source: Source, *, chat: bool) -> Dataset:
-    """The rows of DPO. Generations of `corrpo evaluate` give pairs of a right and a wrong response.
+    """The rows of DPO: columns `prompt`, `chosen` and `rejected`.
 
-    Args:
-        source: see `Source`.
-        chat: a chat template is at hand.
-
-    Returns:
-        Columns `prompt`, `chosen` and `rejected`.
-
-    Raises:
-        BadInputError: as `load_traces`; a task of the lab, which has no wrong responses; generations among
-            which no problem has a right and a wrong one.
+    Generations of `corrpo evaluate` give pairs of a right and a wrong response. A task of the lab, which has
+    no wrong responses, is refused.
     """
     if source.name.startswith(LAB):
         raise BadInputError(
@@ -204,10 +175,6 @@ def load_rows(source: Source) -> Dataset:
     """Rows as they lie in a file, a folder or on the hub; a local path downloads nothing.
 
     Those of a task of the lab are made: `prompt`, `answer`, and `completion`, which is the worked answer.
-
-    Raises:
-        BadInputError: nothing there, nothing readable, no such split, configuration or task of the lab, no
-            rows, or a hub that cannot be reached; says what to do.
     """
     if source.name.startswith(LAB):
         return Dataset.from_list(_of_lab(source))

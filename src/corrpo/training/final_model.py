@@ -10,13 +10,7 @@ from corrpo.models.training_run import FINAL
 def save_final(trainer: Any, folder: Path, *, peft: bool) -> Path:
     """Save the trained model as `folder/final`: beside it first, then moved there in one step.
 
-    Args:
-        trainer: one that has trained; every process calls this.
-        folder: of the run.
-        peft: what was trained is an adapter, which is merged into its base model.
-
-    Returns:
-        `folder/final`.
+    Every process calls this. An adapter (`peft`) is merged into its base model.
     """
     partial, final = folder / f".{FINAL}", folder / FINAL
     if trainer.is_world_process_zero() and partial.exists():

@@ -137,16 +137,7 @@ def parse_recipe(config_class: type, words: Sequence[str]) -> tuple[RecipeArgume
 
 
 def recipe_of(content: dict[str, Any], config_class: type, place: str) -> tuple[RecipeArguments, Any]:
-    """As `parse_recipe`, of settings that are at hand.
-
-    Args:
-        content: fields and values, as read from YAML.
-        config_class: the stage's config.
-        place: where they come from, in front of each mistake.
-
-    Raises:
-        BadInputError: as `parse_recipe`.
-    """
+    """As `parse_recipe`, of settings that are at hand; `place` stands in front of each mistake."""
     given = _machine_defaults() | _checked(place, content, config_class)
     try:
         recipe, config = _Parser(RecipeArguments, config_class).parse_dict(given)

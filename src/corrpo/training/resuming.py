@@ -27,12 +27,7 @@ _OPTIMIZERS = ("optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*")
 
 
 def is_resumable(checkpoint: Path, also: Sequence[str] = ()) -> bool:
-    """True if training can go on from a checkpoint; see the module.
-
-    Args:
-        checkpoint: a folder `checkpoint-STEP`.
-        also: files that the run's trainer adds.
-    """
+    """True if training can go on from a checkpoint; `also` are files that its trainer adds."""
     step = read_record(checkpoint / TRAINER_STATE).get("global_step")
     return (
         step is not None
@@ -57,28 +52,12 @@ def _holds_any(checkpoint: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def last_resumable(folder: Path, also: Sequence[str] = ()) -> Path | None:
-    """The newest checkpoint that training can go on from, or None.
-
-    Args:
-        folder: the run's.
-        also: see `is_resumable`.
-    """
+    """The newest checkpoint of a run that training can go on from, or None."""
     return next((path for path in reversed(trainer_checkpoints(folder)) if is_resumable(path, also)), None)
 
 
 def set_incomplete_aside(folder: Path, also: Sequence[str] = ()) -> list[Path]:
-    """Rename the checkpoints after the last resumable one to `half-written-STEP`, with a warning for each.
-
-    Args:
-        folder: the run's.
-        also: see `is_resumable`.
-
-    Returns:
-        Where they are now.
-
-    Raises:
-        OutputFolderError: they cannot be renamed.
-    """
+    """Rename the checkpoints after the last resumable one to `half-written-STEP`, with a warning for each."""
     kept = trainer_checkpoints(folder)
     last = last_resumable(folder, also)
     moved = []

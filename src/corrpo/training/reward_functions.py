@@ -23,15 +23,7 @@ _NEVER_GIVEN = {"prompt": "prompts", "completion": "completions"}
 
 
 def check_names_and_weights(tasks: Sequence[Any], weights: Sequence[float] | None) -> None:
-    """Refuse a reward function that is called as our column is, and weights that are not one for each.
-
-    Args:
-        tasks: the reward functions of the task.
-        weights: TRL's `reward_weights`.
-
-    Raises:
-        BadInputError: says what to change.
-    """
+    """Refuse a reward function that is called as our column is, and weights that are not one for each."""
     if "inversion" in map(get_callable_name, tasks):
         raise BadInputError(
             "a reward function is called 'inversion', which is the name of our reward's column; rename it"
@@ -46,13 +38,7 @@ def check_names_and_weights(tasks: Sequence[Any], weights: Sequence[float] | Non
 def check_columns(which: str, data: Any, tasks: Sequence[Any]) -> None:
     """Refuse a dataset of images, or one without a column that a reward function needs.
 
-    Args:
-        which: the trainer's argument, for the message.
-        data: a dataset, several by name, or None; one that does not know its columns is not checked.
-        tasks: the reward functions of the task.
-
-    Raises:
-        BadInputError: names the dataset, the column and the function.
+    One that does not know its columns is not checked; `which` is the trainer's argument in the message.
     """
     sets = data if isinstance(data, dict) else {"": data}
     for name, dataset in sets.items():

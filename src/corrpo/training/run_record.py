@@ -16,10 +16,8 @@ from corrpo.training.stages import find_stage
 def starting_checkpoint(stage: str, folder: Path, recipe: RecipeArguments) -> Path | None:
     """The checkpoint to go on from; None to start from the beginning.
 
-    Incomplete checkpoints of a run that is resumed are set aside.
-
-    Raises:
-        OutputFolderError: `folder` holds a run and `resume` is not set, or one of another stage.
+    Incomplete checkpoints of a run that is resumed are set aside. A folder with a run is refused where
+    `resume` is not set, or the run is one of another stage.
     """
     before = read_json(folder / RECIPE) if (folder / RECIPE).exists() else {}
     if not recipe.resume:
@@ -42,17 +40,9 @@ def starting_checkpoint(stage: str, folder: Path, recipe: RecipeArguments) -> Pa
 def write_run_record(
     stage: str, folder: Path, recipe: RecipeArguments, config: Any, checkpoint: Path | None
 ) -> dict[str, list[Any]]:
-    """Write recipe.json: what decides the run, and each time that it was resumed.
+    """Write recipe.json: what decides the run, and each time that it was resumed, from `checkpoint`.
 
-    Args:
-        stage: the stage's name.
-        folder: of the run.
-        recipe: model, data and rewards.
-        config: the stage's.
-        checkpoint: where the run goes on from, or None.
-
-    Returns:
-        The settings that changed since the run was begun: by name, before and now.
+    Returns the settings that changed since the run was begun: by name, before and now.
     """
     settings, path = settings_used(recipe, config), folder / RECIPE
     before = read_json(path) if recipe.resume and path.exists() else {}

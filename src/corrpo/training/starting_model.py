@@ -31,13 +31,8 @@ def load_starting_tokenizer(recipe: RecipeArguments, config: Any) -> Any:
 def load_starting_model(recipe: RecipeArguments, config: Any) -> Any:
     """The model that a stage starts from, on the CPU or where a sharded run puts it.
 
-    Args:
-        recipe: names the model, its revision, dtype, quantization and attention backend.
-        config: the stage's; its `model_init_kwargs` are used up.
-
-    Raises:
-        BadInputError: it cannot be loaded, or lacks weights, which would be drawn at random.
-        UnsupportedModelError: not a causal LM.
+    The `model_init_kwargs` of the config are used up. Weights that are missing, and would be drawn at random,
+    are an error.
     """
     name: Any = recipe.model_name_or_path
     source = {"revision": recipe.model_revision, "trust_remote_code": config.trust_remote_code}

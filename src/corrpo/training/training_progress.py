@@ -41,10 +41,6 @@ class ProgressLine(TrainerCallback):
 
     On a terminal one line that is rewritten, elsewhere a line per log; on the main process only. Used as a
     context manager around `trainer.train()`, so that a run that stops early leaves the terminal clean.
-
-    Args:
-        stage: its name, put in front.
-        console: where to; standard error if not given.
     """
 
     def __init__(self, stage: str, console: Console | None = None):

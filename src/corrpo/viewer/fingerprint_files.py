@@ -95,9 +95,6 @@ def token_table(folder: Path) -> pl.DataFrame:
 
     Columns: those of `COLUMNS`, and row (uint32), where in the file a token stands. Values that are not
     finite, and the ranks of files that have none, are null.
-
-    Raises:
-        BadInputError: the file cannot be read, lacks a column, or has no tokens.
     """
     path = folder / TOKENS
     with _errors_that_name(path):
@@ -130,9 +127,6 @@ def sample_norms(folder: Path, start: int, end: int) -> list[list[list[float | N
     """The norms of the rows from `start` to `end` of `token_table`, each a list per layer of lists.
 
     None for a token that was not measured, and for a norm that is not finite.
-
-    Raises:
-        BadInputError: the file cannot be read, or has no norms.
     """
     path = folder / TOKENS
     rows = token_table(folder)["row"][start:end].to_list()

@@ -198,9 +198,6 @@ class ViewedFingerprint:
 
         The columns: token (text), token_id, entropy (bits), strength, probability, logit, rank,
         entropy_quantile, strength_quantile, disagreement. None stands for what was not measured.
-
-        Raises:
-            IndexError: there is no sample of that number.
         """
         sample, start, end = self.bounds[_checked(number, len(self.bounds))]
         row = self.responses.get(sample) or {}
@@ -230,9 +227,6 @@ class ViewedFingerprint:
 
         projections are the names of the columns of norms, layers the numbers of its rows; both norms and
         layers are None where the token was not measured.
-
-        Raises:
-            IndexError: there is no such sample or token.
         """
         _, start, end = self.bounds[_checked(number, len(self.bounds))]
         text = self.tokens["token"][start + _checked(place, end - start)]

@@ -46,7 +46,7 @@ def test_half_precision_keeps_the_order_of_the_tokens(problem, dtype):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_an_overflow_of_float16_is_told_with_a_way_out(estimator):
+def test_an_overflow_of_float16_is_reported_with_a_way_out(estimator):
     model = LLAMA.model(torch.float32)
     with torch.no_grad():
         model.model.layers[1].mlp.down_proj.weight.mul_(1e5)
@@ -129,7 +129,7 @@ def test_quantized_weights_give_the_norms_of_the_dense_weights_they_stand_for(pr
     torch.testing.assert_close(exact, truth, rtol=1e-5, atol=0)
 
 
-def test_reference_tells_why_it_does_not_measure_quantized_weights():
+def test_reference_says_why_it_does_not_measure_quantized_weights():
     packed, _ = quantized(LLAMA, 4)
     with pytest.raises(
         UnsupportedModelError, match="floating-point weight.*a Packed in .*'exact', 'last' or"
@@ -167,7 +167,7 @@ def test_reference_runs_the_attention_that_the_model_has():
 
 
 @pytest.mark.parametrize("error", [ImportError("no kernels"), NotImplementedError("no backward on CPU")])
-def test_reference_tells_that_the_attention_of_the_model_does_not_run_here(monkeypatch, error):
+def test_reference_says_that_the_attention_of_the_model_does_not_run_here(monkeypatch, error):
     """As flash attention without its library, and flex attention, which has no backward on a CPU."""
     model = LLAMA.model()
 

@@ -25,12 +25,7 @@ _log = logging.getLogger(__name__)
 def judge_as_math(responses: Sequence[str], answers: Sequence[str]) -> list[Reply]:
     r"""The verdict of math-verify on each response; each distinct question is asked once.
 
-    Returns:
-        A `Reply` each: right, wrong, unparsed, timeout or error, and unreadable where the right answer is no
-        mathematics.
-
-    Raises:
-        CorrpoError: math-verify is not installed or does not start.
+    Unreadable where the right answer is no mathematics.
 
     >>> [reply.verdict for reply in judge_as_math([r"\boxed{0.5}", "<answer>1/3</answer>"], ["1/2", "1/2"])]
     ['right', 'wrong']
@@ -81,9 +76,6 @@ def equal_as_math(pairs: Sequence[tuple[str, str]]) -> list[bool]:
 
     Pairs of which one is no mathematics, is longer than `LONGEST_ANSWER`, or takes math-verify longer than
     its limit are equal only as text; failures of math-verify go to the log.
-
-    Raises:
-        CorrpoError: math-verify is not installed or does not start.
 
     >>> equal_as_math([("1/2", "0.5"), (r"\frac12", "0.5"), ("1/2", "1/3")])
     [True, True, False]

@@ -16,12 +16,9 @@ _VERDICTS = {1.0: "right", 0.0: "wrong", None: "unreadable"}
 
 
 def judge_by_trl(responses: Sequence[str], answers: Sequence[str]) -> list[Reply]:
-    """Right, wrong, or unreadable where TRL cannot parse the right answer.
+    r"""Right, wrong, or unreadable where TRL cannot parse the right answer.
 
-    Raises:
-        BadInputError: TRL or math-verify is not installed.
-
-    >>> judge_by_trl([r"so \\boxed{0.5}", "<answer>0.5</answer>"], [r"$\\frac{1}{2}$"] * 2)
+    >>> judge_by_trl([r"so \boxed{0.5}", "<answer>0.5</answer>"], [r"$\frac{1}{2}$"] * 2)
     [Reply(verdict='right', detail=''), Reply(verdict='wrong', detail='')]
     """
     require_packages("the check 'trl'", "trl", "math_verify", extra="train")

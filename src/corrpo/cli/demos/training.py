@@ -57,15 +57,8 @@ def train_lab(output: Path, steps: int = STEPS, problems: int = PROBLEMS) -> Ite
     """Train, in OUTPUT/grpo and OUTPUT/corrpo, and measure the model before and after, a process a core.
 
     What is already trained or measured is not done again; a run that was stopped goes on from its last
-    checkpoint.
-
-    Args:
-        output: the folder of both runs.
-        steps: of each run.
-        problems: held-out sums that each model is asked.
-
-    Yields:
-        "before", then the model of each run.
+    checkpoint. Gives "before", which is asked `problems` held-out sums like the others, then the model of
+    each run.
     """
     names = ["before", *RUNS]
     yield from parallel_in_order(

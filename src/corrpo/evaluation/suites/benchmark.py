@@ -64,12 +64,7 @@ def find_benchmark(name: str) -> Benchmark:
 
 
 def fetch_benchmark(name: str) -> Suite:
-    """A benchmark from the hub.
-
-    Raises:
-        BadInputError: an unknown name, data that cannot be fetched, a row without problem or answer.
-        CorrpoError: datasets is not installed.
-    """
+    """A benchmark from the hub."""
     benchmark = find_benchmark(name)
     place = f"{benchmark.dataset} at {benchmark.revision}, split {benchmark.split}"
     problems = []

@@ -13,16 +13,7 @@ GYM_PROBLEMS = 100
 
 
 def make_gym_suite(name: str, size: int, seed: int) -> Suite:
-    """Problems of a task of reasoning-gym by its defaults.
-
-    Args:
-        name: rg:TASK.
-        size: how many problems.
-        seed: item i comes from seed + i.
-
-    Raises:
-        BadInputError: an unknown task, or one that has no problems by its defaults.
-    """
+    """`size` problems of a task of reasoning-gym (rg:TASK) by its defaults; item i comes from seed + i."""
     require_packages("a task of reasoning-gym", "reasoning_gym", extra="tasks")
     import reasoning_gym
     from reasoning_gym.factory import DATASETS

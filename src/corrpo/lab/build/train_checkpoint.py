@@ -24,17 +24,8 @@ def train_checkpoint(
 ) -> dict[str, Any]:
     """Train one checkpoint, from where an interrupted run left it, and put it in its place.
 
-    Args:
-        output: of the build.
-        family: of `settings.BUILT`.
-        kind: base, safety or reasoning.
-        seed: of the data and the initial weights.
-        recipe: the settings of each kind.
-        variant: what differs from the shipped models.
-
-    Returns:
-        steps, seconds_since_last_start, cpu_seconds_since_last_start, and for a kind that stops at a solve
-        rate validation_solved.
+    Returns steps, seconds_since_last_start, cpu_seconds_since_last_start, and for a kind that stops at a
+    solve rate validation_solved.
     """
     import torch
     from transformers.utils import logging

@@ -42,12 +42,8 @@ class TooSlowError(CorrpoError):
 
 
 class Rates:
-    """A token bucket for each client, for at most `clients` of them: the one idle longest is forgotten.
-
-    Args:
-        rate: requests a second.
-        clients: buckets kept.
-        clock: monotonic seconds.
+    """A token bucket of `rate` requests a second for each client, for at most `clients` of them: the one idle
+    longest is forgotten.
     """
 
     def __init__(self, rate: float, clients: int = 4096, clock: Callable[[], float] = time.monotonic):
@@ -68,13 +64,7 @@ class Rates:
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
-    """The body of a request.
-
-    Raises:
-        TooLargeError: more bytes than allowed.
-        TooSlowError: it did not arrive in time.
-        ClientDisconnect: the client has gone.
-    """
+    """The body of a request; an error where it is too large, too slow, or the client has gone."""
     parts: list[bytes] = []
     size = await _read(request, limits, parts)
     if size > limits.body_bytes:

@@ -47,12 +47,7 @@ GENERATE: dict[str, Any] = {
 
 
 def parsed(body: bytes, schema: dict[str, Any]) -> dict[str, Any]:
-    """A request of a schema, defaults filled in. The prompt is checked where it is read.
-
-    Raises:
-        MalformedError: not JSON.
-        BadInputError: not an object, a field that is missing, unknown, or out of range.
-    """
+    """A request of a schema, defaults filled in. The prompt is checked where it is read."""
     try:
         given = json.loads(body.decode("utf-8"), parse_constant=_refused)
     except (ValueError, RecursionError) as error:

@@ -47,17 +47,15 @@ class Job:
     cancelled: bool = False
     iterator: Iterator[Any] | None = None
 
-    def tell(self, kind: str, value: Any = None) -> None:
+    def send(self, kind: str, value: Any = None) -> None:
         """Hand a result over; a loop that is closed has nobody who waits."""
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.results.put_nowait, (kind, value))
 
     async def values(self) -> AsyncIterator[Any]:
-        """The results as they come.
+        """The results as they come, and the error that ended the job, if one did.
 
-        Raises:
-            OvertimeError: its time is over, be it that the job waits still, or that a step of it hangs.
-            Exception: what ended the job, if something did.
+        An `OvertimeError` where its time is over, be it that the job waits still, or that a step of it hangs.
         """
         while True:
             try:
@@ -78,12 +76,7 @@ def overtime() -> OvertimeError:
 
 
 class Worker:
-    """The thread of the model.
-
-    Args:
-        room: jobs that may wait.
-        active: jobs that are worked on in turn.
-    """
+    """The thread of the model: `active` jobs are worked on in turn, `room` may wait."""
 
     def __init__(self, room: int, active: int = 4):
         self._room, self._most = room, active
@@ -110,12 +103,7 @@ class Worker:
         return self._thread.is_alive()
 
     def submit(self, start: Callable[[], Iterator[Any]], seconds: float) -> Job:
-        """Queue a job, from within an event loop. Cancelled jobs make room.
-
-        Raises:
-            QueueFullError: no room.
-            StoppingError: the worker is stopping.
-        """
+        """Queue a job, from within an event loop. Cancelled jobs make room; else it is a `QueueFullError`."""
         job = Job(start, time.monotonic() + seconds, asyncio.get_running_loop())
         with self._changed:
             if self._stopping:
@@ -143,7 +131,7 @@ class Worker:
         while self._take():
             self._active = [job for job in self._active if self._step(job)]
         for job in (*self._active, *self._waiting):
-            job.tell("error", StoppingError("the service stopped before this was done"))
+            job.send("error", StoppingError("the service stopped before this was done"))
         self._active, self._waiting = [], deque()
 
     def _take(self) -> bool:
@@ -160,16 +148,16 @@ class Worker:
         if job.cancelled:
             return False
         if time.monotonic() > job.deadline:
-            job.tell("error", overtime())
+            job.send("error", overtime())
             return False
         try:
             if job.iterator is None:
                 job.iterator = job.start()
-            job.tell("item", next(job.iterator))
+            job.send("item", next(job.iterator))
         except StopIteration:
-            job.tell("end")
+            job.send("end")
             return False
         except Exception as error:  # whatever it is, the one who waits gets it, and the thread lives
-            job.tell("error", error)
+            job.send("error", error)
             return False
         return True

@@ -73,14 +73,7 @@ class PerformancePanel:
 def performance_figure(
     name: str, panels: Sequence[PerformancePanel], *, rho_label: str, accuracy_label: str = "accuracy (%)"
 ) -> Drawing:
-    """The figure and its numbers; the shade of a point is its step, from light to dark.
-
-    Args:
-        name: of the figure, the beginning of its ids.
-        panels: one or more.
-        rho_label: of the x axis.
-        accuracy_label: of the y axis.
-    """
+    """The figure and its numbers; the shade of a point is its step, from light to dark."""
     columns = min(len(panels), 2)
     count = -(-len(panels) // columns)
     rows: list[dict] = []
@@ -138,7 +131,7 @@ def _label_steps(
         x, y = axes.transData.transform(end)
         boxes = [_beside(x, y, 4.0 * len(text), side) for side in SIDES]
         met = [
-            sum(box.contains(*at) for at in taken)
+            sum(box.contains(*point) for point in taken)
             + len(taken) * (not (frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)))
             for box in boxes
         ]
@@ -211,7 +204,7 @@ def _performance_panel(performance: Performance, evaluated: Path) -> Performance
     points = performance.points
     return PerformancePanel(
         title=performance.label,
-        steps=tuple(point.at for point in points),
+        steps=tuple(point.global_step for point in points),
         rho=tuple(rho_value(point.rho, str(point.fingerprint)) for point in points),
         accuracy=tuple(
             percent_value(point.accuracy, f"{evaluated}/{evaluation_folder(point.key, performance.suite)}")

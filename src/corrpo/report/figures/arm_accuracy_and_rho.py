@@ -45,14 +45,7 @@ FIGURE = ReportFigure(
 
 
 def arms_figure(name: str, places: Sequence[Place], *, x_label: str, y_label: str) -> Drawing:
-    """A point for each arm, a panel for each model.
-
-    Args:
-        name: of the figure.
-        places: one or more.
-        x_label: of the change of rho.
-        y_label: of the accuracy.
-    """
+    """A point for each arm, a panel for each model."""
     panels = list(dict.fromkeys(place.panel for place in places))
     colours = type_colours([place.name for place in places])
     with figure_style(name):
@@ -63,8 +56,9 @@ def arms_figure(name: str, places: Sequence[Place], *, x_label: str, y_label: st
             axes.axvline(0, color=RULE, linewidth=0.6)
             for place in (arm for arm in places if arm.panel == panel):
                 axes.plot([place.x], [place.value], "o", color=colours[place.name], markersize=4)
-                at = (place.x, place.value)
-                axes.annotate(label(place.name), at, (3, 3), textcoords="offset points", fontsize=6)
+                axes.annotate(
+                    label(place.name), (place.x, place.value), (3, 3), textcoords="offset points", fontsize=6
+                )
             axes.set_xlabel(x_label)
             axes.xaxis.set_major_formatter(signed_number)
         grid[0].set_ylabel(y_label)

@@ -47,14 +47,7 @@ FIGURE = ReportFigure(
 
 
 def differences_figure(name: str, bars: Sequence[Bar], *, smallest: float, axis_label: str) -> Drawing:
-    """A row for each arm, a panel for each model; the band is what is smaller than is of interest.
-
-    Args:
-        name: of the figure.
-        bars: one or more; those of a panel in the order of its rows.
-        smallest: the smallest effect of interest, in points.
-        axis_label: of the x axis.
-    """
+    """A row for each arm, a panel for each model; the band is what is smaller than is of interest."""
     panels = list(dict.fromkeys(bar.panel for bar in bars))
     most = max(sum(bar.panel == panel for bar in bars) for panel in panels)
     with figure_style(name):

@@ -97,10 +97,7 @@ def draw_figures(
 ) -> dict[Section, list[PageFigure]]:
     """The figures of some sections for which the results suffice, by section.
 
-    Args:
-        results: of the page.
-        sections: that the page has, in the order in which their files are written.
-        stems: names of files, for figures that are to have others than their own.
+    Files are written in the order of `sections`; `stems` are other names of files than the figures' own.
     """
     drawn: dict[Section, list[PageFigure]] = {section: [] for section in sections}
     for name in FIGURES:

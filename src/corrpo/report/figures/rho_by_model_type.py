@@ -88,13 +88,7 @@ def rows_figure(name: str, rows: Sequence[Row], measurement: Mapping[str, Any]) 
 
 
 def types_figure(name: str, values: Sequence[TypeValue], *, value_label: str) -> Drawing:
-    """The figure and its numbers.
-
-    Args:
-        name: of the figure, the beginning of its ids.
-        values: at least one; families, sample sets and types come in the order of first appearance.
-        value_label: of the y axis.
-    """
+    """The figure and its numbers; families, sample sets and types come in the order of first appearance."""
     families = list(dict.fromkeys(value.family for value in values))
     sets = list(dict.fromkeys(value.sample_set for value in values))
     types = list(dict.fromkeys(value.type for value in values))

@@ -61,14 +61,7 @@ FIGURE = ReportFigure(
 def dynamics_figure(
     name: str, panels: Sequence[RunsPanel], *, axis: Axis = "steps", value_label: str
 ) -> Drawing:
-    """The figure and its numbers.
-
-    Args:
-        name: of the figure, the beginning of its ids.
-        panels: one or more, each with a line or more.
-        axis: of the steps; see `lines.Axis`.
-        value_label: of the y axis.
-    """
+    """The figure and its numbers."""
     looks = line_looks([line for panel in panels for line in panel.lines])
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)

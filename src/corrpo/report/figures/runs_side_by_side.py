@@ -68,15 +68,7 @@ def runs_figure(
     rho_label: str,
     accuracy_label: str = "accuracy (%)",
 ) -> Drawing:
-    """The figure and its numbers; without accuracies the lower row is left out.
-
-    Args:
-        name: of the figure, the beginning of its ids.
-        columns: one or more.
-        axis: of the steps; see `lines.Axis`.
-        rho_label: of the upper y axis.
-        accuracy_label: of the lower one.
-    """
+    """The figure and its numbers; without accuracies the lower row is left out."""
     looks = line_looks([line for column in columns for line in (*column.rho, *column.accuracy)])
     both = any(column.accuracy for column in columns)
     rows: list[dict] = []

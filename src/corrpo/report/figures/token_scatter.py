@@ -108,13 +108,8 @@ def scatter_figure(
 ) -> Drawing:
     """The figure and its points.
 
-    Args:
-        name: of the figure, the beginning of its ids.
-        grid: rows of panels, all of one length; None leaves a place empty.
-        strength_label: of the y axis.
-        row_titles: one per row, or none.
-        shared: all panels have the same axes; else each has its own.
-        seed: of the choice of `MAX_POINTS` points in panels that have more.
+    `grid` holds rows of panels, all of one length; None leaves a place empty. Unless `shared`, each panel has
+    its own axes. Panels show `MAX_POINTS` points at most, chosen by `seed`.
     """
     rows, columns = len(grid), max(map(len, grid))
     wide = 3.3 if columns == 1 else 2.75

@@ -21,14 +21,7 @@ Figures = dict[Section, list[PageFigure]]
 def write_comparison(comparison: Comparison, fingerprints: Sequence[Fingerprint], folder: Path) -> list[Path]:
     """Write comparison.json, the figures as SVG, and comparison.html into a folder; returns their paths.
 
-    Args:
-        comparison: the numbers.
-        fingerprints: those of `comparison.rows`, in their order.
-        folder: made if missing.
-
-    Raises:
-        BadInputError: the fingerprints are not those of the rows.
-        OutputFolderError: the folder cannot be written to.
+    The fingerprints are those of `comparison.rows`, in their order.
     """
     compared = ComparedFingerprints(comparison, fingerprints)
     figures = _figures(compared)
@@ -39,17 +32,7 @@ def write_comparison(comparison: Comparison, fingerprints: Sequence[Fingerprint]
 
 
 def write_comparison_report(comparison: Comparison, fingerprints: Sequence[Fingerprint], path: Path) -> None:
-    """Write the report of a comparison, `comparison.html` of `corrpo compare`.
-
-    Args:
-        comparison: the numbers.
-        fingerprints: those of `comparison.rows`, in their order.
-        path: of the HTML file.
-
-    Raises:
-        BadInputError: the fingerprints are not those of the rows.
-        OutputFolderError: the disk is full or the folder cannot be written to.
-    """
+    """Write the report of a comparison, `comparison.html` of `corrpo compare`; see `write_comparison`."""
     write_text(Path(path), comparison_page(comparison, fingerprints))
 
 

@@ -58,12 +58,7 @@ def markdown(table: pl.DataFrame) -> str:
 
 
 def renew_page(page: Path | str, table: pl.DataFrame) -> None:
-    """Put the table into a Markdown page, between the lines `BEGIN` and `END`, in place of what is there.
-
-    Raises:
-        BadInputError: the page cannot be read, or has not each of the two lines once, in this order.
-        OutputFolderError: the page cannot be written.
-    """
+    """Put the table into a Markdown page, between the lines `BEGIN` and `END`, in place of what is there."""
     page = Path(page)
     try:
         text = page.read_text(encoding="utf-8")

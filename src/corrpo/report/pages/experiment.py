@@ -26,18 +26,7 @@ SUPPORT = (
 
 
 def write_experiment_report(result: ExperimentResult, folder: Path) -> list[Path]:
-    """Write FOLDER/report.html, FOLDER/report.md and FOLDER/figures.
-
-    Args:
-        result: of `corrpo.experiments.run_experiment.run_experiment`.
-        folder: its output, which holds preregistration.json.
-
-    Returns:
-        The paths of all files.
-
-    Raises:
-        OutputFolderError: the folder cannot be written to.
-    """
+    """Write FOLDER/report.html, FOLDER/report.md and FOLDER/figures; the paths of all files."""
     figures = draw_figures(result, ("experiment",))
     written = write_figures(figures, folder / "figures", ("svg", "parquet"))
     registered = read_json(folder / PREREGISTRATION)

@@ -13,9 +13,7 @@ from corrpo.report.formatting import DASH, bracketed, count, decimal, markdown_t
 def markdown(result: ExperimentResult, registered: dict[str, Any]) -> str:
     """Verdict, comparisons, arms and association, with links to the files beside it.
 
-    Args:
-        result: of the experiment.
-        registered: the content of its preregistration.json.
+    `registered` is the content of the experiment's preregistration.json.
     """
     verdict, plan = result.verdict, registered["plan"]
     parts = [

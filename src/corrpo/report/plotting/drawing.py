@@ -61,12 +61,7 @@ class Drawing:
         return Markup(svg[svg.index("<svg") :].strip())
 
     def write(self, path: Path) -> None:
-        """Write the figure (.svg, .pdf, .png at 300 dpi) or its numbers (.parquet), by the suffix.
-
-        Raises:
-            BadInputError: another suffix.
-            OutputFolderError: the file cannot be written.
-        """
+        """Write the figure (.svg, .pdf, .png at 300 dpi) or its numbers (.parquet), by the suffix."""
         if path.suffix == ".parquet":
             write_parquet(path, self.data)
         elif path.suffix == ".svg":

@@ -49,18 +49,10 @@ def line_looks(lines: Sequence[Line]) -> Looks:
 def draw_panel(
     axes: Axes, panel: RunsPanel, places: StepAxis, looks: Looks, *, top: bool = True, bottom: bool = True
 ) -> list[dict]:
-    """Draw all runs of a panel.
+    """Draw all runs of a panel on empty axes; a row for each value.
 
-    Args:
-        axes: empty.
-        panel: its title and its runs.
-        places: made of these runs, or of more that are to have the same x axis.
-        looks: of all lines; see `line_looks`.
-        top: write the title and the stages.
-        bottom: write what the x axis is.
-
-    Returns:
-        A row for each value.
+    `top` writes the title and the stages, `bottom` what the x axis is. `places` may be made of more runs than
+    these, which are to have the same x axis.
     """
     axes.axhline(0, color=INK, linewidth=0.7, zorder=1)
     draw_steps(axes, places)
@@ -115,9 +107,7 @@ def draw_line(axes: Axes, line: Line, places: StepAxis, colour: str, marker: str
     """Draw a run with its intervals; a value that does not exist is a gap with a cross at the foot.
 
     Where a stage is shorter than its room, a dotted level leads to the next one: no step was made there.
-
-    Returns:
-        A row for each value: series, stage, step, x, value, low, high, published, source.
+    Gives a row for each value: series, stage, step, x, value, low, high, published, source.
     """
     points, levels = _points_and_levels(line, places)
     x, value, low, high = np.array(points, dtype=np.float64).reshape(-1, 4).T

@@ -147,15 +147,15 @@ def draw_names(axes: Axes, title: str, places: StepAxis) -> None:
         room = CHARACTER * STAGE_SIZE * len(text) + 4
         middle = (places.starts[n] + places.starts[n + 1]) / 2
         low, high = axes.get_xlim()
-        at, side = (middle - low) / (high - low) * width, "center"
-        left = at - room / 2
-        if at + room / 2 > width:
-            at, side, left = width, "right", width - room
+        x, side = (middle - low) / (high - low) * width, "center"
+        left = x - room / 2
+        if x + room / 2 > width:
+            x, side, left = width, "right", width - room
         height = next((h for h, end in enumerate(heights) if end <= left), len(heights))
         heights[height : height + 1] = [left + room]
         axes.annotate(
             text,
-            (at / width, 1.0),
+            (x / width, 1.0),
             xycoords="axes fraction",
             xytext=(0, 1.5 + 8 * height),
             textcoords="offset points",

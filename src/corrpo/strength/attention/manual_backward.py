@@ -39,10 +39,7 @@ def cut_attention(call: AttentionCall) -> Tensor:
 def attention_derivatives(call: AttentionCall, output: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The derivatives at queries [m, 1, H, T, d], keys and values [m, 1, H_kv, T, d] of m at the output.
 
-    Args:
-        call: of one sequence.
-        output: [1, H, T, d], of the same call.
-        g: [m, 1, H, T, d].
+    `output` is [1, H, T, d] of the call, of one sequence; g [m, 1, H, T, d].
     """
     with torch.no_grad():
         kv_heads = call.key.shape[1]

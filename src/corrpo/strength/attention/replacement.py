@@ -35,9 +35,8 @@ def attention_of_user(model: nn.Module) -> str | None:
 def replaced_attention(model: nn.Module, name: str, estimator: str, fitting: str) -> Iterator[None]:
     """Run `model` with the attention function registered as `name`, and give it back its own after.
 
-    Raises:
-        UnsupportedModelError: the model does not take its attention function from transformers'
-            AttentionInterface; `fitting` names the estimators that do not need it to.
+    A model that does not take its function from transformers' AttentionInterface is refused; `fitting` names
+    the estimators that do not need it to.
     """
     if not takes_attention_function(model):
         raise UnsupportedModelError(

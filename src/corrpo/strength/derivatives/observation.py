@@ -82,12 +82,7 @@ def _not_run_once(name: str, what: str) -> UnsupportedModelError:
 def derivatives_at(
     record: Sequence[Observed], differentiate: Callable[[list[Tensor]], Sequence[Tensor]]
 ) -> list[Tensor]:
-    """The derivative at every projection's own output features; projections of one module share one.
-
-    Args:
-        record: of `observed`.
-        differentiate: gives the derivatives at the tensors it is given.
-    """
+    """The derivative at every projection's own output features; projections of one module share one."""
     outputs = distinct_outputs(record)
     return parts_at(record, outputs, differentiate(outputs))
 

@@ -14,17 +14,7 @@ def check_positionwise(
     """Refuse a model in which a target's derivative at a projection is not at its own position alone.
 
     Looks at the positions that predict no target; if every position predicts one, differentiates one target
-    by itself.
-
-    Args:
-        request: the targets.
-        scores: [n], whose graph is kept.
-        at: the projection.
-        delta: [1, T, d_out], the derivative of the sum of scores at its output.
-        name: the estimator, for the message.
-
-    Raises:
-        UnsupportedModelError: something besides attention mixes positions.
+    by itself. `delta` [1, T, d_out] is the derivative of the sum of scores [n], whose graph is kept, at `at`.
     """
     rows = request.rows.to(delta.device)
     if len(rows) == delta.shape[1] and len(rows) > 1:

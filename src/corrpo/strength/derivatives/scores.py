@@ -11,18 +11,9 @@ from corrpo.strength.derivatives.request import GradientRequest
 
 
 def target_scores(request: GradientRequest, positions: Tensor, prefix: int) -> Tensor:
-    """The differentiable scores z of the tokens at `positions`, from one forward of `prefix` tokens.
+    """The differentiable scores z [m] of the tokens at `positions`, from one forward of `prefix` tokens.
 
-    Args:
-        request: the sequence, the model and the target.
-        positions: LongTensor [m], all at most `prefix`.
-        prefix: how many tokens are read; at least max(positions).
-
-    Returns:
-        [m]: raw logits, or natural log-probabilities.
-
-    Raises:
-        NonFiniteError: a score is NaN or infinite.
+    Raw logits, or natural log-probabilities; `prefix` is at least max(positions).
     """
     tokens, rows = request.input_ids[0, positions], positions - 1
     inputs = {"input_ids": request.input_ids[:, :prefix], "use_cache": False, "logits_to_keep": rows}

@@ -18,9 +18,8 @@ _PRODUCTS = (torch.matmul, Tensor.matmul, Tensor.__matmul__)
 def run_as_modules(modules: Sequence[nn.Module]) -> AbstractContextManager[Any]:
     """Let every product `module.weight @ x`, x [batch, d_in, T], run the module on x transposed.
 
-    Args:
-        modules: those that are plain linear modules are covered; a wrapped one (an adapter, a quantized
-            layer) is left alone, since its weight is not all of its map.
+    A module that is not a plain linear one (an adapter, a quantized layer) is left alone, since its weight is
+    not all of its map.
     """
     plain = [module for module in modules if type(module) is nn.Linear]
     return _ThroughModules(plain) if plain else nullcontext()

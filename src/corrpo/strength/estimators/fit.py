@@ -10,17 +10,7 @@ from corrpo.strength.projections.projection import MixerLayer
 
 
 def check_fit(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str], name: str) -> None:
-    """Raise if estimator `name` cannot measure these layers.
-
-    Args:
-        model: a causal LM.
-        layers: the layers measured, of `find_layers`.
-        projections: the names measured, which every layer holds.
-        name: the estimator.
-
-    Raises:
-        UnsupportedModelError: the message gives the reason and the estimators that fit.
-    """
+    """Raise if estimator `name` cannot measure these layers, with the reason and those that fit."""
     if reason := misfit(model, layers, projections, name):
         *most, final = map(repr, fitting_estimators(model, layers, projections))
         use = f"{', '.join(most)} or {final}" if most else final

@@ -19,13 +19,7 @@ from corrpo.strength.projections.projection import MixerLayer
 def misfit_of_observed_outputs(
     model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str]
 ) -> str | None:
-    """Why what projections read and write does not give their gradients, or None where it does.
-
-    Args:
-        model: a causal LM.
-        layers: the layers measured, of `find_layers`.
-        projections: the names measured, which every layer holds.
-    """
+    """Why what projections read and write does not give their gradients, or None where it does."""
     if _sees_ahead(model):
         return f"reads up to its targets, and the tokens of this {type(model).__name__} see those after them"
     return _shared_weight(find_mixers(model), layers, projections)
@@ -36,9 +30,7 @@ def misfit_of_replaced_attention(
 ) -> str | None:
     """Why another attention function cannot stand in from layer `first` on, or None where it can.
 
-    Args:
-        model, layers, projections: as in `misfit_of_observed_outputs`, whose reasons come first.
-        first: the lowest layer in which positions are kept apart.
+    The reasons of `misfit_of_observed_outputs` come first.
     """
     if reason := misfit_of_observed_outputs(model, layers, projections):
         return reason

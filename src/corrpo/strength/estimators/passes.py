@@ -48,15 +48,8 @@ def passes_by_target(
 
     A pass of m targets costs m backwards of its whole prefix s, which is m / 2 tokens longer than needed on
     average, and one forward, or two where the graph is made again: together (s + m / 2) (m + 1 or 2) a
-    target, which is least for m = sqrt(2 s) or 2 sqrt(s). Memory may allow fewer.
-
-    Args:
-        positions: of the targets, ascending.
-        prefix_of: how many tokens are read for targets up to a position.
-        graph_bytes: what autograd keeps of one token in all blocks.
-        blocks: how many blocks are measured.
-        room: bytes that a pass may take.
-        by_blocks: whether the graph can be made again, block by block; it is always kept otherwise.
+    target, which is least for m = sqrt(2 s) or 2 sqrt(s). Memory (`room` bytes a pass, of which autograd
+    keeps `graph_bytes` a token) may allow fewer. Unless `by_blocks`, the graph is always kept.
 
     >>> [(part.targets, part.backwards) for part in passes_by_target(
     ...     range(10, 18), lambda position: position, graph_bytes=8, blocks=2, room=1 << 20)]

@@ -86,16 +86,11 @@ def prefix_norms(
     norm: str,
     tolerance: float | None = None,
 ) -> Float[Tensor, " n"]:
-    """`product_norm` of gradients that reach back over prefixes of one sequence.
+    """`product_norm` of gradients that reach back over `prefixes`, ascending, of one sequence.
 
     A few gradients of neighbouring prefixes are taken at a time, cut to the longest of them, because the
-    eigenvalues of a t x t matrix cost t^3.
-
-    Args:
-        delta: row s of delta_i is zero for s >= prefixes[i].
-        factor: `second_factor` of the inputs, of at least t rows.
-        prefixes: n lengths, ascending.
-        norm, tolerance: as in `product_norm`.
+    eigenvalues of a t x t matrix cost t^3. Row s of delta_i is zero for s >= prefixes[i]; `factor` is the
+    `second_factor` of the inputs.
     """
     cuts_columns = norm_named(norm).by_singular_values
     norms = []

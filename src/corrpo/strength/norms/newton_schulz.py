@@ -47,12 +47,7 @@ def nuclear_by_products(
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """||M||_* of each matrix by `newton_schulz`, or by eigenvalues in float64 where that is too far off.
 
-    Args:
-        matrix: float32 or float64, finite.
-        accuracy: the largest relative error allowed; by default `ACCURACY` of the dtype.
-
-    Returns:
-        n norms and n bounds of their errors, float64.
+    n norms and n bounds of their errors, float64; by default errors are up to `ACCURACY` of the dtype.
     """
     values, errors = newton_schulz(matrix)
     limit = ACCURACY[matrix.dtype] if accuracy is None else accuracy
@@ -63,13 +58,10 @@ def nuclear_by_products(
 
 
 def newton_schulz(matrix: Float[Tensor, "n q p"]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """||M||_* of each matrix by matrix products in its own dtype, and how far each may be off.
+    """||M||_* of each matrix by matrix products in its own dtype, and how far each may be off, float64.
 
     Nothing is read back from the device. A matrix whose values did not arrive has a large error, not a wrong
     norm.
-
-    Returns:
-        n norms and n errors, float64.
 
     >>> values, errors = newton_schulz(torch.diag(torch.tensor([3.0, 4.0]))[None])
     >>> abs(values.item() - 7) <= errors.item() < 1e-4

@@ -49,11 +49,8 @@ def rounded_product(
 ) -> tuple[Float[Tensor, "n q p"], Float[Tensor, " n"]]:
     """Delta^T A or its transpose, the shorter side first, and how far the exact product is at most.
 
-    In Frobenius norm: with rows delta_s and a_s, || |Delta|^T |A| ||_F <= sum_s |delta_s| |a_s|, which is
-    multiplied by gamma_t.
-
-    Returns:
-        The products computed in `dtype`, and bounds in float64.
+    In Frobenius norm, float64: with rows delta_s and a_s, || |Delta|^T |A| ||_F <= sum_s |delta_s| |a_s|,
+    which is multiplied by gamma_t.
     """
     left, right = delta.to(dtype), factor.to(dtype)
     if delta.shape[-1] > factor.shape[-1]:

@@ -15,13 +15,9 @@ from corrpo.strength.projections.projection import Projection
 
 
 def is_class(module: nn.Module, *names: str) -> bool:
-    """Whether a module is of one of transformers' own classes, or of one derived from it (FSDP derives).
+    """Whether a module is of one of transformers' own classes ("gpt2.GPT2Attention"), or derived from it.
 
     A class of the same name in code that comes with a checkpoint is another class: its layout was not read.
-
-    Args:
-        module: any module.
-        names: model and class, as in "gpt2.GPT2Attention".
     """
     known = set()
     for name in names:
@@ -33,16 +29,7 @@ def is_class(module: nn.Module, *names: str) -> bool:
 def split(module: nn.Module, widths: Sequence[int], groups: int = 1) -> list[Projection]:
     """The parts of a module whose output is `groups` times the parts of these widths, one after the other.
 
-    Args:
-        module: the fused linear map.
-        widths: output features of each part, within one group.
-        groups: 1 where each part is in one piece; the number of heads where the parts take turns by head.
-
-    Returns:
-        One projection for each of `widths`, with groups * width output features in the order of the heads.
-
-    Raises:
-        UnsupportedModelError: the module's number of output features is another.
+    `groups` is 1 where each part is in one piece, and the number of heads where the parts take turns by head.
 
     >>> both = nn.Linear(3, 8)
     >>> [part.features for part in split(both, (6, 2))]

@@ -47,12 +47,7 @@ def find_mixers(model: nn.Module) -> list[MixerLayer]:
 
 
 def find_layers(model: nn.Module, projections: Sequence[str]) -> list[MixerLayer]:
-    """The token mixers that hold all of the named projections, in the order of the forward pass.
-
-    Raises:
-        BadInputError: no mixer holds these projections; the message tells which there are.
-        UnsupportedModelError: no mixer is recognised.
-    """
+    """The token mixers that hold all of the named projections, in the order of the forward pass."""
     mixers = find_mixers(model)
     fitting = [mixer for mixer in mixers if set(projections) <= set(mixer.projections)]
     if not fitting:
@@ -75,13 +70,7 @@ def find_attention_layers(model: nn.Module) -> list[MixerLayer]:
 
 
 def select_layers(of: Sequence[MixerLayer], layers: Sequence[int] | None) -> list[MixerLayer]:
-    """The layers with the given places in `of`; all of them for None.
-
-    Negative places count from the end. The order is that of `layers`.
-
-    Raises:
-        BadInputError: a place outside the model, a repeated one, or none at all.
-    """
+    """The layers with the given places in `of`, negative ones from the end; all of them for None."""
     if layers is None:
         return list(of)
     n = len(of)

@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 
 
 class TransformersEngine:
-    """`generate` of a model in this process; an `Engine`.
-
-    Args:
-        model: a transformers causal LM; left as found.
-        tokenizer: its tokenizer.
-        name: the model's name in descriptions; its own if not given.
-        revision: likewise.
-    """
+    """`generate` of a model in this process; an `Engine`. `name` is for descriptions."""
 
     def __init__(self, model: Any, tokenizer: Any, name: str | None = None, revision: str | None = None):
         from corrpo.models.token_limits import context_length
@@ -100,22 +93,11 @@ def generate(
     top_p: float = 1.0,
     seed: int | None = 0,
 ) -> list[Generation]:
-    """Write a response to each prompt, all in one left-padded batch.
+    """Write a response to each prompt of token ids, all in one left-padded batch; temperature 0 is greedy.
 
-    Args:
-        model: a causal LM; its mode is restored after.
-        tokenizer: for the padding and end-of-sequence ids.
-        prompts: token ids.
-        max_new_tokens: at most this many tokens a response.
-        temperature: of the softmax; 0 takes the likeliest token.
-        top_p: draw among the likeliest tokens of this total probability.
-        seed: of this batch; the same batch with the same seed gives the same responses, and the global random
-            state is left as it was. None draws on from the global random state.
-
-    Raises:
-        BadInputError: temperature, top-p or max_new_tokens out of range.
-        NonFiniteError: the model gives logits that are NaN or +inf; its `row` is the prompt's number.
-        CorrpoError: out of GPU memory; says what to lower.
+    The same batch with the same seed gives the same responses, and the global random state is left as it was;
+    seed None draws on from it. The model's mode is restored. An error about logits that are NaN or +inf has
+    the prompt's number as its `row`; one about GPU memory says what to lower.
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
