@@ -118,7 +118,7 @@ def test_a_line_through_other_arms_is_found_and_what_seeds_share_is_not_in_it():
     rng = np.random.default_rng(0)
     arms = {name: rng.normal(0, 0.1) for name in ARMS}
     shared = rng.normal(0, 1, 5)
-    change = {name: at + rng.normal(0, 0.01, 5) for name, at in arms.items()}
+    change = {name: mean + rng.normal(0, 0.01, 5) for name, mean in arms.items()}
     accuracy = {name: 0.5 - 2 * change[name] + shared for name in ARMS}
     result = accuracy_against_rho(accuracy, change, treatment="corrpo", baseline="grpo")
     assert (result.n_arms, result.n_runs) == (4, 20)

@@ -179,7 +179,7 @@ def test_another_task_is_learned_from_the_shipped_base(tmp_path):
     )
     assert folder == tmp_path / "sorting" / "checkpoints" / "qwen2" / "reasoning"
     assert set(weights(tmp_path / "sorting")) == {"reasoning"}
-    first, shipped = (load_file(at / "model.safetensors") for at in (folder, checkpoint("qwen2", "base")))
+    first, shipped = (load_file(path / "model.safetensors") for path in (folder, checkpoint("qwen2", "base")))
     moved = [(first[name] - shipped[name]).abs().max().item() for name in shipped]
     assert 0 < max(moved) < 0.02  # four steps of 1e-3 at most, from there
     lines = (tmp_path / "sorting" / "samples" / "reasoning.jsonl").read_text().splitlines()

@@ -50,7 +50,7 @@ def test_a_trainer_that_saves_its_last_model_in_the_run_folder(tmp_path):
     placeholder(run / "checkpoint-10")
     checkpoints, skipped = find_checkpoints([str(run)])
     assert [checkpoint.step for checkpoint in checkpoints] == [10]
-    assert "its step is recorded nowhere; give it as run:STEP=" in skipped[0].reason
+    assert "its step is not known; give it as run:STEP=" in skipped[0].reason
     (run / "trainer_state.json").write_text('{"global_step": 15}')
     assert keys([str(run)]) == ["run/step-000010", "run/step-000015"]
 
@@ -102,8 +102,8 @@ def test_order_and_steps_since_the_beginning(named):
     checkpoints, _ = find_checkpoints([f"{stage}:{step}=org/model" for stage, step in named])
     assert {(checkpoint.stage, checkpoint.step) for checkpoint in checkpoints} == set(named)
     assert len({checkpoint.key for checkpoint in checkpoints}) == len(checkpoints)
-    at = [checkpoint.global_step for checkpoint in checkpoints]
-    assert at == sorted(at)
+    steps = [checkpoint.global_step for checkpoint in checkpoints]
+    assert steps == sorted(steps)
     assert in_order(checkpoints) == checkpoints
     assert list(dict.fromkeys(checkpoint.stage for checkpoint in checkpoints)) == list(
         dict.fromkeys(stage for stage, _ in named)

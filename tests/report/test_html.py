@@ -266,6 +266,6 @@ def test_excerpts_are_the_highest_and_the_high_and_low(fingerprint):
     assert all(excerpt.entropy_bits >= tokens["entropy_bits"].quantile(0.9) for excerpt in second)
     assert [excerpt.strength for excerpt in second] == sorted(excerpt.strength for excerpt in second)
     place = tokens.filter(pl.col("sample") == first[0].sample)["token"].to_list()
-    at = first[0].position
-    assert "".join(place[:at])[-BEFORE:] == first[0].before
-    assert "".join(place[at + 1 :])[:AFTER] == first[0].after
+    position = first[0].position
+    assert "".join(place[:position])[-BEFORE:] == first[0].before
+    assert "".join(place[position + 1 :])[:AFTER] == first[0].after

@@ -261,7 +261,7 @@ def test_models_that_cannot_be_trained_say_why(tmp_path):
     for name, stage, error, message in (
         ("t5", "sft", UnsupportedModelError, "not a causal LM"),
         ("xlm", "corrpo", UnsupportedModelError, "no attention or other token mixer"),
-        ("lacking", "sft", BadInputError, "lacks weights"),
+        ("lacking", "sft", BadInputError, "random ones in their place"),
     ):
         with pytest.raises(error, match=message):
             stage_run(stage, tmp_path / "out", model=str(tmp_path / name))

@@ -14,9 +14,9 @@ def describe_model(model: Any, name: str | None = None, revision: str | None = N
     """What identifies a model in a fingerprint, JSON-safe.
 
     name, revision (the hub's commit where known), architecture, parameters, dtype, digest (`model_digest`);
-    where there are any, adapter (`adapter_record`), quantization (the library's method) and gguf (quantization
-    and SHA-256 of the file that the weights were dequantized from). A compiled model is described as what was
-    compiled. Offloaded weights are refused; see `check_present`.
+    where there are any, adapter (`adapter_record`), quantization (the library's method) and gguf
+    (quantization and SHA-256 of the file that the weights were dequantized from). A compiled model is
+    described as what was compiled. Offloaded weights are refused; see `check_present`.
     """
     check_present(model)
     model = getattr(model, "_orig_mod", model)

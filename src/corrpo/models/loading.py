@@ -1,6 +1,6 @@
 """Models and tokenizers from a folder, a GGUF file or the hub, checked to be what they are taken for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -56,7 +56,7 @@ def load_model(name: str, options: LoadOptions) -> tuple[Any, Any]:
         if options.dtype == "float64":
             model = model.double()
     check_present(model)
-    tokenizer = _load_tokenizer(_tokenizer_source(adapter, source), hub)
+    tokenizer = load_tokenizer(_tokenizer_source(adapter, source), hub)
     if is_gguf(source):
         model.generation_config = generation_config(open_gguf(Path(source)), tokenizer)
     return model.eval(), tokenizer
@@ -106,7 +106,7 @@ def _load_weights(
     file = open_gguf(Path(name)) if is_gguf(name) else None
     if file is not None and quantized is not None:
         raise BadInputError(f"quantization of {name}: quantize what `corrpo convert {name} FOLDER` writes")
-    config = _config(name, options) if file is None else read_config(file)
+    config = causal_lm_config(name, options) if file is None else read_config(file)
     how: dict[str, Any] = {}
     if quantized is not None:
         how["quantization_config"] = quantized
@@ -116,17 +116,23 @@ def _load_weights(
     load: Any = partial(AutoModelForCausalLM.from_pretrained, name, output_loading_info=True, **options)
     if file is not None:
         load = partial(load_gguf, file, config)
+    model = complete_model(name, partial(load, dtype=dtype, **how))
+    return model if packed or isinstance(places, str) else model.to(places[""])
+
+
+def complete_model(name: str, load: Callable[[], Any]) -> Any:
+    """The model that `load` gives with its loading info, none of whose weights were made up."""
     try:
-        model, report = load(dtype=dtype, **how)
+        model, report = load()
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, _safetensors_error()) as error:
         raise BadInputError(f"cannot load {name}: {first_line(error)}") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise BadInputError(
             f"{name}: {len(missing)} weights of {type(model).__name__} are not in the checkpoint "
-            f"({', '.join(missing[:3])}, ...), and random ones in their place would be measured"
+            f"({', '.join(missing[:3])}, ...), and random ones in their place would be used"
         )
-    return model if packed or isinstance(places, str) else model.to(places[""])
+    return model
 
 
 def _quantization(name: str) -> BitsAndBytesConfig | None:
@@ -137,7 +143,8 @@ def _quantization(name: str) -> BitsAndBytesConfig | None:
     return BitsAndBytesConfig(load_in_8bit=name == "8bit", load_in_4bit=name == "4bit")
 
 
-def _load_tokenizer(source: str, hub: dict[str, Any]) -> Any:
+def load_tokenizer(source: str, hub: dict[str, Any]) -> Any:
+    """The tokenizer of a folder, a .gguf file or a name on the hub."""
     if is_gguf(source):
         return read_tokenizer(open_gguf(Path(source)))
     try:
@@ -182,7 +189,7 @@ def load_skeleton(name: str, options: LoadOptions) -> Any:
     """
     _, source = _adapter_and_source(name, options.base)
     trusted = options.trust_remote_code
-    config = _config(source, {"revision": options.revision, "trust_remote_code": trusted})
+    config = causal_lm_config(source, {"revision": options.revision, "trust_remote_code": trusted})
     try:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted).eval()
@@ -190,7 +197,7 @@ def load_skeleton(name: str, options: LoadOptions) -> Any:
         raise BadInputError(f"cannot build {name} from its config: {first_line(error)}") from error
 
 
-def _config(name: str, options: dict[str, Any]) -> Any:
+def causal_lm_config(name: str, options: dict[str, Any]) -> Any:
     """The config of a causal LM; see `load_model` for what is raised."""
     if is_gguf(name):
         return read_config(open_gguf(Path(name)))
