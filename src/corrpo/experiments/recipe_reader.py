@@ -28,7 +28,7 @@ from corrpo.experiments.result_tables import BEFORE
 from corrpo.experiments.verdict_rules import Analysis
 from corrpo.measurement.options import MeasureOptions
 from corrpo.models.gguf import is_gguf
-from corrpo.training.recipe import RecipeArguments, known_fields, recipe_of
+from corrpo.training.recipe import RecipeArguments, known_fields, read_yaml, recipe_of
 from corrpo.training.stages import config_class
 from corrpo.training.yaml_values import convert_value, describe_type
 
@@ -76,17 +76,7 @@ class RecipeFile:
 
     def __init__(self, path: Path):
         self.path = path
-        try:
-            text = path.read_text(encoding="utf-8")
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            content = yaml.safe_load(text)
-        except OSError as error:
-            raise BadInputError(f"cannot read the recipe {path}: {error.strerror or error}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise BadInputError(f"the recipe {path} is not valid YAML: {error}") from error
-        if not isinstance(content, dict):
-            raise BadInputError(f"the recipe {path} holds no settings; expected {', '.join(_SECTIONS)}")
-        self.content: dict[str, Any] = content
+        self.content, node = read_yaml(path, ", ".join(_SECTIONS))
         self.lines: dict[tuple[str, ...], int] = {}
         self._note_lines(node, ())
 

@@ -7,7 +7,8 @@ file and the key, and defaults that let a recipe run without a GPU.
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -122,30 +123,30 @@ def parse_recipe(config_class: type, words: Sequence[str]) -> tuple[RecipeArgume
     parser = _Parser(RecipeArguments, config_class)
     given = _machine_defaults()
     if path is not None:
-        given |= _checked(path, _read_yaml(path), config_class)
-    try:
+        given |= _checked(path, read_yaml(path, "lines like model: lab:qwen2/base")[0], config_class)
+    with _mistakes_placed("" if path is None else f"{path}, with the flags given: "):
         given |= parser.given(flags)
         missing = [f"--{name}" for name in ("model", "dataset", "output_dir") if name not in given]
         if missing:
             raise BadInputError(f"{', '.join(missing)} must be given, in the recipe or as a flag")
-        recipe, config = parser.parse_dict(given)
-    except BadInputError as error:
-        raise BadInputError(_placed(path, str(error))) from error
-    except (ValueError, TypeError) as error:
-        raise BadInputError(_placed(path, f"these settings do not go together: {error}")) from error
-    return recipe, config  # pyright: ignore[reportReturnType]
+        return parser.parse_dict(given)  # pyright: ignore[reportReturnType]
 
 
 def recipe_of(content: dict[str, Any], config_class: type, place: str) -> tuple[RecipeArguments, Any]:
     """As `parse_recipe`, of settings that are at hand; `place` stands in front of each mistake."""
     given = _machine_defaults() | _checked(place, content, config_class)
+    with _mistakes_placed(f"{place}: "):
+        return _Parser(RecipeArguments, config_class).parse_dict(given)  # pyright: ignore[reportReturnType]
+
+
+@contextmanager
+def _mistakes_placed(place: str) -> Iterator[None]:
     try:
-        recipe, config = _Parser(RecipeArguments, config_class).parse_dict(given)
+        yield
     except BadInputError as error:
-        raise BadInputError(f"{place}: {error}") from error
+        raise BadInputError(f"{place}{error}") from error
     except (ValueError, TypeError) as error:
-        raise BadInputError(f"{place}: these settings do not go together: {error}") from error
-    return recipe, config  # pyright: ignore[reportReturnType]
+        raise BadInputError(f"{place}these settings do not go together: {error}") from error
 
 
 def known_fields(config_class: type) -> dict[str, Any]:
@@ -202,16 +203,18 @@ def _config_path(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     return known.config, rest
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, expected: str) -> tuple[dict[str, Any], Any]:
+    """The settings in a YAML file, and its nodes, which know their lines."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise BadInputError(f"cannot read the recipe {path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInputError(f"the recipe {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise BadInputError(f"the recipe {path} holds no settings; expected lines like model: lab:qwen2/base")
-    return content
+        raise BadInputError(f"the recipe {path} holds no settings; expected {expected}")
+    return content, node
 
 
 def _machine_defaults() -> dict[str, Any]:
@@ -263,7 +266,3 @@ def _unknown(name: str, known: Sequence[str], what: str) -> str:
         return f"{name!r} follows no flag that takes it; flags look like --max_steps 100"
     hint = did_you_mean(plain, known, prefix="--" if what == "flag" else "")
     return f"there is no {what} {name}{hint} (corrpo train STAGE --help lists what there is)"
-
-
-def _placed(path: Path | None, message: str) -> str:
-    return message if path is None else f"{path}, with the flags given: {message}"
