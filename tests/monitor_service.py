@@ -36,8 +36,8 @@ class Running:
         try:
             connection.request(method, path, content, {**sent, **(headers or {})})
             reply = connection.getresponse()
-            headers = {name.lower(): value for name, value in reply.getheaders()}
-            return reply.status, reply.read().decode(), headers
+            received = {name.lower(): value for name, value in reply.getheaders()}
+            return reply.status, reply.read().decode(), received
         finally:
             connection.close()
 

@@ -168,12 +168,7 @@ def _moved(
     total = 0.0
     for part in passes:
         total += through(shape, part.length, part.forwards, part.forwards)
-        total += through(
-            upper,
-            part.length,
-            part.again + part.backwards,
-            part.again + (part.backwards > 0),
-        )
+        total += through(upper, part.length, part.again + part.backwards, part.again + (part.backwards > 0))
         total += 4 * part.length * deltas * (part.backwards if estimator == "exact" else 0)
     if estimator == "last":
         per_token = (shape.kv_heads * (shape.qk_dim + shape.v_dim) + shape.hidden) * setting.element

@@ -106,11 +106,11 @@ def test_a_worked_sorting_picks_the_next_number_of_those_that_are_left(numbers, 
     answer = [int(number) for number in problem.answer.split()]
     assert sorted(answer) == sorted(numbers)
     assert all((first > second) == descending for first, second in pairwise(answer))
-    numbers = [int(number) for number in re.findall(r"\d+", problem.work(random.Random(seed)))]
+    written = [int(number) for number in re.findall(r"\d+", problem.work(random.Random(seed)))]
     expected = []
     for place, picked in enumerate(answer[:-1]):
         expected += [*(number for number in numbers if number not in answer[:place]), picked]
-    assert numbers == [*expected, answer[-1]]
+    assert written == [*expected, answer[-1]]
 
 
 def test_the_numbers_in_order_are_those_of_reasoning_gym():

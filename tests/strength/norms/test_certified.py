@@ -53,7 +53,7 @@ def test_the_bound_holds_and_is_within_the_tolerance(t, d_out, d_in, spectrum, s
 
 def test_a_batch_gives_what_each_gradient_gives_alone():
     pairs = [factors(spectrum, 190, 170, 180, 1.0, 3) for spectrum in SPECTRA]
-    delta, inputs = (torch.stack(factors) for factors in zip(*pairs, strict=True))
+    delta, inputs = (torch.stack(part) for part in zip(*pairs, strict=True))
     values, bounds = certified_nuclear_norm(delta, inputs, 1e-2)
     again, _ = certified_nuclear_norm(delta, inputs, 1e-2)
     assert torch.equal(values, again)
