@@ -39,7 +39,7 @@ def vjp_alone(model: nn.Module, ids: Tensor, positions: range) -> None:
     with frozen_eval_mode(model):
         plan = plan_for(query)
         with plan.attention(model):
-            for part in exact.passes(query, plan):
+            for part in exact.passes(query):
                 for _ in plan.products(query, wanted[part.targets], part.prefix, part.keeps_graph):
                     pass
 

@@ -119,7 +119,7 @@ def lab_gradients(family, kind):
     query = GradientRequest(model, ids[None], positions, layers, GradientSpec())
     plan = plan_for(query)
     with frozen_eval_mode(model), plan.attention(model):
-        for part in exact.passes(query, plan):
+        for part in exact.passes(query):
             ends = positions[part.targets]
             for layer in plan.products(query, ends, part.prefix, part.keeps_graph):
                 for at, delta in zip(layer.record, layer.deltas, strict=True):
