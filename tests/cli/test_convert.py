@@ -39,6 +39,8 @@ def test_a_converted_folder_is_the_model_of_the_file(tmp_path, run_corrpo, archi
     assert why_incomplete(out) is None
     assert "quantization_config" not in json.loads((out / "config.json").read_text())
     model, tokenizer = corrpo.load_model(str(path))
+    told = json.loads((out / "gguf.json").read_text())
+    assert told == {"file": "tiny.gguf", "quantization": kind, "sha256": model.gguf["sha256"]}
     plain, info = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from corrpo.models.load_options import Dtype
 
@@ -17,9 +18,9 @@ class Convert:
     The folder holds the dequantized weights, config, tokenizer, chat template and end tokens.
     """
 
-    file: Positional[Path]
+    file: Annotated[Positional[Path], arg(metavar="FILE.gguf")]
     """A .gguf file that is whole; of one in parts, the parts joined."""
-    output: Positional[Path]
+    output: Annotated[Positional[Path], arg(metavar="FOLDER")]
     """Folder of the model: new, or empty."""
     dtype: Dtype = "auto"
     """Of the weights: float32 (auto), which holds every dequantized number as it is, bfloat16, ..."""

@@ -1,5 +1,6 @@
 """A GGUF file written out as the folder of a model: config, safetensors, tokenizer, chat template."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from corrpo.models.gguf import is_gguf
 from corrpo.models.load_options import Dtype
 from corrpo.models.loading import load_model
 
+RECORD = "gguf.json"
 _PROBE = "17 + 25 = 42, 3.14e-7;\n\n\tdef f(x):  # naïve, e\u0301, Ελλάδα, 東京, 🙂\r\n  it's  I'LL\n"
 """Numbers, newlines, runs of spaces, accents as one character and as two, other scripts."""
 
@@ -24,7 +26,7 @@ def convert(file: Path, output: Path, *, dtype: Dtype = "auto") -> Path:
         dtype: of the weights; float32 for "auto".
 
     Returns:
-        `output`.
+        `output`. Its gguf.json names the file, its quantization and its SHA-256.
 
     Raises:
         BadInputError: not a GGUF file, or one that `load_model` refuses; a tokenizer that transformers would
@@ -42,6 +44,7 @@ def convert(file: Path, output: Path, *, dtype: Dtype = "auto") -> Path:
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     _check_tokenizer(tokenizer, partial, file)
+    (partial / RECORD).write_text(json.dumps({"file": file.name, **model.gguf}, indent=2) + "\n")
     partial.replace(output)
     return output
 
