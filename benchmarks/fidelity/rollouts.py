@@ -1,6 +1,6 @@
 """Rollouts in groups, and every signal of their tokens: the measurements that `table.py` reads. Resumable.
 
-    python benchmarks/fidelity/rollouts.py MODEL OUT [--samples FILE] [--groups 12] [--rollouts 8] [--tokens 64]
+    python benchmarks/fidelity/rollouts.py MODEL OUT [--samples FILE] [--groups 12] [--rollouts 8] ...
 
 A group is one problem of the samples, answered several times at temperature 1. OUT
 gets rollouts.jsonl, logits/NUMBER.parquet with entropies and the squared gradient at the logits, and
