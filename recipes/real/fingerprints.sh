@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Figures 1 and 2 of the paper on real weights: each model of models.sh on the reasoning, safety and base prompts
+# beside this script, exact gradients of tokens of each response, and an untrained model of the same shape on the
+# same tokens.
+#
+#   bash recipes/real/fingerprints.sh MODELS OUT       (corrpo on the PATH; `make real` does all of recipes/real)
+#
+# MODELS is the folder of models.sh. Responses are the models' own, at temperature 1, cut at 128 tokens. Cost on
+# two CPU cores: see docs/real/index.md, which holds what it gave; some hours for the first two models, as many
+# for the third, of which fewer tokens are measured. It can be stopped at any time and goes on from there.
+set -euo pipefail
+
+models=${1:?give the folder of models.sh: bash recipes/real/fingerprints.sh MODELS OUT}
+out=${2:?give a folder for the results: bash recipes/real/fingerprints.sh MODELS OUT}
+here=$(dirname "${BASH_SOURCE[0]}")
+export HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+
+fingerprint() { # FILE FAMILY/TYPE TOKENS SET...: measure a model on sets of prompts, with its untrained control
+    local weights=$models/converted/${2//\//-} set
+    [ -d "$weights" ] || corrpo convert "$models/$1" "$weights"
+    for set in "${@:4}"; do
+        local template=auto
+        [ "$set" = base ] && template=plain
+        corrpo measure "$weights" --samples "$here/samples/$set.jsonl" --output "$out/$2/$set" \
+            --template "$template" --max-new-tokens 128 --max-tokens "$3" --untrained
+    done
+}
+
+fingerprint gemma-3-270m-q4_k_m.gguf gemma3-270m/base 16 reasoning safety base
+fingerprint qwen2.5-coder-0.5b-instruct.gguf qwen2.5-coder-0.5b/instruct 16 reasoning safety base
+fingerprint qwen2.5-coder-1.5b-instruct.gguf qwen2.5-coder-1.5b/instruct 4 reasoning safety base
+corrpo report "$out"/*/*/* --output "$out/report"
