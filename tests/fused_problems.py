@@ -127,7 +127,7 @@ FUSED = (
     Problem("mpt-alibi", "Mpt", shape=_MPT, fits=EXACT),
     Problem("mpt-clipped", "Mpt", {"attn_config": {"clip_qkv": 0.5}}, shape=_MPT, fits=EXACT),
     Problem("dbrx", "Dbrx", _clip(1e3), shape=_DBRX),
-    Problem("dbrx-clipped", "Dbrx", _clip(1.0), shape=_DBRX, fits=("exact", "own")),
+    Problem("dbrx-clipped", "Dbrx", _clip(1.0), shape=_DBRX, fits=("exact", "pruned", "own")),
     Problem("codegen", "CodeGen", {"rotary_dim": 4}, shape=_GPT2),
     Problem("gptj", "GPTJ", {"rotary_dim": 4}, shape=_GPT2),
     Problem("gpt-neo-local", "GPTNeo", shape=_NEO, fits=EXACT),
@@ -163,5 +163,5 @@ FUSED = (
     Problem("minicpm3", "MiniCPM3", shape=LATENT_SHAPE),
     Problem("qwen3-next-gated", "Qwen3Next", shape=_GATED),
     Problem("qwen3.5-gated", "Qwen3_5", shape=_GATED),
-    Problem("diffllama", "DiffLlama", fits=("exact", "own")),
+    Problem("diffllama", "DiffLlama", fits=("exact", "pruned", "own")),
 )

@@ -48,7 +48,7 @@ class Problem:
     config: dict[str, Any] = field(default_factory=dict)
     padding: str = ""
     shape: dict[str, Any] = field(default_factory=lambda: SHAPE)
-    fits: tuple[str, ...] = ("exact", "last", "own")
+    fits: tuple[str, ...] = ("exact", "pruned", "last", "own")
     layers: int = 3
     float32_inside: bool = False
 

@@ -96,6 +96,7 @@ def test_folders_without_a_finished_fingerprint_are_refused(tmp_path):
     ("name", "value"),
     [
         ("estimator", "own"),
+        ("kept", 8),
         ("norm", "spectral"),
         ("target", "logprob"),
         ("projections", ["q", "k"]),

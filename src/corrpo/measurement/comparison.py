@@ -17,7 +17,7 @@ from corrpo.statistics.interval import FEW_SAMPLES
 from corrpo.strength.estimators import measures_last_layer_alone
 
 SCHEMA_VERSION = 1
-COMPARED = ("estimator", "norm", "target", "projections", "layers")
+COMPARED = ("estimator", "norm", "target", "projections", "layers", "kept")
 """Settings that must agree: with other values, other quantities are measured."""
 OWN_TO_EACH = ("model", "revision", "samples", "output", "untrained")
 """Settings that name what is compared, and so differ."""

@@ -61,12 +61,14 @@ def _facts(fingerprint: "Fingerprint") -> list[str]:
     where = "all layers" if layers is None else f"layers {' '.join(map(str, layers))}"
     if measures_last_layer_alone(settings.get("estimator")):
         where = "the last layer"
+    kept = f" ({settings['kept']} kept)" if settings.get("kept") else ""
     measured, written = samples.get("measured_tokens"), samples.get("response_tokens")
     cut = int((~fingerprint.responses["finished"]).sum())
     skipped = len(samples.get("skipped") or ())
     return [
         f"{settings.get('norm')} norms of the {settings.get('target')}'s gradient, estimator "
-        f"{settings.get('estimator')}, projections {' '.join(settings.get('projections') or ())}, {where}",
+        f"{settings.get('estimator')}{kept}, projections {' '.join(settings.get('projections') or ())}, "
+        f"{where}",
         f"{measured:,} of {written:,} response tokens measured; of {samples.get('given'):,} samples "
         f"{skipped:,} skipped, {cut:,} with a response that was cut",
     ]

@@ -85,5 +85,6 @@ def _gradient_norms(
     except torch.cuda.OutOfMemoryError as error:
         raise CorrpoError(
             f"sample {sample!r}: out of GPU memory on {len(ids)} tokens; what was measured before is kept. "
-            "Use estimator 'last' or 'own', or fewer layers: 'exact' keeps heads x length^2 numbers a layer"
+            "Use estimator 'pruned', 'last' or 'own', or fewer layers: 'exact' keeps heads x length^2 "
+            "numbers a layer"
         ) from error

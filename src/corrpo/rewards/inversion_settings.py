@@ -15,7 +15,7 @@ from corrpo.rewards.choices import (
     SHAPE_NAMES,
     STATISTIC_NAMES,
 )
-from corrpo.strength.estimators import ESTIMATORS, estimator_named
+from corrpo.strength.estimators import DEFAULT_KEPT, ESTIMATORS, estimator_named
 from corrpo.strength.spec import GradientSpec
 
 _CHOICES = {
@@ -72,8 +72,8 @@ class InversionSettings:
     inversion_estimator: str = field(
         default="own",
         metadata=_help(
-            "How gradient strengths are found: own (cheap, ranks rollouts as exact does), last, exact, "
-            "reference."
+            "How gradient strengths are found: own (cheap, ranks rollouts as exact does), last, pruned, "
+            "exact, reference."
         ),
     )
     inversion_projections: list[str] | None = field(
@@ -85,8 +85,15 @@ class InversionSettings:
     inversion_layers: list[int] | None = field(
         default=None,
         metadata=_help(
-            "Attention layers measured, negative from the end. Default: the upper half with own, all with "
-            "exact and reference, the last with last."
+            "Attention layers measured, negative from the end. Default: the upper half with own, the last "
+            "with last, all with the others."
+        ),
+    )
+    inversion_kept: int | None = field(
+        default=None,
+        metadata=_help(
+            "With pruned: positions of its prefix at which a token's gradient goes back through the MLP, and "
+            f"four times as many through attention. Default: {DEFAULT_KEPT}."
         ),
     )
     inversion_max_tokens: int | None = field(
@@ -122,7 +129,7 @@ class InversionSettings:
             raise BadInputError(f"inversion_weight={weight!r}: expected a finite number")
         if self.inversion_estimator not in ESTIMATORS:
             raise unknown_name("inversion_estimator", self.inversion_estimator, ESTIMATORS)
-        _ = self.gradient  # refuses projections that are not distinct names
+        _ = self.gradient  # refuses projections that are not distinct names, and kept where nothing is pruned
         if self.inversion_min_tokens < 3:
             raise BadInputError(
                 f"inversion_min_tokens={self.inversion_min_tokens}: expected 3 or more; fewer have no rho"
@@ -153,6 +160,7 @@ class InversionSettings:
             estimator=self.inversion_estimator,  # pyright: ignore[reportArgumentType]
             projections=tuple(projections),
             layers=None if layers is None else tuple(layers),
+            kept=self.inversion_kept,
         )
 
     def measured_layers(self, n_layers: int) -> list[int] | None:

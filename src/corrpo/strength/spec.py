@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from corrpo.errors import BadInputError, unknown_name
-from corrpo.strength.estimators import EstimatorName, check_estimator
+from corrpo.strength.estimators import DEFAULT_KEPT, EstimatorName, check_estimator, check_kept
 from corrpo.strength.norms import NormName, check_norm, check_tolerance
 from corrpo.strength.projections import PROJECTIONS
 
@@ -31,8 +31,9 @@ class GradientSpec:
     """
 
     estimator: EstimatorName = "exact"
-    """How gradients are found. exact: all layers, exactly. last: the last attention layer, exactly, for less
-    than a training step. own: all layers, an approximation, cheaper still. reference: the slow judge."""
+    """How gradients are found. exact: all layers, exactly. pruned: all layers, back through the positions of
+    the largest gradient alone. last: the last attention layer, exactly, for less than a training step. own:
+    all layers, an approximation, cheaper still. reference: the slow judge."""
     norm: NormName = "nuclear"
     """Norm of each gradient: nuclear is the paper's; the others are controls."""
     tolerance: float | None = None
@@ -45,11 +46,17 @@ class GradientSpec:
     """Attention projections whose gradients are measured."""
     layers: Sequence[int] | None = None
     """Attention layers measured, negative from the end; all if not given (with last: the last)."""
+    kept: int | None = None
+    """With pruned: at how many positions of its prefix a token's gradient goes back through the MLP, and at
+    four times as many through attention; 32 if not given. More are closer to exact, and take longer."""
 
     def __post_init__(self) -> None:
         check_norm(self.norm)
         check_tolerance(self.tolerance, self.norm)
         check_estimator(self.estimator)
+        check_kept(self.kept, self.estimator)
+        if self.estimator == "pruned" and self.kept is None:
+            object.__setattr__(self, "kept", DEFAULT_KEPT)
         if self.target not in TARGETS:
             raise unknown_name("target", self.target, TARGETS)
         names = self.projections

@@ -42,7 +42,7 @@ def test_lists_costs_and_reports_know_it():
 
 
 @pytest.mark.parametrize(
-    ("estimator", "backwards"), [("reference", 3), ("exact", 3), ("last", 1), ("own", 1)]
+    ("estimator", "backwards"), [("reference", 3), ("exact", 3), ("pruned", 3), ("last", 1), ("own", 1)]
 )
 def test_the_passes_of_every_estimator(estimator, backwards):
     model = Problem("llama", "Llama").model()

@@ -144,7 +144,7 @@ def test_row_blocks_of_attention_do_not_change_any_estimator(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"estimator": "fast"}, "reference, exact, last, own"),
+        ({"estimator": "fast"}, "reference, exact, pruned, last, own"),
         ({"norm": "trace"}, "nuclear, frobenius, spectral, l1"),
         ({"target": "loss"}, "logit, logprob"),
         ({"projections": ("q", "x")}, "expected distinct names"),

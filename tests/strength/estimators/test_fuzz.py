@@ -191,6 +191,7 @@ def failures(which: Case) -> list[str]:
     truth, last = norms("reference"), norms("reference", layers=[-1])
     compared = [
         ("exact", norms("exact", asked), truth, asked),
+        ("pruned", norms("pruned", asked, kept=which.length), truth, asked),
         ("last", norms("last", asked, layers=None), last, asked),
     ]
     if of_own:

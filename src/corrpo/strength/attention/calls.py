@@ -53,6 +53,14 @@ class RowMask:
         made = self._made(rows, keys) if self._all is None else self._all[:, :, rows, :keys]
         return made.to(device)
 
+    def pairs(self, rows: Tensor, keys: Tensor) -> Tensor:
+        """Bool [n, rows, keys] of the first sequence, for rows [n, rows] and keys [n, keys]."""
+        if self._all is not None:
+            return self._all[0, 0, rows[:, :, None], keys[:, None]]
+        first = rows.new_zeros(1, 1, 1)
+        queries, seen = rows[:, :, None] + self._offsets[0], keys[:, None] + self._offsets[1]
+        return self._rule(first, first, queries, seen)
+
     def to(self, *_: Any, **__: Any) -> "RowMask":
         """Itself, as `rows` are made for any device; accelerate's hooks move what a module is given."""
         return self
@@ -133,12 +141,24 @@ class AttentionCall:
 
     def attend(self, scores: Tensor, rows: Tensor | slice) -> Tensor:
         """Attention weights alpha of `scores(rows)`: soft-capped, masked, softmaxed."""
+        return torch.softmax(self.exponents(scores, rows), dim=-1)
+
+    def exponents(self, scores: Tensor, rows: Tensor | slice) -> Tensor:
+        """What the softmax is taken of: `scores(rows)`, soft-capped and masked."""
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
         seen = self._seen(rows)
         if seen is not None:
             scores = scores.masked_fill(~seen[:, :, None], torch.finfo(scores.dtype).min)
-        return torch.softmax(scores, dim=-1)
+        return scores
+
+    def seen_pairs(self, rows: Tensor, keys: Tensor) -> Tensor | None:
+        """Bool [n, rows, keys]: which of keys [n, keys] each of rows [n, rows] sees, of one sequence."""
+        if self.mask is None:
+            return None
+        if isinstance(self.mask, RowMask):
+            return self.mask.pairs(rows, keys)
+        return self.mask[0, 0, rows[:, :, None], keys[:, None]]
 
     def _seen(self, rows: Tensor | slice) -> Tensor | None:
         keys = self.key.shape[2]
@@ -278,14 +298,14 @@ def _understood_call(
     if foreign or not getattr(module, "is_causal", True):
         what = ", ".join(foreign) or "attention that is not causal"
         raise UnsupportedModelError(
-            f"{type(module).__name__} uses {what}, which the estimators 'own' and 'last' do not model; "
+            f"{type(module).__name__} uses {what}, which 'pruned', 'last' and 'own' do not model; "
             "use 'exact' or 'reference'"
         )
     masked = isinstance(mask, RowMask) or (isinstance(mask, Tensor) and mask.dtype == torch.bool)
     if query.shape[2] > 1 and not masked:
         raise UnsupportedModelError(
             f"{type(module).__name__} does not mask its attention through transformers' masking functions, "
-            "which the estimators 'own' and 'last' need; use 'exact' or 'reference'"
+            "which 'pruned', 'last' and 'own' need; use 'exact' or 'reference'"
         )
     scaling = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
     return AttentionCall(query, key, value, mask, scaling, softcap)

@@ -37,10 +37,11 @@ class Block:
 
 
 @dataclass
-class _Piece:
+class Piece:
     """One block's pass: what it was called with, and its piece of the graph where that is kept.
 
-    `record` is that of `observed`, filled when the block has run.
+    `inputs` and `output` are its hidden states [1, T, d] before and after; `record` is that of `observed`,
+    filled when the block has run.
     """
 
     arguments: tuple[Any, ...]
@@ -109,7 +110,7 @@ def vector_jacobian_products(
     Raises:
         NotAChainError: a block does not read what the one before wrote, or is called twice.
     """
-    pieces, top, scores = _forward(request, blocks, positions, prefix, keep)
+    pieces, top, scores = chain_forward(request, blocks, positions, prefix, keep)
     one_each = torch.ones_like(scores)[None] if together else torch.diag(torch.ones_like(scores))
     (at_output,) = differentiate([scores], [top], [one_each], batched)
     assert at_output is not None
@@ -133,7 +134,7 @@ def check_chain(request: GradientRequest, positions: Tensor, prefix: int) -> Non
     """
     blocks = blocks_of(request.model, request.layers)
     assert blocks is not None
-    pieces, top, scores = _forward(request, blocks, positions, prefix, True)
+    pieces, top, scores = chain_forward(request, blocks, positions, prefix, True)
     starts = [
         {id(x) for x in (piece.inputs, *(o.output for o in piece.record), *(c.output for c in piece.calls))}
         for piece in pieces
@@ -181,7 +182,7 @@ def differentiate(
 
 
 def _back(
-    block: Block, piece: _Piece, at_output: Tensor, batched: bool, *, through: bool
+    block: Block, piece: Piece, at_output: Tensor, batched: bool, *, through: bool
 ) -> tuple[Tensor, list[Deltas]]:
     """The derivatives at the block's input, and those of its measured layers.
 
@@ -237,11 +238,15 @@ def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return a + b
 
 
-def _forward(
+def chain_forward(
     request: GradientRequest, blocks: list[Block], positions: Tensor, prefix: int, keep: bool
-) -> tuple[list[_Piece], Tensor, Tensor]:
-    """One forward pass: the pieces of all blocks, the output of the last, and the scores as its function."""
-    pieces: list[_Piece] = []
+) -> tuple[list[Piece], Tensor, Tensor]:
+    """One forward pass: the pieces of all blocks, the output of the last, and the scores as its function.
+
+    Raises:
+        NotAChainError: a block does not read what the one before wrote, or is called twice.
+    """
+    pieces: list[Piece] = []
     numbers = {block.module: i for i, block in enumerate(blocks)}
     lowest = min(i for i, block in enumerate(blocks) if block.layers)
     of_block = [[request.layers[i] for i in block.layers] for block in blocks]
@@ -254,18 +259,18 @@ def _forward(
             raise NotAChainError
         # never with the graph of an embedding whose output requires grad (enable_input_require_grads)
         inputs = inputs.detach().requires_grad_(keep and number > lowest)
-        arguments, options = _with_hidden(arguments, options, inputs)
+        arguments, options = with_hidden(arguments, options, inputs)
         record = (
             inside[number].enter_context(observed(of_block[number], request.spec.projections)) if keep else []
         )
         calls = inside[number].enter_context(recorded_calls()) if keep else []
-        pieces.append(_Piece(arguments, options, inputs, inputs, record, calls))
+        pieces.append(Piece(arguments, options, inputs, inputs, record, calls))
         return arguments, options
 
     def after(module: nn.Module, _arguments: Any, _options: Any, output: Any) -> Any:
         inside[numbers[module]].close()
         piece = pieces[-1]
-        piece.output = _first(output)
+        piece.output = first_output(output)
         if numbers[module] < len(blocks) - 1:
             return None
         tops.append(piece.output.detach().requires_grad_(True))
@@ -294,14 +299,14 @@ def _hooked(blocks: list[Block], before: Any, after: Any) -> Iterator[None]:
             handle.remove()
 
 
-def _again(request: GradientRequest, block: Block, piece: _Piece, *, through: bool, cut: bool) -> _Piece:
+def _again(request: GradientRequest, block: Block, piece: Piece, *, through: bool, cut: bool) -> Piece:
     """The same pass with its graph."""
     inputs = piece.inputs.detach().requires_grad_(through)
-    arguments, options = _with_hidden(piece.arguments, piece.options, inputs)
+    arguments, options = with_hidden(piece.arguments, piece.options, inputs)
     layers = [request.layers[i] for i in block.layers]
     with observed(layers, request.spec.projections) as record, recorded_calls() as calls:
-        output = _first(block.module(*arguments, **options))
-    return _Piece(arguments, options, inputs, output, record, calls if cut else [])
+        output = first_output(block.module(*arguments, **options))
+    return Piece(arguments, options, inputs, output, record, calls if cut else [])
 
 
 def _hidden(arguments: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
@@ -311,15 +316,17 @@ def _hidden(arguments: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
     return hidden
 
 
-def _with_hidden(
+def with_hidden(
     arguments: tuple[Any, ...], options: dict[str, Any], hidden: Tensor
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a block is called with, `hidden` [1, T, d] in place of its hidden states."""
     if arguments:
         return (hidden, *arguments[1:]), options
     return arguments, options | {"hidden_states": hidden}
 
 
-def _first(output: Any) -> Tensor:
+def first_output(output: Any) -> Tensor:
+    """The hidden states [1, T, d] of what a block gives."""
     hidden = output if isinstance(output, Tensor) else output[0]
     if not isinstance(hidden, Tensor):
         raise NotAChainError

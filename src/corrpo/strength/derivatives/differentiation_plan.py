@@ -80,22 +80,28 @@ def plan_for(request: GradientRequest) -> Plan:
     What decides it is how the model's code passes tensors from block to block, which does not change with
     weights. Another dtype, modules added or exchanged, and other projections are tried anew.
     """
-    plans, alike = _plans.setdefault(request.model, {}), _alike(request)
-    if alike in plans:
-        return plans[alike]
+    plans, kind = _plans.setdefault(request.model, {}), alike(request)
+    if kind in plans:
+        return plans[kind]
+    short = short_request(request)
+    tokens = int(short.positions[-1])
+    plan = _tried(short, tokens)
+    if tokens == _TRIED_TOKENS:
+        plans[kind] = plan
+    return plan
+
+
+def short_request(request: GradientRequest) -> GradientRequest:
+    """The last two of the first few tokens of a request, in all layers: what a model is tried out on."""
     tokens = min(_TRIED_TOKENS, request.input_ids.shape[1] - 1)
-    short = replace(
+    return replace(
         request,
         layers=find_layers(request.model, request.spec.projections),
         positions=request.positions.new_tensor(range(max(1, tokens - 1), tokens + 1)),
     )
-    plan = _tried(short, tokens)
-    if tokens == _TRIED_TOKENS:
-        plans[alike] = plan
-    return plan
 
 
-def _alike(request: GradientRequest) -> Any:
+def alike(request: GradientRequest) -> Any:
     """What a model and a request have in common with those of the same plan."""
     modules = tuple(
         (id(module), type(module), len(module._forward_hooks)) for module in request.model.modules()

@@ -6,16 +6,33 @@ to add one.
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-from corrpo.errors import RecordTable, check_known
+from corrpo.errors import BadInputError, RecordTable, check_known
 
 if TYPE_CHECKING:
     from corrpo.strength.estimators.estimator import Estimator
 
-EstimatorName = Literal["reference", "exact", "last", "own"]
+EstimatorName = Literal["reference", "exact", "pruned", "last", "own"]
 ESTIMATORS = RecordTable(
     "estimator", "ESTIMATOR", {name: f"{__name__}.{name}" for name in get_args(EstimatorName)}
 )
 """The module of each estimator, by name. A program can add a module of its own."""
+
+DEFAULT_KEPT = 32
+"""Positions that `pruned` keeps of each target, unless told."""
+
+
+def check_kept(kept: int | None, estimator: str) -> None:
+    """Raise `BadInputError` unless `kept` is None, or positive and of the estimator that prunes."""
+    if kept is None:
+        return
+    if estimator != "pruned":
+        raise BadInputError(
+            f"kept={kept!r} with estimator {estimator!r}: only 'pruned' keeps some positions and drops others"
+        )
+    if kept < 1:
+        raise BadInputError(
+            f"kept={kept!r}: expected a number of positions, 1 or more; by default {DEFAULT_KEPT}"
+        )
 
 
 def estimator_named(name: str) -> "Estimator":

@@ -34,6 +34,21 @@ def row_factor(inputs: Float[Tensor, "*batch t d_in"]) -> Float[Tensor, "*batch 
     return factor.to(torch.promote_types(inputs.dtype, torch.float32))
 
 
+def gram_factor(inputs: Float[Tensor, "n t d_in"]) -> Float[Tensor, "n t t"]:
+    """`row_factor` of n short matrices, t < d_in, by the Cholesky decomposition of A A^T in float64.
+
+    Several times as quick as QR, and as accurate as singular values from Gram matrices are; where rounding
+    leaves A A^T without one, QR takes its place.
+    """
+    wide = inputs.double()
+    factor, failed = torch.linalg.cholesky_ex(wide @ wide.mT)
+    factor = factor.to(torch.promote_types(inputs.dtype, torch.float32))
+    if failed.any():
+        which = failed.nonzero()[:, 0]
+        factor[which] = row_factor(inputs[which])
+    return factor
+
+
 def product_norm(
     delta: Float[Tensor, "n t d_out"],
     inputs: Float[Tensor, "*n t d_in"],
@@ -68,7 +83,7 @@ def product_norm(
     delta, inputs = delta.to(dtype), inputs.to(dtype)
     largest_entry(delta)
     if record.by_singular_values and inputs.shape[-2] < inputs.shape[-1]:
-        inputs = row_factor(inputs)
+        inputs = row_factor(inputs) if inputs.dim() == 2 else gram_factor(inputs)
     if tolerance is None or record.within_tolerance is None:
         return record.of_product(delta, inputs)
     return record.within_tolerance(delta, inputs, tolerance)[0]

@@ -1,0 +1,126 @@
+"""`pruned`: a backward for each target through the positions that matter alone. An approximation.
+
+What goes back in a block is told in `derivatives.pruned_backward`. The gradients are sums over the positions
+kept, Delta^T A with as many rows, and their norms come from small Gram matrices. The cost of a target hardly
+grows with the length. With as many positions kept as there are tokens nothing is left out, and the norms are
+those of `exact`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from corrpo.errors import UnsupportedModelError
+from corrpo.strength.attention.gathered_backward import BACKEND
+from corrpo.strength.attention.replacement import replaced_attention
+from corrpo.strength.derivatives.block_chain import NotAChainError, blocks_of, chain_forward
+from corrpo.strength.derivatives.differentiation_plan import alike, plan_for, short_request
+from corrpo.strength.derivatives.position_check import check_other_positions
+from corrpo.strength.derivatives.pruned_backward import Sizes, check_residual_path, pruned_products
+from corrpo.strength.derivatives.request import GradientRequest
+from corrpo.strength.estimators.estimator import Estimator
+from corrpo.strength.estimators.exact import budget, exact_norms
+from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
+from corrpo.strength.estimators.passes import Pass
+from corrpo.strength.norms.factored import product_norm
+from corrpo.strength.projections.projection import MixerLayer
+
+_TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-2}
+_HALF_TOLERANCE = 0.25
+_fitting: WeakKeyDictionary[nn.Module, set[object]] = WeakKeyDictionary()
+
+
+def pruned_norms(request: GradientRequest) -> Tensor:
+    """Norms [n, layers, projections] (float64) of the gradients of the kept positions."""
+    assert request.spec.kept is not None
+    _check_rule(request)
+    return _norms(request, Sizes.of(request.spec.kept))
+
+
+def _norms(request: GradientRequest, sizes: Sizes) -> Tensor:
+    result = request.empty_result()
+    blocks = blocks_of(request.model, request.layers)
+    assert blocks is not None
+    with replaced_attention(request.model, BACKEND, "pruned", "'exact' or 'reference'"):
+        for part in _passes(request):
+            positions = request.positions[part.targets]
+            pieces, top, scores = chain_forward(request, blocks, positions, part.prefix, keep=False)
+            (at_top,) = torch.autograd.grad(scores.sum(), [top])
+            rows = (positions - 1).to(at_top.device)
+            check_other_positions(request.model, rows, at_top, "pruned")
+            at_output = at_top.new_zeros(len(rows), *at_top.shape[1:])
+            at_output[torch.arange(len(rows), device=rows.device), rows] = at_top[0, rows]
+            for factors in pruned_products(request, blocks, pieces, at_output, sizes):
+                norms = product_norm(
+                    factors.deltas, factors.inputs, request.spec.norm, request.spec.tolerance
+                )
+                result[part.targets, factors.layer, factors.kind] = norms.to(result.device)
+    return result
+
+
+def _passes(request: GradientRequest) -> list[Pass]:
+    """Targets in groups, as memory allows: a group reads its prefix, and each block of it once more."""
+    sizes = Sizes.of(request.spec.kept or 1)
+    token_bytes = plan_for(request).graph_bytes // len(request.layers)  # of one block
+    room = budget(request.input_ids.device)
+    passes, end = [], len(request.positions)
+    while end > 0:
+        prefix = max(2, request.prefix(int(request.positions[end - 1])))
+        target_bytes = token_bytes * (2 * min(sizes.rows, prefix) + min(sizes.keys, prefix) + prefix // 8)
+        start = max(0, end - max(1, room // max(1, target_bytes)))
+        passes.append(Pass(slice(start, end), prefix, keeps_graph=False, backwards=end - start))
+        end = start
+    return passes
+
+
+def _check_rule(request: GradientRequest) -> None:
+    """Try the rule on a few tokens of a new model: with all positions kept it must give what `exact` gives.
+
+    Raises:
+        UnsupportedModelError: the model cannot be cut so.
+    """
+    known, kind = _fitting.setdefault(request.model, set()), alike(request)
+    if kind in known:
+        return
+    short = short_request(request)
+    short = replace(short, spec=replace(request.spec, norm="frobenius", tolerance=None))
+    everything = Sizes.of(short.input_ids.shape[1])
+    why = "needs blocks that follow one another, in which attention alone mixes positions"
+    try:
+        with replaced_attention(request.model, BACKEND, "pruned", "'exact' or 'reference'"):
+            if not check_residual_path(short):
+                why = "lets the residual gradient pass where it prunes, and a block does more to it than add"
+                raise NotAChainError
+        norms, truth = _norms(short, everything), exact_norms(short)
+        tolerance = _TOLERANCES.get(next(request.model.parameters()).dtype, _HALF_TOLERANCE)
+        if not (norms - truth).abs().le(tolerance * truth.amax()).all():
+            raise NotAChainError
+    except (NotAChainError, RuntimeError) as error:
+        raise UnsupportedModelError(
+            f"estimator 'pruned' {why}, which {type(request.model).__name__} has not; use 'exact' or "
+            "'reference'"
+        ) from error
+    known.add(kind)
+
+
+def _misfit(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str]) -> str | None:
+    lowest = min(layers, key=lambda layer: layer.index)
+    return misfit_of_replaced_attention(model, layers, projections, first=lowest)
+
+
+ESTIMATOR = Estimator(
+    name="pruned",
+    label="pruned backward",
+    summary="an approximation. Each token's gradient goes back through the positions where it is largest, "
+    "and not through the others; all layers are measured.",
+    norms=pruned_norms,
+    passes=_passes,
+    misfit=_misfit,
+    is_exact=False,
+    fidelity="Spearman correlation with exact over tokens of the model's own responses to gsm_symbolic "
+    "problems, mean of all layers and projections, 32 kept: 0.98 on Qwen2.5-Coder-0.5B-Instruct (40 tokens; "
+    "Spearman's rho with entropy moved by 0.002) and 0.97 on Gemma 3 270M (48 tokens; by 0.004).",
+)
