@@ -253,7 +253,7 @@ def test_layers_carry_the_module_path_for_messages():
 def test_every_supported_family_is_in_the_problem_list():
     families = {problem.family for problem in PROBLEMS}
     dense = {"Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3", "Olmo2", "OPT", "Phi", "DiffLlama"}
-    fused = {"GPT2", "GPTBigCode", "GPTNeoX", "Persimmon", "Phi3", "Dbrx"}
+    fused = {"CodeGen", "GPTJ", "GPT2", "GPTBigCode", "GPTNeoX", "Persimmon", "Phi3", "Dbrx"}
     experts = {"Mixtral", "Qwen3Moe", "GptOss"}
     latent = {"DeepseekV2", "DeepseekV3", "DeepseekV32", "AXK2", "MiniCPM3"}
     assert families == dense | OWN_ATTENTION | fused | experts | latent | {"Qwen3Next", "Qwen3_5"}

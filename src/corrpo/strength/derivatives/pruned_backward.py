@@ -13,17 +13,28 @@ divided by the share of the residual gradient that the kept rows have, sum over 
 all p; those of keys and values also by the kept keys' share of the mass.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from corrpo.strength.attention.gathered_backward import gathered_derivatives, key_mass
-from corrpo.strength.derivatives.block_chain import Block, Piece, blocks_of, chain_forward
+from corrpo.strength.derivatives.block_chain import Block, NotAChainError, blocks_of, chain_forward
 from corrpo.strength.derivatives.observation import distinct_outputs
+from corrpo.strength.derivatives.position_check import check_other_positions
 from corrpo.strength.derivatives.request import GradientRequest
-from corrpo.strength.derivatives.saved_block import RunAt, SavedBlock, branches_of, run_at, save_block
+from corrpo.strength.derivatives.saved_block import (
+    Heard,
+    RunAt,
+    SavedBlock,
+    branches_of,
+    heard_of,
+    run_at,
+    run_by,
+    save_block,
+)
 from corrpo.strength.projections.mixers import find_mixers
 
 
@@ -48,7 +59,7 @@ class Factors:
     Attributes:
         layer, kind: of the projection, its numbers in the request.
         deltas: [n, r, d_out], divided by the share of what is kept, in float32 or better.
-        inputs: [n, r, d_in].
+        inputs: [n, r, d_in]; one tensor where projections read one.
     """
 
     layer: int
@@ -58,30 +69,61 @@ class Factors:
 
 
 def pruned_products(
-    request: GradientRequest,
-    blocks: Sequence[Block],
-    pieces: Sequence[Piece],
-    at_output: Tensor,
-    sizes: Sizes,
+    request: GradientRequest, positions: Tensor, prefix: int, sizes: Sizes, *, keep: bool
 ) -> Iterator[Factors]:
-    """The factors of n targets at every measured projection, block by block from the last down.
+    """The factors of the targets at every measured projection, block by block from the last down.
 
     Args:
         request: the model and the sequence.
-        blocks, pieces: of `block_chain`.
-        at_output: [n, T, d], the residual gradient of each target at the output of the last block; changed.
+        positions: LongTensor [n] of the targets, all at most `prefix`.
+        prefix: how many tokens are read, 2 or more.
         sizes: how many positions go back.
+        keep: keep what all blocks computed from the forward pass, in place of running each again.
+
+    Raises:
+        NotAChainError: the blocks of the model do not simply follow one another.
+        UnsupportedModelError: something after the last block mixes positions.
     """
+    blocks = blocks_of(request.model, request.layers)
+    if blocks is None:
+        raise NotAChainError
     mixers = {mixer.mixer for mixer in find_mixers(request.model)}
+    branches = [branches_of(block.module, mixers) for block in blocks]
+    heard: list[Heard] = []
+
+    def hearing(number: int) -> Callable[..., Any]:
+        module = blocks[number].module
+        forward = module.forward
+
+        def run(*arguments: Any, **options: Any) -> Any:
+            with heard_of(module, branches[number]) as one:
+                heard.append(one)
+                return forward(*arguments, **options)
+
+        return run
+
+    with run_by({block.module: hearing(i) for i, block in enumerate(blocks)} if keep else {}):
+        pieces, top, scores = chain_forward(request, blocks, positions, prefix, keep=False)
+    g = _at_top(request, top, scores, positions)
     lowest = min(i for i, block in enumerate(blocks) if block.layers)
     known = 1  # after the last block a target has its gradient at its own position alone
     for number in range(len(blocks) - 1, lowest - 1, -1):
-        block, piece = blocks[number], pieces[number]
-        at_output = at_output.to(piece.output.device)
-        saved = save_block(block.module, piece, branches_of(block.module, mixers))
-        most = Sizes(min(sizes.mlp, known), min(sizes.rows, known), min(sizes.keys, saved.length))
-        yield from _back(request, block, saved, at_output, most, through=number > lowest)
-        known = min(saved.length, known + most.keys)
+        block, piece = blocks[number], pieces.pop()
+        saved = heard.pop().saved(piece) if keep else save_block(block.module, piece, branches[number])
+        g = g.to(piece.output.device)
+        most = Sizes(min(sizes.mlp, known), min(sizes.rows, known), min(sizes.keys, prefix))
+        yield from _back(request, block, saved, g, most, through=number > lowest)
+        known = min(prefix, known + most.keys)
+
+
+def _at_top(request: GradientRequest, top: Tensor, scores: Tensor, positions: Tensor) -> Tensor:
+    """The residual gradients [n, T, d] at the output of the last block, from one backward of all scores."""
+    (at_top,) = torch.autograd.grad(scores.sum(), [top])
+    rows = (positions - 1).to(at_top.device)
+    check_other_positions(request.model, rows, at_top, "pruned")
+    g = at_top.new_zeros(len(rows), *at_top.shape[1:])
+    g[torch.arange(len(rows), device=rows.device), rows] = at_top[0, rows]
+    return g
 
 
 def _back(
@@ -204,6 +246,7 @@ def _factors(
 ) -> list[Factors]:
     """The factors of each projection, of both runs together where both reach it, divided by shares [n]."""
     parts: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    read: dict[int, Tensor] = {}
     for run, derivatives, share in runs:
         outputs = distinct_outputs(list(run.record.values()))
         of = {id(output): at for output, at in zip(outputs, derivatives, strict=True)}
@@ -212,8 +255,13 @@ def _factors(
             if derivative is not None:
                 delta = observation.part(derivative[None])[0, 0].unflatten(0, (len(share), -1))
                 inputs = observation.inputs[0].detach().unflatten(0, (len(share), -1))
+                inputs = read.setdefault(id(observation.inputs), inputs)
                 parts.setdefault(slot, []).append((delta / share[:, None, None], inputs))
     return [
-        Factors(layers[slot // width], slot % width, *(torch.cat(x, dim=1) for x in zip(*pairs, strict=True)))
+        Factors(layers[slot // width], slot % width, *map(_joined, zip(*pairs, strict=True)))
         for slot, pairs in parts.items()
     ]
+
+
+def _joined(parts: tuple[Tensor, ...]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

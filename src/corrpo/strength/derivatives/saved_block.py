@@ -81,40 +81,68 @@ def branches_of(block: nn.Module, mixers: set[nn.Module]) -> list[nn.Module]:
     ]
 
 
-def save_block(block: nn.Module, piece: Piece, branches: Sequence[nn.Module]) -> SavedBlock:
-    """Run a block over the sequence that `piece` was called with."""
+@dataclass(frozen=True)
+class Heard:
+    """What was heard of a block while it ran.
+
+    Attributes:
+        block: the block.
+        branches: those kept.
+        written: the outputs of each linear map and branch, a list in case it runs again.
+        calls: of attention.
+    """
+
+    block: nn.Module
+    branches: Sequence[nn.Module]
+    written: dict[nn.Module, list[Any]]
+    calls: list[SavedCall]
+
+    def saved(self, piece: Piece) -> SavedBlock:
+        """The block as it ran when it was called with `piece`."""
+        length = piece.inputs.shape[1]
+        once = {module: outputs[0] for module, outputs in self.written.items() if len(outputs) == 1}
+        linear = {m: output for m, output in once.items() if type(m) in (nn.Linear, Conv1D)}
+        return SavedBlock(
+            module=self.block,
+            piece=piece,
+            linear={m: output for m, output in linear.items() if output.shape[:-1].numel() == length},
+            branches={m: once[m] for m in self.branches if m in once},
+            calls=self.calls,
+        )
+
+
+@contextmanager
+def heard_of(block: nn.Module, branches: Sequence[nn.Module]) -> Iterator[Heard]:
+    """Keep what a block computes while it runs inside."""
     linear = [
         module
         for module in block.modules()
         if type(module) in (nn.Linear, Conv1D) and "forward" not in module.__dict__
     ]
-    written: dict[nn.Module, list[Any]] = {module: [] for module in (*linear, *branches)}
-    calls: list[SavedCall] = []
+    heard = Heard(block, branches, {module: [] for module in (*linear, *branches)}, [])
 
     def keep(module: nn.Module) -> Callable[..., Any]:
         forward = module.forward
 
         def run(*arguments: Any, **options: Any) -> Any:
-            written[module].append(forward(*arguments, **options))
-            return written[module][-1]
+            heard.written[module].append(forward(*arguments, **options))
+            return heard.written[module][-1]
 
         return run
 
     def attend(call: AttentionCall) -> Tensor:
-        calls.append(saved_call(call))
-        return calls[-1].output.to(call.value.dtype).transpose(0, 1)[None]
+        heard.calls.append(saved_call(call))
+        return heard.calls[-1].output.to(call.value.dtype).transpose(0, 1)[None]
 
-    with torch.no_grad(), _forwards({m: keep(m) for m in written}), attention_answered_by(attend):
+    with run_by({module: keep(module) for module in heard.written}), attention_answered_by(attend):
+        yield heard
+
+
+def save_block(block: nn.Module, piece: Piece, branches: Sequence[nn.Module]) -> SavedBlock:
+    """Run a block over the sequence that `piece` was called with."""
+    with torch.no_grad(), heard_of(block, branches) as heard:
         block(*piece.arguments, **piece.options)
-    length = piece.inputs.shape[1]
-    once = {module: outputs[0] for module, outputs in written.items() if len(outputs) == 1}
-    return SavedBlock(
-        module=block,
-        piece=piece,
-        linear={m: once[m] for m in linear if m in once and once[m].shape[:-1].numel() == length},
-        branches={m: once[m] for m in branches if m in once},
-        calls=calls,
-    )
+    return heard.saved(piece)
 
 
 def run_at(
@@ -154,7 +182,7 @@ def run_at(
     replacements = _replacements(saved, rows, rows[:0] if inner is None else inner)
     output = None
     record: list[Observed] = []
-    with _forwards(replacements), attention_answered_by(attend):
+    with run_by(replacements), attention_answered_by(attend):
         try:
             with observed(layers, projections) as record:
                 output = first_output(saved.module(*arguments, **options))
@@ -212,7 +240,7 @@ class _Known(torch.autograd.Function):
 
 
 @contextmanager
-def _forwards(replacements: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+def run_by(replacements: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
     """Run modules by other functions, and give them their own back after."""
     before = {module: module.__dict__.get("forward") for module in replacements}
     try:

@@ -16,16 +16,15 @@ from torch import Tensor, nn
 from corrpo.errors import UnsupportedModelError
 from corrpo.strength.attention.gathered_backward import BACKEND
 from corrpo.strength.attention.replacement import replaced_attention
-from corrpo.strength.derivatives.block_chain import NotAChainError, blocks_of, chain_forward
+from corrpo.strength.derivatives.block_chain import NotAChainError
 from corrpo.strength.derivatives.differentiation_plan import alike, plan_for, short_request
-from corrpo.strength.derivatives.position_check import check_other_positions
 from corrpo.strength.derivatives.pruned_backward import Sizes, check_residual_path, pruned_products
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.estimators.estimator import Estimator
 from corrpo.strength.estimators.exact import budget, exact_norms
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
-from corrpo.strength.estimators.passes import Pass
-from corrpo.strength.norms.factored import product_norm
+from corrpo.strength.estimators.passes import Pass, has_room_for_graph
+from corrpo.strength.norms.factored import product_norm, short_factor
 from corrpo.strength.projections.projection import MixerLayer
 
 _TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-2}
@@ -41,37 +40,33 @@ def pruned_norms(request: GradientRequest) -> Tensor:
 
 
 def _norms(request: GradientRequest, sizes: Sizes) -> Tensor:
-    result = request.empty_result()
-    blocks = blocks_of(request.model, request.layers)
-    assert blocks is not None
+    result, spec = request.empty_result(), request.spec
     with replaced_attention(request.model, BACKEND, "pruned", "'exact' or 'reference'"):
         for part in _passes(request):
             positions = request.positions[part.targets]
-            pieces, top, scores = chain_forward(request, blocks, positions, part.prefix, keep=False)
-            (at_top,) = torch.autograd.grad(scores.sum(), [top])
-            rows = (positions - 1).to(at_top.device)
-            check_other_positions(request.model, rows, at_top, "pruned")
-            at_output = at_top.new_zeros(len(rows), *at_top.shape[1:])
-            at_output[torch.arange(len(rows), device=rows.device), rows] = at_top[0, rows]
-            for factors in pruned_products(request, blocks, pieces, at_output, sizes):
-                norms = product_norm(
-                    factors.deltas, factors.inputs, request.spec.norm, request.spec.tolerance
-                )
-                result[part.targets, factors.layer, factors.kind] = norms.to(result.device)
+            inputs = factor = None
+            for at in pruned_products(request, positions, part.prefix, sizes, keep=part.keeps_graph):
+                if at.inputs is not inputs:
+                    inputs, factor = at.inputs, short_factor(at.inputs, spec.norm)
+                assert factor is not None
+                norms = product_norm(at.deltas, factor, spec.norm, spec.tolerance)
+                result[part.targets, at.layer, at.kind] = norms.to(result.device)
     return result
 
 
 def _passes(request: GradientRequest) -> list[Pass]:
-    """Targets in groups, as memory allows: a group reads its prefix, and each block of it once more."""
-    sizes = Sizes.of(request.spec.kept or 1)
-    token_bytes = plan_for(request).graph_bytes // len(request.layers)  # of one block
-    room = budget(request.input_ids.device)
+    """Targets in groups, as memory allows, each with a forward pass, or two without room for all blocks."""
+    sizes, plan = Sizes.of(request.spec.kept or 1), plan_for(request)
+    token_bytes = plan.graph_bytes // len(request.layers)  # of one block
     passes, end = [], len(request.positions)
     while end > 0:
         prefix = max(2, request.prefix(int(request.positions[end - 1])))
+        room = budget(request.input_ids.device)
+        keeps = has_room_for_graph(plan.graph_bytes, prefix, room)
+        room -= plan.graph_bytes * prefix if keeps else 0
         target_bytes = token_bytes * (2 * min(sizes.rows, prefix) + min(sizes.keys, prefix) + prefix // 8)
         start = max(0, end - max(1, room // max(1, target_bytes)))
-        passes.append(Pass(slice(start, end), prefix, keeps_graph=False, backwards=end - start))
+        passes.append(Pass(slice(start, end), prefix, keeps, backwards=end - start))
         end = start
     return passes
 

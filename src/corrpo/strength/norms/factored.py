@@ -49,6 +49,12 @@ def gram_factor(inputs: Float[Tensor, "n t d_in"]) -> Float[Tensor, "n t t"]:
     return factor
 
 
+def short_factor(inputs: Float[Tensor, "n t d_in"], norm: str) -> Float[Tensor, "n t r"]:
+    """What `product_norm` takes for n second factors: `gram_factor` where it is smaller and does, else A."""
+    does = norm_named(norm).by_singular_values and inputs.shape[-2] < inputs.shape[-1]
+    return gram_factor(inputs) if does else inputs
+
+
 def product_norm(
     delta: Float[Tensor, "n t d_out"],
     inputs: Float[Tensor, "*n t d_in"],
@@ -82,8 +88,10 @@ def product_norm(
     dtype = torch.promote_types(delta.dtype, torch.float32)
     delta, inputs = delta.to(dtype), inputs.to(dtype)
     largest_entry(delta)
-    if record.by_singular_values and inputs.shape[-2] < inputs.shape[-1]:
-        inputs = row_factor(inputs) if inputs.dim() == 2 else gram_factor(inputs)
+    if inputs.dim() == 3:
+        inputs = short_factor(inputs, norm)
+    elif record.by_singular_values and inputs.shape[-2] < inputs.shape[-1]:
+        inputs = row_factor(inputs)
     if tolerance is None or record.within_tolerance is None:
         return record.of_product(delta, inputs)
     return record.within_tolerance(delta, inputs, tolerance)[0]
