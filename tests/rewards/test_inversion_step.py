@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from corrpo.errors import BadInputError
 from corrpo.rewards.inversion_settings import InversionSettings
 from corrpo.rewards.inversion_step import InversionState, inversion_step
 from corrpo.rewards.rollouts import RolloutMeter, RolloutSignals
@@ -39,6 +40,19 @@ def test_a_trainer_without_an_engine(lab_model):
     assert step.weight == 0.5
     assert step.metrics["rho_mean"] == pytest.approx(signals.rho.mean().item())
     assert step.metrics["without_rho"] == 0
+
+
+def test_pruned_keeps_as_many_positions_as_are_asked_for(lab_model):
+    def rho(**settings):
+        return RolloutMeter(lab_model, InversionSettings(**settings))(
+            lab_model, [[20, 21, 22]], [list(range(30, 60))]
+        ).rho
+
+    exact = rho(inversion_estimator="exact")
+    torch.testing.assert_close(rho(inversion_estimator="pruned"), exact)  # its default keeps all of 33
+    assert rho(inversion_estimator="pruned", inversion_kept=1) != exact
+    with pytest.raises(BadInputError, match="kept=8 with estimator 'own'"):
+        InversionSettings(inversion_kept=8)
 
 
 def test_a_rollout_that_no_task_reward_could_score_has_no_reward():

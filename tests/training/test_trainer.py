@@ -128,7 +128,7 @@ def test_lora_trains_the_adapter_alone(tmp_path):
     assert any(p.abs().sum() > 0 for name, p in trainer.model.named_parameters() if "lora_B" in name)
 
 
-@pytest.mark.parametrize("estimator", ["last", "exact", "reference"])
+@pytest.mark.parametrize("estimator", ["last", "pruned", "exact", "reference"])
 def test_other_estimators_layers_and_tokens(estimator, tmp_path):
     chosen = {"inversion_layers": [-1], "inversion_projections": ["q", "o"], "inversion_max_tokens": 12}
     config = CorRPOConfig(
