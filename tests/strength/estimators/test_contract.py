@@ -71,7 +71,7 @@ def test_frozen_weights_give_the_same_norms(estimator):
     torch.testing.assert_close(free, frozen, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("estimator", ["exact", "last"])
+@pytest.mark.parametrize("estimator", ["exact", "pruned", "last"])
 def test_under_lora_the_gradient_is_that_of_the_effective_weight(estimator):
     from peft import LoraConfig, get_peft_model
 
