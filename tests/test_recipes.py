@@ -40,7 +40,18 @@ def test_every_command_that_a_script_gives_can_be_read(script, tmp_path):
             check_command(words)
             verbs.add(words[0])
     assert commands[-1][:2] in (["corrpo", "report"], ["corrpo", "diagnose"], ["corrpo", "experiment"])
-    work = {"measure", "compare", "track", "train", "evaluate", "report", "lab", "merge", "diagnose"}
+    work = {
+        "measure",
+        "compare",
+        "convert",
+        "track",
+        "train",
+        "evaluate",
+        "report",
+        "lab",
+        "merge",
+        "diagnose",
+    }
     assert verbs <= work | {"experiment"}
 
 

@@ -3,15 +3,16 @@
 # beside this script, exact gradients of tokens of each response, and an untrained model of the same shape on the
 # same tokens.
 #
-#   bash recipes/real/fingerprints.sh MODELS OUT       (corrpo on the PATH; `make real` does all of recipes/real)
+#   bash recipes/real/fingerprints.sh OUT [MODELS]       (corrpo on the PATH)
 #
-# MODELS is the folder of models.sh. Responses are the models' own, at temperature 1, cut at 128 tokens. Cost on
-# two CPU cores: see docs/real/index.md, which holds what it gave; some hours for the first two models, as many
-# for the third, of which fewer tokens are measured. It can be stopped at any time and goes on from there.
+# MODELS, real-models if not given, is the folder of models.sh. Responses are the models' own, at temperature 1,
+# cut at 128 tokens. Cost on two CPU cores: an estimate that was not checked yet, some hours for the first two
+# models and as many for the third, of which fewer tokens are measured. It can be stopped at any time and goes on
+# from there.
 set -euo pipefail
 
-models=${1:?give the folder of models.sh: bash recipes/real/fingerprints.sh MODELS OUT}
-out=${2:?give a folder for the results: bash recipes/real/fingerprints.sh MODELS OUT}
+out=${1:?give a folder for the results: bash recipes/real/fingerprints.sh OUT [MODELS]}
+models=${2:-real-models}
 here=$(dirname "${BASH_SOURCE[0]}")
 export HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 

@@ -33,7 +33,7 @@ def test_a_lab_model(capsys, monkeypatch):
     assert rows[0][:2] == ["0-3", "model.layers.*.self_attn"]
     assert page.splitlines()[-1] == (
         "--projections q k v o measures layers 0-3 of the 4 that hold them; "
-        "estimators that fit: exact, own, last (layer 3 alone), reference."
+        "estimators that fit: exact, pruned, own, last (layer 3 alone), reference."
     )
 
 
@@ -41,7 +41,7 @@ def test_the_last_line_follows_the_options(capsys, monkeypatch):
     page = listing(capsys, monkeypatch, "lab:qwen2/base", "--layers", "0", "2", "--projections", "q", "o")
     assert page.splitlines()[-1] == (
         "--projections q o measures layers 0, 2 of the 4 that hold them; "
-        "estimators that fit: exact, own, reference."
+        "estimators that fit: exact, pruned, own, reference."
     )
     page = listing(capsys, monkeypatch, "lab:qwen2/base", "--estimator", "last")
     assert "measures layer 3 of the 4" in page.splitlines()[-1]

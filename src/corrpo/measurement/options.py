@@ -56,5 +56,8 @@ class MeasureOptions(GradientSpec):
             raise BadInputError(f"seed={self.seed}: expected 0 or more")
 
     def as_dict(self) -> dict[str, Any]:
-        """See `plain_settings`."""
-        return plain_settings(self)
+        """See `plain_settings`; `kept` is among them only where it says something."""
+        settings = plain_settings(self)
+        if self.kept is None:
+            del settings["kept"]
+        return settings

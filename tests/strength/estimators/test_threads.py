@@ -5,7 +5,7 @@ from threading import Thread
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from corrpo.strength.derivatives.block_chain import _forward, blocks_of
+from corrpo.strength.derivatives.block_chain import blocks_of, chain_forward
 from corrpo.strength.derivatives.model_state import frozen_eval_mode
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.gradient_norms import logit_gradient_norms
@@ -45,5 +45,5 @@ def test_a_pass_that_keeps_no_graph_keeps_none_of_an_embedding_that_requires_gra
     with frozen_eval_mode(model):
         layers = find_attention_layers(model)
         query = GradientRequest(model, IDS[None], POSITIONS.sort().values, layers, GradientSpec())
-        pieces, _, _ = _forward(query, blocks_of(model, layers) or [], query.positions, 21, False)
+        pieces, _, _ = chain_forward(query, blocks_of(model, layers) or [], query.positions, 21, False)
     assert [piece.output.grad_fn for piece in pieces] == [None] * 3
