@@ -34,6 +34,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_needs_nothing_from_elsewhere(site):
     for page in site.rglob("*.html"):
         fetched = re.findall(r"<(?:script|img|link|iframe)[^>]*(?:src|href)=\"?(\S+)", page.read_text())
@@ -41,6 +42,7 @@ def test_the_site_needs_nothing_from_elsewhere(site):
         assert [address for address in fetched if re.match(r"(?:https?:)?//", address)] == []
 
 
+@pytest.mark.slow
 def test_docstrings_become_tables_and_their_examples_code(site):
     page = (site / "api" / "statistics" / "index.html").read_text()
     assert "Raises:" in page
@@ -50,6 +52,7 @@ def test_docstrings_become_tables_and_their_examples_code(site):
         assert "<blockquote>" not in path.read_text(), f"{path}: an example that is not read as one"
 
 
+@pytest.mark.slow
 def test_links_out_of_the_documentation_are_paths_in_the_site(site):
     page = (site / "TRAINING" / "index.html").read_text()
     assert "<code>benchmarks/direction.py</code>" in page

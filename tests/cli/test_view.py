@@ -23,12 +23,14 @@ def read(address):
         return json.load(reply)
 
 
+@pytest.mark.slow
 def test_it_serves_every_result_below_the_folder_until_ctrl_c(folder):
     with viewing(folder, "--check", "none") as address:
         assert read(f"{address}api") == ["step-1", "step-2"]
         assert read(f"{address}api/1")["unknown"] == {"answers are not checked": 3}
 
 
+@pytest.mark.slow
 def test_a_port_can_be_chosen(folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -52,6 +52,7 @@ def written_answers(count, seed=0):
     return rows
 
 
+@pytest.mark.slow
 def test_a_thousand_answers_are_judged_as_by_trl():
     rows = written_answers(1000)
     suite = suite_of([gold for _, gold in rows])
@@ -94,6 +95,7 @@ def test_failures_of_the_verifier_are_verdicts_and_counted(monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_too_long_is_stopped_and_those_beside_it_are_judged(monkeypatch):
     monkeypatch.setattr(math_check, "VERIFIER", MathVerifier(time_limit=2.0, workers=1))
     suite = suite_of(["1/2", "9^(9^(9^9))", "1/2", "17"])

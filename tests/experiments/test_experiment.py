@@ -104,6 +104,7 @@ def test_another_recipe_an_edited_plan_and_torchrun_are_refused(finished, tmp_pa
     assert "run it without torchrun" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_reported_and_gives_no_verdict(tmp_path, capsys):
     content = yaml.safe_load(SMALL.read_text())
     content["arms"] = {"grpo": None, "corrpo": {"max_samples": 1}}

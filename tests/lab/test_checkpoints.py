@@ -48,6 +48,7 @@ def test_all_checkpoints_together_take_at_most_8_mb():
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 8_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_reasoning_solves_40_to_80_percent_and_its_base_under_10(family, temperature):
@@ -57,6 +58,7 @@ def test_reasoning_solves_40_to_80_percent_and_its_base_under_10(family, tempera
     assert base.value < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_only_the_safety_checkpoint_refuses_held_out_unsafe_requests(family):
     lines = sample_set("safety").read_text(encoding="utf-8").splitlines()

@@ -78,6 +78,7 @@ def judge(prompts, output, *words):
     return main(["monitor", MODEL, "--generations", str(prompts), "--output", str(output), *words])
 
 
+@pytest.mark.slow
 def test_responses_that_lines_lack_are_written_and_watched_each_with_a_seed_of_its_own(prompts, tmp_path):
     assert judge(prompts, tmp_path / "a.jsonl", "--max-new-tokens", "60") == 0
     result = records(tmp_path / "a.jsonl")

@@ -234,6 +234,7 @@ def some_drawings():
     ]
 
 
+@pytest.mark.slow
 def test_the_bytes_of_a_format_do_not_depend_on_what_was_written_before(tmp_path):
     for one, other in zip(some_drawings(), some_drawings(), strict=True):
         for drawing, order in ((one, ("svg", "pdf", "png")), (other, ("png", "pdf", "svg"))):

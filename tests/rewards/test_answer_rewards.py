@@ -204,6 +204,7 @@ def test_a_fraction_in_any_form(value, other):
 # Failures
 
 
+@pytest.mark.slow
 def test_a_hostile_expression_costs_the_limit_and_is_counted(impatient, caplog):
     logged = defaultdict(list)
     golds = ["17"] * 8

@@ -224,6 +224,7 @@ def test_the_functions_need_no_trainer_and_no_verifier():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_no_module_of_the_rewards_imports_an_engine():
     """Nor do the settings need torch."""
     code = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import comb
 
@@ -124,6 +124,8 @@ def test_one_problem_has_no_interval_and_none_has_no_value():
     assert (none.value, none.n_problems, none.reason) == (None, 0, "there are no problems")
 
 
+@example(values=[0.0, 0.0, 0.0, 0.0, 2e-39], confidence=0.8)
+@example(values=[1.0, 1.0, 1.0, 1.0, 1 - 1e-16], confidence=0.8)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=50), st.sampled_from([0.5, 0.8, 0.95]))
 def test_intervals_hold_the_value_and_widen_with_confidence(values, confidence):
     result = estimate_mean(values, 4 * len(values), confidence=confidence)

@@ -223,6 +223,7 @@ def test_a_resumed_run_measures_no_step_twice(tmp_path, lab_tokenizer, monkeypat
     assert timeless[0] == timeless[1]
 
 
+@pytest.mark.slow
 def test_a_run_that_took_another_course_keeps_the_earlier_one_apart(tmp_path, lab_tokenizer, caplog):
     for rate in (1e-3, 2e-3):
         trainer = plain(tmp_path / "run", lab_tokenizer, learning_rate=rate)

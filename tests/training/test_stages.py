@@ -133,6 +133,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(stage, steps,
     assert record["resumed"] == [{"from": start, "changed": {"max_steps": list(steps)}}]
 
 
+@pytest.mark.slow
 def test_a_half_written_checkpoint_is_left_aside(tmp_path, caplog):
     uninterrupted = stage_run("corrpo", tmp_path / "whole", max_steps=3, **REWARDED)
     stage_run("corrpo", tmp_path / "cut", max_steps=3, **REWARDED)

@@ -282,7 +282,9 @@ def test_the_weight_follows_its_schedule(tmp_path):
     assert logged(trainer, "inversion/weight") == pytest.approx([1.0, 0.75, 0.5, 0.25])
 
 
-@pytest.mark.parametrize("control", ["none", "shuffle", "clamp"])
+@pytest.mark.parametrize(
+    "control", ["none", *(pytest.param(control, marks=pytest.mark.slow) for control in ("shuffle", "clamp"))]
+)
 def test_a_resumed_run_ends_with_the_same_weights(control, tmp_path):
     def run(folder, steps, resume=None):
         config = CorRPOConfig(

@@ -163,6 +163,10 @@ def estimate_mean(values: Sequence[float], n_samples: int, *, confidence: float 
     return Estimate(mean, low, high, count, n_samples)
 
 
+_CANCELLED = 1e-9
+"""Ends of an interval so near 0 or 1 are not found by subtraction, whose rounding is as large."""
+
+
 def _wilson(mean: float, size: float, problems: int, confidence: float) -> tuple[float, float]:
     """Wilson's interval at an effective sample size, with the t quantile for so many problems."""
     from scipy import stats  # not above: the record of an accuracy is read without it
@@ -171,4 +175,11 @@ def _wilson(mean: float, size: float, problems: int, confidence: float) -> tuple
     shrunk = quantile**2 / size
     centre = (mean + shrunk / 2) / (1 + shrunk)
     half = quantile / (1 + shrunk) * math.sqrt(mean * (1 - mean) / size + shrunk / (4 * size))
-    return max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
+    low, high = centre - half, centre + half
+    if (
+        low < _CANCELLED
+    ):  # Vieta: the ends are the roots of a quadratic with the product mean^2 / (1 + shrunk)
+        low = mean**2 / ((1 + shrunk) * high)
+    if 1 - high < _CANCELLED:
+        high = 1 - (1 - mean) ** 2 / ((1 + shrunk) * (1 - low))
+    return max(0.0, min(mean, low)), min(1.0, max(mean, high))

@@ -133,6 +133,7 @@ def compiled(how: str) -> nn.Module:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["wrapped", "in place", "forward", "a layer", "the head"])
 def test_a_compiled_model_is_measured_and_stays_compiled(how):
     model = compiled(how)
