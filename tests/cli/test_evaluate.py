@@ -21,6 +21,7 @@ def problems(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_table_of_models_and_suites_whose_numbers_follow_from_the_generations(tmp_path, problems, capsys):
     words = ["evaluate", f"r={MODEL}", "base=lab:qwen2/base", "--suite", str(problems), "lab:sums"]
     words += ["--n", "4", "--k", "1", "2", "4", "--problems", "3", "--temperature", "1"]

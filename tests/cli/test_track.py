@@ -131,6 +131,7 @@ def test_the_table_and_the_paths_are_printed(run, samples, tmp_path, capsys):
     assert [str(output / name) for name in written] == lines[-5:-1]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_fails_is_named_at_the_end(run, samples, tmp_path, capsys):
     broken = lab_copy(tmp_path / "broken")
     weights = load_file(broken / "model.safetensors")

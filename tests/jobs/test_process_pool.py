@@ -39,12 +39,14 @@ def test_two_processes_share_the_work():
     assert len(pids) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_results_in_the_order_of_the_items(processes):
     results = parallel_in_order(square, [8, 0, 2, 1], processes=processes, device="cpu")
     assert [value for value, *_ in results] == [64, 0, 4, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("item", "error", "message"),
     [
@@ -61,6 +63,7 @@ def test_what_goes_wrong_in_a_process_is_raised_here(item, error, message):
             list(parallel(square, [item], processes=1, device="cpu", name=lambda item: f"item {item}"))
 
 
+@pytest.mark.slow
 def test_leaving_early_ends_the_processes():
     results = parallel(wait_long, [0, 1, 1], processes=2, device="cpu")
     pid = next(results)

@@ -32,6 +32,7 @@ def strengths(model: nn.Module, problem: Problem, estimator: str) -> tuple[Tenso
     return norms, norms.mean((1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", MEDIAN_ERROR, ids=str)
 @pytest.mark.parametrize("problem", SOME, ids=lambda problem: problem.name)
 def test_half_precision_keeps_the_order_of_the_tokens(problem, dtype):
