@@ -73,6 +73,7 @@ DTYPES = [
     pytest.param(torch.float32, id="float32"),
     pytest.param(torch.bfloat16, id="bfloat16", marks=pytest.mark.slow),  # few CPUs multiply it quickly
 ]
+SIZES = [pytest.param(240, 16, id="256"), pytest.param(1016, 8, id="1024", marks=pytest.mark.slow)]
 LENGTHS = {"short": (40, 24), "a tail": (150, 10), "weights made again": (740, 4)}
 
 
@@ -256,7 +257,7 @@ def test_a_config_around_a_text_config_is_read():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("prompt", "response"), [(240, 16), (1016, 8)], ids=["256", "1024"])
+@pytest.mark.parametrize(("prompt", "response"), SIZES)
 @pytest.mark.parametrize("estimator", ["own", "exact"])
 def test_peak_memory_is_that_which_is_computed(estimator, prompt, response, dtype):
     wide = {"hidden_size": 256, "intermediate_size": 704, "tie_word_embeddings": False}
@@ -273,7 +274,7 @@ def test_peak_memory_is_that_which_is_computed(estimator, prompt, response, dtyp
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("prompt", "response"), [(240, 16), (1016, 8)], ids=["256", "1024"])
+@pytest.mark.parametrize(("prompt", "response"), SIZES)
 @pytest.mark.parametrize("layers", [3, 8])
 def test_peak_memory_of_own_block_by_block_is_that_which_is_computed(
     monkeypatch, layers, prompt, response, dtype

@@ -72,6 +72,7 @@ def test_a_build_holds_checkpoints_samples_record_and_nothing_else(built):
     assert len(set(weights(built).values())) == 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_goes_on_and_ends_in_the_same_weights(
     built, tmp_path, monkeypatch, interrupt_at_batch
 ):
@@ -129,6 +130,7 @@ def test_the_command_reads_its_options():
     assert (settings.kind, settings.width, settings.task) == (("base", "safety", "reasoning"), 80, "sums")
 
 
+@pytest.mark.slow
 def test_a_family_without_attention_is_built_with_the_kinds_asked_for_and_measured(tmp_path):
     folders = run(tmp_path / "lab", families=["mamba2"], kinds=["reasoning"])
     assert [folder.name for folder in folders] == ["base", "reasoning"]
@@ -160,6 +162,7 @@ def test_the_parameters_of_a_width(family, width, count):
     assert new_model(family, 105, seed=0, width=width).num_parameters() == count
 
 
+@pytest.mark.slow
 def test_another_width_and_fewer_kinds(tmp_path):
     folders = run(tmp_path / "narrow", kinds=["reasoning"], variant=Variant(width=48))
     assert [folder.name for folder in folders] == ["base", "reasoning"]
@@ -173,6 +176,7 @@ def test_another_width_and_fewer_kinds(tmp_path):
         run(tmp_path / "narrow", kinds=["chat"], variant=Variant(width=48))
 
 
+@pytest.mark.slow
 def test_another_task_is_learned_from_the_shipped_base(tmp_path):
     (folder,) = run(
         tmp_path / "sorting", kinds=["reasoning"], variant=Variant(task="sorting", shipped_base=True)

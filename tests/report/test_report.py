@@ -33,6 +33,7 @@ def results(tmp_path):
     return out
 
 
+@pytest.mark.slow
 def test_one_command_reports_everything_in_a_folder(results, tmp_path, capsys):
     assert main(["report", str(results), "--output", str(tmp_path / "report"), "--resamples", "50"]) == 0
     page = (tmp_path / "report" / "report.html").read_text()
@@ -81,6 +82,7 @@ def test_labels_are_given_or_the_last_two_names(results):
     assert [trajectory.label for trajectory in given.trajectories] == ["llama/mine"]
 
 
+@pytest.mark.slow
 def test_unfinished_runs_are_left_out_and_named(results, tmp_path, capsys):
     begun = results / "models" / "qwen2" / "safety"
     begun.mkdir()

@@ -35,6 +35,7 @@ def judge(delta, inputs, tolerance):
     assert bounds[0] <= tolerance * values[0] + 1e3 * rounding
 
 
+@pytest.mark.slow
 @given(
     t=sizes,
     d_out=sizes,
