@@ -50,6 +50,8 @@ TOKEN_COLUMNS = {
     "norms": Column(pl.List(pl.List(pl.Float64)), "a norm per layer and projection: list of lists"),
 }
 """The columns of `TOKENS` and `UNTRAINED`, in the order of the file."""
+LATER_COLUMNS = tuple(name for name, column in TOKEN_COLUMNS.items() if column.since is not None)
+"""The columns that files of older versions lack."""
 
 RESPONSE_COLUMNS = {
     "id": Column(pl.String, "id of the sample"),
@@ -73,7 +75,7 @@ def schema(columns: dict[str, Column]) -> dict[str, Any]:
 
 
 def with_later_columns(tokens: pl.DataFrame) -> pl.DataFrame:
-    """A table of tokens of an older version, null in the columns that have come since."""
-    later = [name for name, column in TOKEN_COLUMNS.items() if column.since and name not in tokens.columns]
-    added = tokens.with_columns(pl.lit(None, dtype=TOKEN_COLUMNS[name].dtype).alias(name) for name in later)
-    return added.select(*TOKEN_COLUMNS) if later else tokens
+    """Tokens of an older version in the order of `TOKEN_COLUMNS`, null in those that have come since."""
+    lacking = [name for name in LATER_COLUMNS if name not in tokens.columns]
+    added = tokens.with_columns(pl.lit(None, dtype=TOKEN_COLUMNS[name].dtype).alias(name) for name in lacking)
+    return added.select(name for name in TOKEN_COLUMNS if name in added.columns) if lacking else tokens

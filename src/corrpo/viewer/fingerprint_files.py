@@ -15,7 +15,15 @@ import polars as pl
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import read_versioned
 from corrpo.measurement.fingerprint import SCHEMA_VERSION
-from corrpo.measurement.fingerprint_format import FINGERPRINT, READ_FILES, RESPONSES, TOKEN_COLUMNS, TOKENS
+from corrpo.measurement.fingerprint_format import (
+    FINGERPRINT,
+    LATER_COLUMNS,
+    READ_FILES,
+    RESPONSES,
+    TOKEN_COLUMNS,
+    TOKENS,
+    with_later_columns,
+)
 from corrpo.statistics import Correlation
 
 COLUMNS = {
@@ -24,8 +32,6 @@ COLUMNS = {
     if name != "norms"
 }
 FLOATS = [name for name, dtype in COLUMNS.items() if dtype == pl.Float64]
-LATER = [name for name, column in TOKEN_COLUMNS.items() if column.since is not None]
-"""Columns that older files lack."""
 KEPT_TABLES, KEPT_SAMPLES = 3, 16
 
 
@@ -100,15 +106,14 @@ def token_table(folder: Path) -> pl.DataFrame:
     with _errors_that_name(path):
         scanned = pl.scan_parquet(path)
         have = scanned.collect_schema().names()
-        missing = [name for name in COLUMNS if name not in have and name not in LATER]
+        missing = [name for name in COLUMNS if name not in have and name not in LATER_COLUMNS]
         if missing:
             raise BadInputError(f"{path} has no column {', '.join(missing)}; measure again")
-        present = [pl.col(name).cast(kind) for name, kind in COLUMNS.items() if name in have]
-        table = scanned.select(present).with_row_index("row").collect()
+        present = scanned.select(name for name in COLUMNS if name in have).collect()
+        columns = [pl.col(name).cast(kind) for name, kind in COLUMNS.items()]
+        table = with_later_columns(present).select(columns).with_row_index("row")
     if not table.height:
         raise BadInputError(f"{path} has no tokens; there is nothing to view")
-    lacking = [pl.lit(None, dtype=COLUMNS[name]).alias(name) for name in LATER if name not in have]
-    table = table.with_columns(lacking)
     finite = [pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in FLOATS if name != "logprob"]
     table = table.with_columns(finite)
     if table["sample"].rle_id().n_unique() == table["sample"].n_unique() and _in_order(table):

@@ -199,7 +199,7 @@ def _back(
             call = recorded.call
             at_call = attention_derivatives(call, recorded.output, g)
             before = differentiate([call.query, call.key, call.value], wanted, at_call, batched)
-            derivatives = [_sum(a, b) for a, b in zip(derivatives, before, strict=True)]
+            derivatives = [sum_of_paths(a, b) for a, b in zip(derivatives, before, strict=True)]
     filled = zeros_for_none(derivatives, wanted, len(at_output))
     return filled[0], deltas_of(block.layers, piece.record, outputs, filled[through:])
 
@@ -232,7 +232,8 @@ def deltas_of(
     ]
 
 
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+def sum_of_paths(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """The sum of the derivatives along two paths; None stands for no path."""
     if a is None or b is None:
         return b if a is None else a
     return a + b

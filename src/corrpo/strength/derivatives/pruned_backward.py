@@ -21,7 +21,13 @@ import torch
 from torch import Tensor
 
 from corrpo.strength.attention.gathered_backward import gathered_derivatives, key_mass
-from corrpo.strength.derivatives.block_chain import Block, NotAChainError, blocks_of, chain_forward
+from corrpo.strength.derivatives.block_chain import (
+    Block,
+    NotAChainError,
+    blocks_of,
+    chain_forward,
+    sum_of_paths,
+)
 from corrpo.strength.derivatives.observation import distinct_outputs
 from corrpo.strength.derivatives.position_check import check_other_positions
 from corrpo.strength.derivatives.request import GradientRequest
@@ -146,7 +152,7 @@ def _back(
     upper, at_ends = derivatives[: len(wanted)], derivatives[len(wanted) :]
     keys, key_share, dq, at_keys = _through_attention(saved, at, at_ends, rows, sizes.keys)
     lower = _vjp([call.query for call in at.calls], wanted, dq)
-    total = [_sum(a, b) for a, b in zip(upper, lower, strict=True)]
+    total = [sum_of_paths(a, b) for a, b in zip(upper, lower, strict=True)]
     below = run_at(saved, keys.flatten(), None, layers, projections, through=through)
     wanted_below = [*([below.inputs] if through else []), *distinct_outputs(list(below.record.values()))]
     ends = [x for call in below.calls for x in (call.key, call.value)]
@@ -229,12 +235,6 @@ def _vjp(
         return [None] * len(wanted)
     ends, given = zip(*reached, strict=True)
     return list(torch.autograd.grad(ends, wanted, given, retain_graph=True, allow_unused=True))
-
-
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b
 
 
 def _filled(derivative: Tensor | None, at: Tensor) -> Tensor:

@@ -26,15 +26,20 @@ def misfit_of_observed_outputs(
 
 
 def misfit_of_replaced_attention(
-    model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str], first: MixerLayer
+    model: nn.Module,
+    layers: Sequence[MixerLayer],
+    projections: Sequence[str],
+    first: MixerLayer | None = None,
 ) -> str | None:
     """Why another attention function cannot stand in from layer `first` on, or None where it can.
 
-    The reasons of `misfit_of_observed_outputs` come first.
+    `first` is the lowest of the measured layers if not given. The reasons of `misfit_of_observed_outputs`
+    come first.
     """
     if reason := misfit_of_observed_outputs(model, layers, projections):
         return reason
-    return _not_attention(model, find_mixers(model), layers, first)
+    lowest = first or min(layers, key=lambda layer: layer.index)
+    return _not_attention(model, find_mixers(model), layers, lowest)
 
 
 def _sees_ahead(model: nn.Module) -> bool:

@@ -5,10 +5,8 @@ Blocking every cross-position gradient makes one backward of sum_t z_t give each
 last attention layer that is all of the gradient of Q and O; elsewhere, and for K and V, it is a part.
 """
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from corrpo.models.memory import free_memory
 from corrpo.strength.attention.own_position_backward import BACKEND
@@ -24,7 +22,6 @@ from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
 from corrpo.strength.estimators.own_batched import batched_own
 from corrpo.strength.estimators.passes import Pass, has_room_for_graph
 from corrpo.strength.norms.factored import rank_one_norm
-from corrpo.strength.projections.projection import MixerLayer
 
 
 def own_position_norms(request: GradientRequest) -> Tensor:
@@ -77,11 +74,6 @@ def _norms(request: GradientRequest, at: Observed, delta: Tensor) -> Tensor:
     return norms.to(request.positions.device)
 
 
-def _misfit(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str]) -> str | None:
-    lowest = min(layers, key=lambda layer: layer.index)
-    return misfit_of_replaced_attention(model, layers, projections, first=lowest)
-
-
 ESTIMATOR = Estimator(
     name="own",
     label="own-position approximation",
@@ -90,7 +82,7 @@ ESTIMATOR = Estimator(
     "between models and projections and is not measured here.",
     norms=own_position_norms,
     passes=_passes,
-    misfit=_misfit,
+    misfit=misfit_of_replaced_attention,
     is_exact=False,
     batched=batched_own,
     rollout_projections=("q", "o"),

@@ -6,7 +6,6 @@ grows with the length. With as many positions kept as there are tokens nothing i
 those of `exact`.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -25,7 +24,6 @@ from corrpo.strength.estimators.exact import budget, exact_norms
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
 from corrpo.strength.estimators.passes import Pass, has_room_for_graph
 from corrpo.strength.norms.factored import product_norm, short_factor
-from corrpo.strength.projections.projection import MixerLayer
 
 _TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-2}
 _HALF_TOLERANCE = 0.25
@@ -101,11 +99,6 @@ def _check_rule(request: GradientRequest) -> None:
     known.add(kind)
 
 
-def _misfit(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str]) -> str | None:
-    lowest = min(layers, key=lambda layer: layer.index)
-    return misfit_of_replaced_attention(model, layers, projections, first=lowest)
-
-
 ESTIMATOR = Estimator(
     name="pruned",
     label="pruned backward",
@@ -113,7 +106,7 @@ ESTIMATOR = Estimator(
     "and not through the others; all layers are measured.",
     norms=pruned_norms,
     passes=_passes,
-    misfit=_misfit,
+    misfit=misfit_of_replaced_attention,
     is_exact=False,
     fidelity="Spearman correlation with exact over tokens of the model's own responses to gsm_symbolic "
     "problems, mean of all layers and projections, 32 kept: 0.98 on Qwen2.5-Coder-0.5B-Instruct (40 tokens; "
