@@ -2,7 +2,7 @@
 
     python benchmarks/fidelity/rollouts.py MODEL OUT [--samples FILE] [--groups 12] [--rollouts 8] ...
 
-A group is one problem of the samples, answered several times at temperature 1. OUT
+A group is one problem of the samples, taken evenly from the file, answered several times at temperature 1. OUT
 gets rollouts.jsonl, logits/NUMBER.parquet with entropies and the squared gradient at the logits, and
 SIGNAL/NUMBER.parquet for each signal, a file a group, a row a token. What is there is not done again, so a
 signal can be added later. Files come group by group, the first group of all signals first.
@@ -31,7 +31,8 @@ def rollouts(model: Any, tokenizer: Any, options: Namespace) -> list[dict[str, A
     path = options.out / "rollouts.jsonl"
     if not path.exists():
         written = []
-        for group, sample in enumerate(load_samples(sample_location(options.samples))[: options.groups]):
+        samples = load_samples(sample_location(options.samples))
+        for group, sample in enumerate(samples[:: len(samples) // options.groups][: options.groups]):
             prompt = encode_prompt(sample, tokenizer)
             answers = generate(
                 model, tokenizer, [prompt] * options.rollouts, max_new_tokens=options.tokens, seed=group

@@ -46,7 +46,7 @@ SIGNALS = (
 
 
 def strengths(model: Any, ids: Tensor, positions: range | Tensor, signal: Signal) -> dict[str, list[float]]:
-    """Each variant's strength of every target, its time in seconds under "seconds" (the same for all).
+    """Each variant's strength of every target, its CPU seconds under "seconds" (the same for all).
 
     Args:
         model: on its device.
@@ -57,9 +57,9 @@ def strengths(model: Any, ids: Tensor, positions: range | Tensor, signal: Signal
     Returns:
         lists of n numbers.
     """
-    start = time.perf_counter()
+    start = time.process_time()
     norms = logit_gradient_norms(model, ids, positions, **signal.arguments).double().cpu()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     averages = {variant: averaged(norms, variant).tolist() for variant in signal.variants}
     return averages | {"seconds": [seconds / len(norms)] * len(norms)}
 
