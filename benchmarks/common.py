@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from corrpo.statistics import Correlation, Difference
+
 LENGTH, TARGETS = 128, 96
 VOCABULARY = 32_000
 
@@ -75,6 +77,15 @@ def least_seconds(calls: dict[str, Callable[[], object]], repeats: int = 5) -> d
             if round_:
                 best[name] = min(best[name], time.perf_counter() - start)
     return best
+
+
+def shown(result: Correlation | Difference, digits: int = 2, sign: str = "") -> str:
+    """A value with its interval in brackets, or why there is none."""
+    if result.value is None:
+        return str(result.reason)
+    how = f"{sign}.{digits}f"
+    value = f"{result.value:{how}}"
+    return value if result.low is None else f"{value} [{result.low:{how}}, {result.high:{how}}]"
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
     python benchmarks/fidelity/rollouts.py MODEL OUT [--samples FILE] [--groups 12] [--rollouts 8] ...
 
-A group is one problem of the samples, taken evenly from the file, answered several times at temperature 1. OUT
-gets rollouts.jsonl, logits/NUMBER.parquet with entropies and the squared gradient at the logits, and
+A group is one problem of the samples, taken evenly from the file, answered several times at temperature 1.
+OUT gets rollouts.jsonl, logits/NUMBER.parquet with entropies and the squared gradient at the logits, and
 SIGNAL/NUMBER.parquet for each signal, a file a group, a row a token. What is there is not done again, so a
-signal can be added later. Files come group by group, the first group of all signals first.
+signal can be added later. Files come group by group, the first group of all signals first, and
+OUT.parquet, which holds all of them, is written anew after each group.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 import polars as pl
 import torch
 from signals import SIGNALS, logits_signals, strengths
+from tokens import joined
 
 from corrpo import load_model
 from corrpo.jobs.files import write_parquet, write_text
@@ -82,6 +84,7 @@ def main() -> None:
             path.parent.mkdir(exist_ok=True)
             write_parquet(path, measured(model, group, measure))
             print(f"group {number}: {name}", flush=True)
+        write_parquet(options.out.with_suffix(".parquet"), joined(options.out))
 
 
 if __name__ == "__main__":

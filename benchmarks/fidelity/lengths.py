@@ -1,0 +1,178 @@
+"""`pruned` and `own` beside `exact` at growing lengths: agreement, time and memory. Resumable.
+
+    python benchmarks/fidelity/lengths.py MODEL OUT [--lengths 64 128 ...] [--texts 8] [--targets 8]
+
+A text is prompts and the model's own responses to them, one after the other, until it is long enough; it is
+cut at each length, and tokens of its last quarter that the model wrote are measured. OUT gets texts.jsonl,
+LENGTH/ESTIMATOR.parquet with a row a target, and memory.json; the table is printed at the end. Times are CPU
+seconds, memory is what a fresh process grows by when it measures the targets of one text.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from common import heading, shown, table
+from corrpo import load_model
+from corrpo.jobs.files import write_json, write_parquet, write_text
+from corrpo.lab import sample_location
+from corrpo.models.generation.backends.transformers import generate
+from corrpo.samples import encode_prompt, load_samples
+from corrpo.statistics import correlate
+from corrpo.strength.entropy import token_entropy
+from corrpo.strength.gradient_norms import logit_gradient_norms
+
+SAMPLES = Path(__file__).parents[2] / "recipes" / "real" / "samples" / "reasoning.jsonl"
+ESTIMATORS: dict[str, dict[str, Any]] = {
+    "exact": {"estimator": "exact"},
+    "pruned-32": {"estimator": "pruned", "kept": 32},
+    "pruned-8": {"estimator": "pruned", "kept": 8},
+    "own": {"estimator": "own"},
+}
+TURN_TOKENS = 256
+
+
+def texts(model: Any, tokenizer: Any, options: Namespace) -> list[dict[str, list[int]]]:
+    """Token ids, and positions of those that the model wrote, of the texts of OUT/texts.jsonl."""
+    path = options.out / "texts.jsonl"
+    if not path.exists():
+        samples, longest = cycle(load_samples(sample_location(options.samples))), max(options.lengths)
+        made = [one_text(model, tokenizer, samples, longest, seed) for seed in range(options.texts)]
+        write_text(path, "".join(json.dumps(text) + "\n" for text in made))
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def one_text(model: Any, tokenizer: Any, samples: Any, length: int, seed: int) -> dict[str, list[int]]:
+    """Prompts of `samples` and responses to them until there are `length` tokens."""
+    ids: list[int] = []
+    written: list[int] = []
+    while len(ids) < length:
+        prompt = encode_prompt(next(samples), tokenizer)
+        (answer,) = generate(model, tokenizer, [prompt], max_new_tokens=TURN_TOKENS, seed=seed)
+        ids += prompt
+        written += range(len(ids), len(ids) + len(answer.ids))
+        ids += answer.ids
+    return {"ids": ids[:length], "written": [position for position in written if position < length]}
+
+
+def targets(text: dict[str, list[int]], length: int, count: int) -> list[int]:
+    """At most `count` positions the model wrote, spread evenly over the last quarter before `length`."""
+    written = [p for p in text["written"] if length * 3 // 4 <= p < length]
+    step = max(1, len(written) // count)
+    return written[::step][:count]
+
+
+def measured(model: Any, text: dict[str, list[int]], length: int, count: int, name: str) -> pl.DataFrame:
+    """Strength, entropy and CPU seconds of the targets of a text."""
+    ids, positions = torch.tensor(text["ids"][:length]), targets(text, length, count)
+    start = time.process_time()
+    norms = logit_gradient_norms(model, ids, positions, **ESTIMATORS[name]).mean((1, 2))
+    seconds = (time.process_time() - start) / len(positions)
+    with torch.no_grad():
+        places = torch.tensor(positions) - 1
+        entropy = token_entropy(model(input_ids=ids[None], use_cache=False, logits_to_keep=places).logits[0])
+    return pl.DataFrame(
+        {
+            "position": positions,
+            "entropy": entropy.double().tolist(),
+            "strength": norms.double().tolist(),
+            "seconds": [seconds] * len(positions),
+        }
+    )
+
+
+def measure_all(options: Namespace) -> None:
+    """Write the Parquet files that are not there yet, the shortest length of all estimators first."""
+    model, tokenizer = load_model(options.model, device="cpu", dtype="float32")
+    given = texts(model, tokenizer, options)
+    for length in options.lengths:
+        for name in ESTIMATORS:
+            path = options.out / str(length) / f"{name}.parquet"
+            if not path.exists():
+                path.parent.mkdir(exist_ok=True)
+                parts = [measured(model, text, length, options.targets, name) for text in given]
+                tables = [part.with_columns(text=pl.lit(number)) for number, part in enumerate(parts)]
+                write_parquet(path, pl.concat(tables))
+                print(f"{length} tokens: {name}", flush=True)
+
+
+def grown(options: Namespace) -> None:
+    """In a process of its own: the MiB by which it grows while it measures one text."""
+    length, name = options.memory
+    model, tokenizer = load_model(options.model, device="cpu", dtype="float32")
+    text = texts(model, tokenizer, options)[0]
+    with torch.no_grad():
+        model(input_ids=torch.tensor(text["ids"][:16])[None])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    measured(model, text, int(length), options.targets, name)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
+
+
+def memory(options: Namespace) -> dict[str, float]:
+    """MiB by "LENGTH ESTIMATOR", of OUT/memory.json, completed."""
+    path = options.out / "memory.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    for length in options.lengths:
+        for name in ESTIMATORS:
+            if f"{length} {name}" not in known:
+                command = [sys.executable, __file__, *sys.argv[1:], "--memory", str(length), name]
+                printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+                known[f"{length} {name}"] = float(printed.split()[-1])
+                write_json(path, known)
+    return known
+
+
+def rows(options: Namespace, grown: dict[str, float]) -> list[list[str]]:
+    """A row per length and estimator."""
+    made = []
+    for length in options.lengths:
+        found = {name: pl.read_parquet(options.out / str(length) / f"{name}.parquet") for name in ESTIMATORS}
+        truth = found["exact"]
+        texts_of = truth["text"].to_numpy()
+        rho = correlate(truth["entropy"], truth["strength"], texts_of, permutations=0).value
+        for name, one in found.items():
+            own = correlate(one["entropy"], one["strength"], texts_of, permutations=0).value
+            agreement = correlate(
+                truth["strength"], one["strength"], truth["text"].to_numpy(), permutations=0
+            )
+            ratio = truth["seconds"].sum() / one["seconds"].sum()
+            cells = [shown(agreement, 3), "" if own is None or rho is None else f"{own - rho:+.3f}"]
+            cells += [f"{one['seconds'].mean():.2f} s", f"{ratio:.1f}"]
+            made.append(
+                [f"{length:,}", name, f"{one.height}", *cells, f"{grown[f'{length} {name}']:.0f} MiB"]
+            )
+    return made
+
+
+def main() -> None:
+    """Measure what is not there yet, and print the table."""
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--samples", default=str(SAMPLES), help="prompts (JSONL), or lab:reasoning")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
+    parser.add_argument("--texts", type=int, default=8)
+    parser.add_argument("--targets", type=int, default=8)
+    parser.add_argument("--memory", nargs=2, metavar=("LENGTH", "ESTIMATOR"), help="of one measurement only")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.memory:
+        return grown(options)
+    measure_all(options)
+    header = ["tokens", "estimator", "targets", "Spearman with exact", "shift of rho"]
+    header += ["CPU time a target", "exact / this", "memory"]
+    with heading(f"{options.out.name}: agreement, time and memory with length"):
+        table(header, rows(options, memory(options)))
+
+
+if __name__ == "__main__":
+    main()
