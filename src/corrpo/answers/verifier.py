@@ -1,10 +1,10 @@
-"""Mathematical equality with a time limit, from any thread: math-verify in processes that can be killed.
+"""Verdicts with a time limit, from any thread: math-verify and the like in processes that can be killed.
 
 math-verify's own time-out is a signal, which scores nothing off the main thread, and no signal ends one
-operation on huge integers. So the work is done in a few small processes (`verifier_worker`). They are started
-when they are first needed, as fresh interpreters that import neither torch nor the caller's main module, live
-on from call to call, are killed and replaced when they pass the limit, and end with their owner: a worker
-whose connection closes goes home.
+operation on huge integers. So the work is done in a few small processes (`verifier_process`). They are
+started when they are first needed, as fresh interpreters that import neither torch nor the caller's main
+module, live on from call to call, are killed and replaced when they pass the limit, and end with their owner:
+a worker whose connection closes goes home.
 """
 
 import json
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Pipe
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from corrpo.errors import BadInputError, CorrpoError, require_packages
 
@@ -26,6 +26,7 @@ TIME_LIMIT = 5.0
 START_LIMIT = 120.0
 """Seconds that a process may take to start, on a machine that is busy."""
 
+_PROCESS = Path(__file__).with_name("verifier_process.py")
 _WORKER = Path(__file__).with_name("verifier_worker.py")
 
 
@@ -50,10 +51,11 @@ class Reply(NamedTuple):
     """What went wrong, for error."""
 
 
-class MathVerifier:
-    """A few processes that compare mathematical answers; safe to share between threads.
+class Verifier:
+    """A few processes that give verdicts; safe to share between threads.
 
-    After a fork the child starts processes of its own.
+    After a fork the child starts processes of its own. What they run is for a subclass to say: see
+    `MathVerifier`.
     """
 
     def __init__(self, time_limit: float = TIME_LIMIT, workers: int = 2):
@@ -82,11 +84,11 @@ class MathVerifier:
             self._slots.put(None)
         self._at_exit = weakref.finalize(self, _stop_idle, self._slots)
 
-    def ask(self, questions: Sequence[Question]) -> list[Reply]:
+    def ask(self, questions: Sequence[Any]) -> list[Reply]:
         """The replies to `questions`, in order; at most the time limit for each.
 
         Raises:
-            CorrpoError: math-verify is not installed, or its process does not start.
+            CorrpoError: a package is not installed, or the process does not start.
         """
         if os.getpid() != self._owner:
             self._at_exit.detach()
@@ -96,15 +98,27 @@ class MathVerifier:
         with ThreadPoolExecutor(min(self.workers, len(questions))) as threads:
             return list(threads.map(self._ask, questions))
 
-    def _ask(self, question: Question) -> Reply:
+    def _start(self) -> "_Worker":
+        """A new process."""
+        raise NotImplementedError
+
+    def _ask(self, question: Any) -> Reply:
         slots = self._slots
         worker = slots.get()
         try:
             if worker is None or not worker.is_running():
-                worker = _Worker()
+                worker = self._start()
             return worker.ask(question, self.time_limit)
         finally:
             slots.put(worker if worker is not None and worker.is_running() else None)
+
+
+class MathVerifier(Verifier):
+    """A few processes that compare mathematical answers: `ask` takes each `Question`."""
+
+    def _start(self) -> "_Worker":
+        require_packages("comparing answers as mathematics", "math_verify", extra="train")
+        return _Worker(_WORKER, "math_verify")
 
 
 def _stop_idle(slots: "queue.LifoQueue[_Worker | None]") -> None:
@@ -115,14 +129,14 @@ def _stop_idle(slots: "queue.LifoQueue[_Worker | None]") -> None:
 
 
 class _Worker:
-    """One process and the connection to it."""
+    """One process that runs a script's `respond`, and the connection to it."""
 
-    def __init__(self) -> None:
-        require_packages("comparing answers as mathematics", "math_verify", extra="train")
+    def __init__(self, script: Path, package: str) -> None:
+        self.package = package
         self.connection, theirs = Pipe()
         number = theirs.fileno()
         # -P: the folder of the script holds modules of ours, which must not stand in for others
-        command = [sys.executable, "-P", str(_WORKER), str(number)]
+        command = [sys.executable, "-P", str(_PROCESS), str(script), str(number)]
         try:
             self.process = subprocess.Popen(
                 command, pass_fds=[number], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -144,18 +158,17 @@ class _Worker:
             raise
         self.stop()
         raise CorrpoError(
-            f"the process of the math verifier is not usable: {problem}. Try it by hand: "
-            f'{sys.executable} -c "import math_verify"'
+            f"the process of {self.package} is not usable: {problem}. Try it by hand: "
+            f'{sys.executable} -c "import {self.package}"'
         )
 
     def is_running(self) -> bool:
         return self.process.poll() is None
 
-    def ask(self, question: Question, limit: float) -> Reply:
+    def ask(self, question: Any, limit: float) -> Reply:
         """The reply; a process that gives none in time, or ends, or is interrupted, is stopped."""
-        request = json.dumps({**question._asdict(), "limit": limit}).encode()
         try:
-            self.connection.send_bytes(request)
+            self.connection.send((limit, question._asdict()))
             if self.connection.poll(limit):
                 return Reply(*json.loads(self.connection.recv_bytes()))
         except (EOFError, OSError):

@@ -1,24 +1,19 @@
-"""The process that math-verify runs in, started by `corrpo.answers.verifier` and stopped from there.
+"""What math-verify is asked, in a process of `verifier_process`.
 
 math-verify bounds its own time by SIGALRM, which needs the main thread and cannot break into one long
 operation on big integers: here it runs without, and whoever started the process kills it. Nothing but
-math-verify is imported, so that a process is up in half a second. Requests and replies are JSON.
+math-verify is imported, so that a process is up in half a second.
 """
 
-import json
 import logging
 import re
-import signal
-import sys
 from itertools import product
-from multiprocessing.connection import Connection
 from typing import Any
 
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
-MEMORY_LIMIT = 4 << 30
-"""Bytes of address space, so that a tower of powers ends this process and not the machine."""
+logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 _LATEX = LatexExtractionConfig(boxed_match_priority=0)
 _PLAIN = ExprExtractionConfig()
@@ -140,36 +135,3 @@ def respond(gold: str, prediction: str | None, tagged: bool) -> tuple[str, str]:
         raise
     except Exception as error:  # the parsers may raise anything; the verdict tells it
         return "error", _describe_error(error)
-
-
-def serve(connection: Connection) -> None:
-    """Answer requests until the other side closes; a process left alone with a hard one ends by itself."""
-    connection.send_bytes(b"ready")
-    while True:
-        try:
-            request = json.loads(connection.recv_bytes())
-        except EOFError:
-            return
-        signal.alarm(int(request.pop("limit")) + 5)
-        try:
-            reply = respond(**request)
-        except MemoryError:
-            sys.exit("corrpo: an expression took more memory than the math verifier may use")
-        signal.alarm(0)
-        connection.send_bytes(json.dumps(reply).encode())
-
-
-def _limit_memory() -> None:
-    import resource
-
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    if most == resource.RLIM_INFINITY or most > MEMORY_LIMIT:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, most))
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.getLogger("math_verify").setLevel(logging.ERROR)
-    if sys.platform == "linux":
-        _limit_memory()
-    serve(Connection(int(sys.argv[1])))
