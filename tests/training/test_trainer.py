@@ -104,6 +104,7 @@ def test_rewards_and_advantages_are_those_of_a_slow_loop(family, tmp_path):
         {"multi_objective_aggregation": "normalize_then_sum"},
         {"gradient_checkpointing": False, "mask_truncated_completions": True},
         {"bf16": True},
+        {"bf16": True, "inversion_estimator": "pruned", "inversion_kept": 2, "inversion_max_tokens": 8},
         {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4},
     ],
     ids=str,

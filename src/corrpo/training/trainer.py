@@ -83,7 +83,8 @@ class InversionMixin(_Base):
             )
         self._meter: RolloutMeter | None = None
         if not awaits_engine(self.model_wrapped):
-            self._meter = RolloutMeter(self.accelerator.unwrap_model(self.model), config)
+            with self.accelerator.autocast():
+                self._meter = RolloutMeter(self.accelerator.unwrap_model(self.model), config)
 
     def _checked(self, model: Any, args: Any) -> Any:
         """The config, TRL's default output folder in it if none was given."""

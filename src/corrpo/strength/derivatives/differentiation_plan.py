@@ -101,6 +101,13 @@ def short_request(request: GradientRequest) -> GradientRequest:
     )
 
 
+def computing_dtype(request: GradientRequest) -> torch.dtype:
+    """The dtype that projections compute in: under autocast not that of the weights."""
+    with observed(request.layers[:1], request.spec.projections[:1]) as record:
+        target_scores(request, request.positions, int(request.positions[-1]))
+    return record[0].output.dtype
+
+
 def alike(request: GradientRequest) -> Any:
     """What a model and a request have in common with those of the same plan."""
     modules = tuple(
@@ -144,7 +151,7 @@ def _agrees(request: GradientRequest, plan: Plan, prefix: int, truth: dict[int, 
             block_chain.check_chain(request, request.positions, prefix)
     except (NotAChainError, UnsupportedModelError, RuntimeError):
         return False
-    tolerance = _TOLERANCES.get(next(request.model.parameters()).dtype, _HALF_TOLERANCE)
+    tolerance = _TOLERANCES.get(computing_dtype(request), _HALF_TOLERANCE)
     return all(deltas.keys() == truth.keys() for deltas in by_blocks) and all(
         (deltas[layer] - truth[layer]).norm() <= tolerance * truth[layer].norm()
         for deltas in by_blocks

@@ -16,7 +16,7 @@ from corrpo.errors import UnsupportedModelError
 from corrpo.strength.attention.gathered_backward import BACKEND
 from corrpo.strength.attention.replacement import replaced_attention
 from corrpo.strength.derivatives.block_chain import NotAChainError
-from corrpo.strength.derivatives.differentiation_plan import alike, plan_for, short_request
+from corrpo.strength.derivatives.differentiation_plan import alike, computing_dtype, plan_for, short_request
 from corrpo.strength.derivatives.pruned_backward import Sizes, check_residual_path, pruned_products
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.estimators.estimator import Estimator
@@ -88,7 +88,7 @@ def _check_rule(request: GradientRequest) -> None:
                 why = "lets the residual gradient pass where it prunes, and a block does more to it than add"
                 raise NotAChainError
         norms, truth = _norms(short, everything), exact_norms(short)
-        tolerance = _TOLERANCES.get(next(request.model.parameters()).dtype, _HALF_TOLERANCE)
+        tolerance = _TOLERANCES.get(computing_dtype(short), _HALF_TOLERANCE)
         if not (norms - truth).abs().le(tolerance * truth.amax()).all():
             raise NotAChainError
     except (NotAChainError, RuntimeError) as error:
