@@ -12,7 +12,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 # Without its bytecode every process compiles torch and transformers anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-slow lint bench house docs gallery diagnosis clean
+.PHONY: help venv demo test test-slow lint bench house docs gallery diagnosis real clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
@@ -53,6 +53,11 @@ gallery: $(STAMP)  ## figures 1 to 5 on the lab from its base models on, in gall
 
 diagnosis: $(STAMP)  ## six training regimes of three families as one table, in diagnosis/ (about an hour of one core)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/lab/diagnosis.sh diagnosis
+
+real: $(STAMP)  ## pretrained models: figures 1 and 2, and what each estimator is worth, in real/ (many hours; goes on)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/real/models.sh real/models
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/real/fingerprints.sh real real/models
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/real/fidelity.sh real/fidelity real/models
 
 clean:  ## remove the .venv, caches and the demo's output
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis demo gallery diagnosis site
