@@ -2,8 +2,8 @@
 
     PYTHONPATH=benchmarks python benchmarks/gpu.py [--lengths 512 1024 2048 4096]
 
-First the estimators on a lab model on the GPU beside the CPU in float32, then the time of a target by `exact`,
-`pruned` and `own` on random weights, its ratio to that of `exact`, and the peak memory of each.
+First the estimators on a lab model on the GPU beside the CPU in float32, then the time of a target by
+`exact`, `pruned` and `own` on random weights, its ratio to that of `exact`, and the peak memory of each.
 `--device cpu --tiny` tries the script itself where there is no GPU.
 """
 
