@@ -124,8 +124,8 @@ def test_the_table_and_the_paths_are_printed(run, samples, tmp_path, capsys):
     assert lines[0].split()[:3] == ["stage", "step", "rho"]
     assert [line.split("  ")[0] for line in lines[1:4]] == ["long [b]CoT", "long [b]CoT", "grpo"]
     rho = Trajectory.load(output).points[-1].spearman
-    assert f"{rho.value:.2f}" in lines[3]
-    assert f"[{rho.low:.2f}, {rho.high:.2f}]" in lines[3]
+    assert f"{rho.value:.2f}".replace("-", "−") in lines[3]
+    assert f"[{rho.low:.2f}, {rho.high:.2f}]".replace("-", "−") in lines[3]
     assert "rests on 3 samples" in printed.out
     written = ["track.json", "trajectory.parquet", "report.html", "figures/figure3.svg"]
     assert [str(output / name) for name in written] == lines[-5:-1]

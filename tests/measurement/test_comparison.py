@@ -117,6 +117,9 @@ def test_all_layers_are_all_layers_however_they_were_named(tmp_path):
     a = labelled("f/base", tmp_path, layers=2, settings={"layers": [0, 1]})
     b = labelled("g/base", tmp_path, layers=3)
     assert compare_fingerprints([a, b]).measurement["layers"] == "all"
+    one, other = (make_fingerprint(**SMALL, layers=3, settings={"layers": given}) for given in ([2], [-1]))
+    assert measurement(one) == measurement(other)
+    assert measurement(one)["layers"] == [2]
     last = make_fingerprint(**SMALL, settings={"estimator": "last", "layers": [1]})
     assert measurement(last)["layers"] == "last"
 

@@ -1,6 +1,7 @@
 """`measure` from Python: the rows, the statistics, stopping and going on, and samples it cannot use."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -51,6 +52,43 @@ def test_the_headline_is_the_correlation_of_the_columns(lab_model, lab_tokenizer
     assert fingerprint.spearman_by_token.n_tokens == unique.height
     assert fingerprint.spearman.low < fingerprint.spearman.value < fingerprint.spearman.high
     assert set(fingerprint.statistics) == set(STATISTICS)
+
+
+def test_the_baseline_is_over_the_very_tokens_whose_strength_was_measured(lab_model, lab_tokenizer, tmp_path):
+    fingerprint = measure(lab_model, lab_tokenizer, SAMPLES, max_tokens=6, output=tmp_path / "f", **QUICK)
+    measured = fingerprint.measured_tokens
+    assert measured.height < fingerprint.tokens.height
+    expected = spearmanr(measured["entropy_bits"], measured["logits_gradient"]).statistic
+    assert fingerprint.baseline.value == pytest.approx(expected)
+    assert fingerprint.baseline.low < expected < fingerprint.baseline.high
+    assert Fingerprint.load(tmp_path / "f").baseline == fingerprint.baseline
+    assert str(fingerprint.baseline) in str(fingerprint)
+
+
+def test_responses_that_were_cut_are_counted_and_left_out_on_request(lab_model, lab_tokenizer, tmp_path):
+    asked = [{"prompt": [{"role": "user", "content": "What is 20 + 56?"}]} for _ in range(6)]
+    options = {"max_new_tokens": 5, "resamples": 0, "permutations": 0, "estimator": "own"}
+    every = measure(lab_model, lab_tokenizer, asked, output=tmp_path / "all", **options)
+    assert 0 < every.cut < 6
+    assert every.samples["cut"] == every.cut
+    assert every.cut_share == every.cut / 6
+    only = measure(lab_model, lab_tokenizer, asked, output=tmp_path / "only", finished_only=True, **options)
+    assert only.responses.equals(every.responses)
+    finished = every.responses.filter("finished")["id"]
+    assert only.tokens.equals(every.tokens.filter(pl.col("sample").is_in(finished.to_list())))
+    cut = every.responses.filter(~pl.col("finished"))["id"].to_list()
+    assert only.samples["skipped"] == [{"sample": name, "reason": "cut at 5 tokens"} for name in cut]
+    with pytest.raises(OutputFolderError, match=r"settings\.finished_only was None, now True"):
+        measure(lab_model, lab_tokenizer, asked, output=tmp_path / "all", finished_only=True, **options)
+
+
+def test_a_fingerprint_tells_of_its_run_which_makes_no_two_unequal(lab_model, lab_tokenizer, tmp_path):
+    first, second = (measure(lab_model, lab_tokenizer, SAMPLES[:1], **QUICK) for _ in range(2))
+    assert set(first.run) == {"date", "seconds", "device", "threads", "processes", "command"}
+    assert first.run["device"] == "cpu"
+    assert first == replace(second, run=None)
+    first.save(tmp_path / "f")
+    assert Fingerprint.load(tmp_path / "f").run == first.run
 
 
 def test_generated_responses_stop_at_the_end_token_and_repeat_with_the_seed(lab_model, lab_tokenizer):

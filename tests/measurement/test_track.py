@@ -61,10 +61,12 @@ def test_what_is_written_is_what_is_loaded(run, samples, tmp_path):
     assert [point.checkpoint.key for point in trajectory.points][:2] == ["sft/step-000000", "sft/step-000010"]
     table = pl.read_parquet(output / "trajectory.parquet")
     assert table.equals(trajectory.table())
-    assert table.height == 4 * len(STATISTICS)
+    assert table.height == 4 * (len(STATISTICS) + 1)  # and the baseline
     for point in trajectory.points:
         fingerprint = Fingerprint.load(point.folder)
         assert point.statistics == fingerprint.statistics
+        assert point.baseline == fingerprint.baseline
+        assert point.cut == fingerprint.cut_share == 0
         assert point.model_digest == fingerprint.model["digest"]
         measured = fingerprint.tokens.drop_nulls("strength")
         assert point.mean_strength == pytest.approx(measured["strength"].mean())
@@ -229,7 +231,7 @@ def test_two_models_that_are_no_steps_of_a_run(samples, tmp_path):
         ("reasoning", None),
     ]
     assert trajectory.stages == []
-    assert trajectory.table()["step"].null_count() == 2 * len(STATISTICS)
+    assert trajectory.table()["step"].null_count() == 2 * (len(STATISTICS) + 1)
 
 
 def test_trajectories_measured_differently_are_not_set_beside_one_another(run, samples, tmp_path):
@@ -238,6 +240,9 @@ def test_trajectories_measured_differently_are_not_set_beside_one_another(run, s
     same = tracked([run / "checkpoint-20"], samples, tmp_path / "same").trajectory
     check_same_measurement([])
     check_same_measurement([one, same])
+    every_layer = range(one.points[0].attention_layers)
+    listed = tracked([word], samples, tmp_path / "listed", layers=every_layer).trajectory
+    check_same_measurement([one, listed])
     other = tracked([word], samples, tmp_path / "other", estimator="last", norm="frobenius").trajectory
     with pytest.raises(
         BadInputError, match="estimator 'own' and 'last'; norm 'nuclear' and 'frobenius'; layers"

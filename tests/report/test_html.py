@@ -15,7 +15,8 @@ from corrpo.report.layer_correlations import layer_table, norms_array
 from corrpo.report.notable_tokens import AFTER, BEFORE, LISTED, high_entropy_low_gradient, highest_entropy
 from corrpo.report.pages.comparison import comparison_page
 from corrpo.report.pages.fingerprint import measure_page
-from corrpo.statistics import spearman
+from corrpo.statistics import Correlation, spearman
+from corrpo.strength.estimators.fidelity import LAST, OWN
 from report.fingerprints import make_fingerprint, statistics_of
 
 SMALL = {"samples": 5, "length": 20}
@@ -121,8 +122,8 @@ def test_measure_report_says_what_made_the_numbers(fingerprint):
 @pytest.mark.parametrize(
     ("estimator", "tag", "note"),
     [
-        ("own", "own-position approximation", "Estimator own: an approximation"),
-        ("last", "last layer only", "says nothing about the layers below"),
+        ("own", "own-position part", f"all layers; only q and o of the last layer are exact. {OWN}"),
+        ("last", "last layer alone", f"says nothing about the layers below it. {LAST}"),
         ("exact", "exact", "up to floating-point rounding"),
     ],
 )
@@ -135,6 +136,34 @@ def test_every_report_says_how_exact_its_estimator_is(tmp_path, estimator, tag, 
     for page in map(Page, pages):
         assert page.text.count(tag) >= 4  # title, figures, captions
         assert note in page.text
+
+
+def test_the_baseline_is_a_row_of_every_table_and_a_dash_in_older_folders(tmp_path):
+    older = labelled("base", tmp_path)
+    baseline = Correlation(0.123456, 0.01, 0.23, 0.04, 99, 5)
+    newer = dataclasses.replace(older, fingerprint=dataclasses.replace(older.fingerprint, baseline=baseline))
+    for measured, shown in ((older, "—"), (newer, "0.12")):
+        assert f"with the logits' gradient {shown}" in Page(measure_page(measured.fingerprint)).text
+        comparison = compare_fingerprints([measured], resamples=0)
+        page = Page(comparison_page(comparison, [measured.fingerprint]))
+        assert (0.123456 in page.values) == (measured is newer)
+        assert "a strength whose correlation goes no further than this has found nothing new" in page.text
+
+
+def test_the_share_of_responses_that_were_cut_is_told(tmp_path):
+    measured = labelled("base", tmp_path, settings={"max_new_tokens": 512})
+    assert "were cut at" not in Page(measure_page(measured.fingerprint)).text
+    finished = pl.Series("finished", [False, True, True, True, True])
+    responses = measured.fingerprint.responses.with_columns(finished)
+    cut = dataclasses.replace(
+        measured, fingerprint=dataclasses.replace(measured.fingerprint, responses=responses)
+    )
+    text = Page(measure_page(cut.fingerprint)).text
+    assert (
+        "20.0 % of the responses were cut at 512 tokens (--max-new-tokens). The correlations are of" in text
+    )
+    (row,) = compare_fingerprints([cut], resamples=0).rows
+    assert row.cut == 0.2
 
 
 def test_a_subsampled_measurement_says_so():

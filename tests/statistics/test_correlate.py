@@ -60,7 +60,7 @@ def test_a_report_reads_and_travels(series):
     assert result.p == 0.002
     assert (result.n_tokens, result.n_samples, result.reason) == (len(series.entropy), 12, None)
     assert Correlation.from_dict(json.loads(json.dumps(result.as_dict(), allow_nan=False))) == result
-    assert str(result).endswith(f"p=0.002 ({len(series.entropy):,} tokens, 12 samples)")
+    assert str(result).endswith(f" permutation p=0.002 ({len(series.entropy):,} tokens, 12 samples)")
     with pytest.raises(BadInputError, match=r"missing: \['p'\], unknown: \['q'\]"):
         Correlation.from_dict({**{k: v for k, v in result.as_dict().items() if k != "p"}, "q": 1})
 

@@ -25,7 +25,8 @@ class Compare:
     method: Literal["spearman", "pearson", "partial_spearman"] = "spearman"
     """Coefficient of the differences; partial_spearman holds the position in the response constant."""
     resamples: int = 1000
-    """How often the shared samples are resampled for the interval of a difference; 0 for no interval."""
+    """Random halves of the shared samples behind the interval of a difference, a delete-half jackknife with a
+    t quantile; 0 for no interval."""
     seed: int = 0
     """Seed of the resampling."""
 

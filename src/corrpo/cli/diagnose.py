@@ -32,7 +32,8 @@ class Diagnose:
     method: Literal["spearman", "pearson", "partial_spearman"] = "spearman"
     """Coefficient of the changes."""
     resamples: int = 1000
-    """How often the shared samples are resampled for the interval of a change; 0 for no interval."""
+    """Random halves of the shared samples behind the interval of a change, a delete-half jackknife with a
+    t quantile; 0 for no interval."""
     seed: int = 0
     """Seed of the resampling."""
 

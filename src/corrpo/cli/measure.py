@@ -106,7 +106,7 @@ def _measure(options: Measure) -> None:
     from rich.console import Console
 
     from corrpo.report import write_measure_report
-    from corrpo.report.explanations import few_samples
+    from corrpo.report.terminal_tables import fingerprint_lines
 
     team = current_team()
     with team.together() as together:
@@ -115,12 +115,8 @@ def _measure(options: Measure) -> None:
         return
     write_measure_report(fingerprint, options.output / "report.html")
     console = Console()
-    console.print(f"Spearman           {fingerprint.spearman}", highlight=False)
-    console.print(f"position held      {fingerprint.position_partial}", highlight=False)
-    console.print(f"by unique token    {fingerprint.spearman_by_token}", highlight=False)
-    console.print(f"Pearson            {fingerprint.pearson}", highlight=False)
-    if warning := few_samples(fingerprint.spearman):
-        console.print(warning, highlight=False)
+    for line in fingerprint_lines(fingerprint):
+        console.print(line, highlight=False, markup=False)
     console.print(f"report             {options.output / 'report.html'}", highlight=False, soft_wrap=True)
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from corrpo.measurement.trajectory import Trajectory
-    from corrpo.statistics import Correlation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ def _track(options: Track) -> None:
     from corrpo.measurement.trajectory import TRACK
     from corrpo.report import write_report
     from corrpo.report.collection import Collection
-    from corrpo.report.explanations import few_samples
+    from corrpo.report.explanations import warnings
 
     team = current_team()
     tracked = track(
@@ -94,8 +93,9 @@ def _track(options: Track) -> None:
     if not console.is_terminal:
         console = Console(width=110)
     console.print(_table(tracked.trajectory))
-    if warning := few_samples(tracked.trajectory.points[-1].spearman):
-        console.print(warning, highlight=False)
+    last, settings = tracked.trajectory.points[-1], tracked.trajectory.settings
+    for line in warnings(last.spearman, settings, tracked.trajectory.largest_cut):
+        console.print(line, highlight=False, markup=False)
     trajectory = replace(tracked.trajectory, label=options.output.resolve().name)
     written = write_report(Collection(trajectories=(trajectory,)), options.output, formats=("svg",))
     for path in (options.output / TRACK, options.output / TABLE, *written):
@@ -113,7 +113,9 @@ def _table(trajectory: "Trajectory") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    names = ("stage", "step", "rho", "interval", "position-partial", "by token", "length")
+    from corrpo.report.formatting import bracketed, decimal, percent
+
+    names = ("stage", "step", "rho", "interval", "position held", "by token", "baseline", "length", "cut %")
     table = Table(*names, box=None, pad_edge=False)
     for name, column in zip(names, table.columns, strict=True):
         column.justify = "left" if name == "stage" else "right"
@@ -122,21 +124,13 @@ def _table(trajectory: "Trajectory") -> "Table":
         cells = (
             point.checkpoint.stage,
             "" if step is None else f"{step:,}",
-            _decimal(point.spearman.value),
-            _interval(point.spearman),
-            _decimal(point.statistics["position_partial"].value),
-            _decimal(point.statistics["spearman_by_token"].value),
-            _decimal(point.mean_response_tokens, 1),
+            decimal(point.spearman.value),
+            bracketed(point.spearman.low, point.spearman.high),
+            decimal(point.statistics["position_partial"].value),
+            decimal(point.statistics["spearman_by_token"].value),
+            decimal(point.baseline and point.baseline.value),
+            decimal(point.mean_response_tokens, 1),
+            percent(point.cut, 0),
         )
         table.add_row(*map(Text, cells))
     return table
-
-
-def _decimal(value: float | None, digits: int = 2) -> str:
-    return "undefined" if value is None else f"{value:.{digits}f}"
-
-
-def _interval(correlation: "Correlation") -> str:
-    if correlation.low is None or correlation.high is None:
-        return ""
-    return f"[{correlation.low:.2f}, {correlation.high:.2f}]"

@@ -1,7 +1,7 @@
 """Fingerprints side by side: what may be compared, and by how much model types differ."""
 
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from itertools import combinations
@@ -36,6 +36,8 @@ class Row:
         samples_digest: of the samples.
         spearman: and the four after it, as in `Fingerprint`.
         untrained: the same statistics of random weights of the same architecture; None if not measured.
+        baseline: as in `Fingerprint`; None in one of an older version.
+        cut: share of the responses that ended at max_new_tokens; None if there are no responses.
         mean_entropy_bits: over the measured tokens; None if there are none.
         mean_strength: over the measured tokens; None if there are none.
         mean_response_tokens: response tokens per sample; None if there are no samples.
@@ -57,6 +59,8 @@ class Row:
     pearson_by_token: Correlation
     position_partial: Correlation
     untrained: dict[str, Correlation] | None
+    baseline: Correlation | None
+    cut: float | None
     mean_entropy_bits: float | None
     mean_strength: float | None
     mean_response_tokens: float | None
@@ -89,7 +93,7 @@ class Comparison:
     """Fingerprints side by side.
 
     Attributes:
-        measurement: estimator, norm, target, projections and layers, the same for every row.
+        measurement: the `COMPARED` settings, the same for every row.
         paired: how differences were computed: method, by, resamples, seed, confidence.
         rows: one per fingerprint, in the order of families, sample sets and types.
         differences: one per family, sample set and pair of types.
@@ -129,8 +133,8 @@ def compare_fingerprints(
         progress: wraps the pairs while they are computed, to show progress.
 
     Raises:
-        BadInputError: the same label and sample set twice; estimators, norms, targets, projections or
-            layers that differ (names them); a method or number out of range.
+        BadInputError: the same label and sample set twice; `COMPARED` settings that differ (names them); a
+            method or number out of range.
     """
     if not labelled:
         raise BadInputError(f"nothing to compare: {FORM}")
@@ -154,20 +158,32 @@ def compare_fingerprints(
     )
 
 
-def measurement(fingerprint: Fingerprint) -> dict[str, Any]:
-    """The `COMPARED` settings; all layers of a model are "all", however they were asked for.
+def measured_with(settings: Mapping[str, Any], attention_layers: int | None) -> dict[str, Any]:
+    """The `COMPARED` settings of a measurement, of a model with so many attention layers.
 
-    With an estimator that measures the last layer alone, layers are "last".
+    Layers are "last" with an estimator that measures the last layer alone; all layers of a model are "all",
+    however they were asked for; others are counted from the first.
+
+    >>> measured_with({"estimator": "exact", "layers": [0, -1]}, 2)["layers"]
+    'all'
     """
-    settings = {name: fingerprint.settings.get(name) for name in COMPARED}
-    settings["projections"] = list(settings["projections"] or [])
-    layers = settings["layers"]
-    count = fingerprint.model.get("attention_layers")
-    if measures_last_layer_alone(settings["estimator"]):
-        settings["layers"] = "last"
-    elif layers is None or (isinstance(count, int) and list(layers) == list(range(count))):
-        settings["layers"] = "all"
-    return settings
+    compared = {name: settings.get(name) for name in COMPARED}
+    compared["projections"] = list(compared["projections"] or [])
+    layers = compared["layers"]
+    if layers is not None and attention_layers is not None:
+        layers = sorted({layer % attention_layers for layer in layers})
+    if measures_last_layer_alone(compared["estimator"]):
+        compared["layers"] = "last"
+    elif layers is None or layers == list(range(attention_layers or 0)):
+        compared["layers"] = "all"
+    else:
+        compared["layers"] = layers
+    return compared
+
+
+def measurement(fingerprint: Fingerprint) -> dict[str, Any]:
+    """`measured_with` of a fingerprint."""
+    return measured_with(fingerprint.settings, fingerprint.model.get("attention_layers"))
 
 
 def _check_comparable(labelled: Sequence[Labelled]) -> None:
@@ -244,6 +260,8 @@ def _row(labelled: Labelled) -> Row:
         samples_digest=str(fingerprint.samples.get("digest")),
         **{name: fingerprint.statistics[name] for name in STATISTICS},
         untrained=fingerprint.untrained,
+        baseline=fingerprint.baseline,
+        cut=fingerprint.cut_share,
         mean_entropy_bits=mean_or_none(tokens["entropy_bits"]),
         mean_strength=mean_or_none(tokens["strength"]),
         mean_response_tokens=fingerprint.tokens.height / samples if samples else None,

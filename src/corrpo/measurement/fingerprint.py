@@ -1,7 +1,7 @@
 """The fingerprint of one model on one set of samples: statistics, tokens, and all that made them."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +41,12 @@ class Fingerprint:
     """The Entropy-Gradient Inversion of one model on one set of samples.
 
     `print(fingerprint)` shows it in a few lines, and a notebook as a small table. Two are equal if all that
-    they hold is, tables included.
+    they hold is, tables included, but for `run`.
 
     Attributes:
         model: name, revision, architecture, parameters, attention_layers, dtype, digest.
-        samples: name, digest (SHA-256 of the samples), given, measured, skipped (list of sample and
-            reason), response_tokens, measured_tokens.
+        samples: name, digest (SHA-256 of the samples), given, measured, cut (responses that ended at
+            max_new_tokens), skipped (list of sample and reason), response_tokens, measured_tokens.
         settings: every option of the measurement.
         versions: of corrpo, torch, transformers and Python.
         statistics: `STATISTICS` to `Correlation`.
@@ -55,6 +55,10 @@ class Fingerprint:
         responses: one row per sample, with the columns of `RESPONSE_COLUMNS` there.
         untrained: the same statistics for random weights of the same architecture, if asked for.
         untrained_tokens: the tokens behind them.
+        baseline: Spearman's rho of entropy with logits_gradient over the tokens whose strength was measured:
+            what costs nothing. None for tokens of an older version, which lack that column.
+        run: date, seconds, device, threads, processes and command of the call that finished it
+            (`corrpo.jobs.run_record`); None for a fingerprint of an older version.
     """
 
     model: dict[str, Any]
@@ -66,6 +70,8 @@ class Fingerprint:
     responses: pl.DataFrame
     untrained: dict[str, Correlation] | None = None
     untrained_tokens: pl.DataFrame | None = None
+    baseline: Correlation | None = None
+    run: dict[str, Any] | None = field(default=None, compare=False)
 
     @property
     def spearman(self) -> Correlation:
@@ -97,11 +103,21 @@ class Fingerprint:
         """The rows of `tokens` whose strength was measured."""
         return self.tokens.filter(pl.col("strength").is_not_null())
 
+    @property
+    def cut(self) -> int:
+        """How many responses ended at max_new_tokens."""
+        return int((~self.responses["finished"]).sum())
+
+    @property
+    def cut_share(self) -> float | None:
+        """Their share of all responses; None if there are none."""
+        return self.cut / self.responses.height if self.responses.height else None
+
     def __eq__(self, other: object) -> bool:
-        """True if every field is equal; a table, if its columns, their types and all values are."""
+        """True if every field but `run` is equal; a table, if its columns, their types and all values are."""
         if not isinstance(other, Fingerprint):
             return NotImplemented
-        names = [field.name for field in fields(self)]
+        names = [each.name for each in fields(self) if each.compare]
         return all(_is_same(getattr(self, name), getattr(other, name)) for name in names)
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]
@@ -152,8 +168,10 @@ class Fingerprint:
             "samples": self.samples,
             "statistics": plain(self.statistics),
             "untrained": None if self.untrained is None else plain(self.untrained),
+            "baseline": None if self.baseline is None else self.baseline.as_dict(),
             "settings": self.settings,
             "versions": self.versions,
+            "run": self.run,
         }
 
     @classmethod
@@ -181,7 +199,15 @@ class Fingerprint:
             responses=pl.DataFrame(responses, schema=schema(RESPONSE_COLUMNS)),
             untrained=None if untrained is None else _correlations(untrained),
             untrained_tokens=None if untrained is None else read_parquet(folder / UNTRAINED),
+            baseline=baseline_of(summary),
+            run=summary.get("run"),
         )
+
+
+def baseline_of(summary: dict[str, Any]) -> Correlation | None:
+    """`Fingerprint.baseline` of the content of a fingerprint.json; None if an older version wrote it."""
+    baseline = summary.get("baseline")
+    return None if baseline is None else Correlation.from_dict(baseline)
 
 
 def _is_same(first: Any, second: Any) -> bool:

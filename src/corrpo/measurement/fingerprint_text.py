@@ -37,7 +37,7 @@ def in_html(fingerprint: "Fingerprint") -> str:
     """The same as an HTML element that needs nothing else; names are escaped."""
     header = "".join(
         f'<th style="{_CELL}">{name}</th>'
-        for name in ("correlation", "value", "interval", "p", "tokens", "samples", "")
+        for name in ("correlation", "value", "interval", "permutation p", "tokens", "samples", "")
     )
     body = "".join(
         "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in _cells(name, value)) + "</tr>"
@@ -63,19 +63,20 @@ def _facts(fingerprint: "Fingerprint") -> list[str]:
         where = "the last layer"
     kept = f" ({settings['kept']} kept)" if settings.get("kept") else ""
     measured, written = samples.get("measured_tokens"), samples.get("response_tokens")
-    cut = int((~fingerprint.responses["finished"]).sum())
     skipped = len(samples.get("skipped") or ())
     return [
         f"{settings.get('norm')} norms of the {settings.get('target')}'s gradient, estimator "
         f"{settings.get('estimator')}{kept}, projections {' '.join(settings.get('projections') or ())}, "
         f"{where}",
         f"{measured:,} of {written:,} response tokens measured; of {samples.get('given'):,} samples "
-        f"{skipped:,} skipped, {cut:,} with a response that was cut",
+        f"{skipped:,} skipped, {fingerprint.cut:,} with a response that was cut",
     ]
 
 
 def _rows(fingerprint: "Fingerprint") -> list[tuple[str, Correlation]]:
     rows = [(_NAMES[name], correlation) for name, correlation in fingerprint.statistics.items()]
+    if fingerprint.baseline is not None:
+        rows.append(("Spearman of the logits' gradient", fingerprint.baseline))
     if fingerprint.untrained is not None:
         rows.append(("Spearman of random weights", fingerprint.untrained["spearman"]))
     return rows

@@ -26,7 +26,7 @@ class MeasureOptions(GradientSpec):
     top_p: float = 1.0
     """Draw among the likeliest tokens of this total probability."""
     max_new_tokens: int = 512
-    """Longest generated response, in tokens."""
+    """Longest generated response, in tokens. Those that would be longer are cut, which can change rho."""
     batch_size: int = 16
     """Responses generated at once. Part of what a seed means: another batch size draws other responses."""
     template: Template = "auto"
@@ -39,9 +39,13 @@ class MeasureOptions(GradientSpec):
     confidence: float = 0.95
     """Confidence of the intervals."""
     resamples: int = 1000
-    """Random halves of the samples behind each interval, a delete-half jackknife; 0 for no intervals."""
+    """Random halves of the samples behind each interval, a delete-half jackknife with a t quantile, of
+    Fisher's z; 0 for no intervals."""
     permutations: int = 1000
-    """Permutations within samples behind each p-value."""
+    """Permutations of strength within samples behind each permutation p; 0 for none."""
+    finished_only: bool = False
+    """Measure only responses that ended by themselves, and list those that were cut at max_new_tokens as
+    skipped."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,8 +60,9 @@ class MeasureOptions(GradientSpec):
             raise BadInputError(f"seed={self.seed}: expected 0 or more")
 
     def as_dict(self) -> dict[str, Any]:
-        """See `plain_settings`; `kept` is among them only where it says something."""
+        """See `plain_settings`; `kept` and `finished_only` are among them only where they say something."""
         settings = plain_settings(self)
-        if self.kept is None:
-            del settings["kept"]
+        for name in ("kept", "finished_only"):
+            if not settings[name]:
+                del settings[name]
         return settings

@@ -7,9 +7,10 @@ generated response of a single token is left out and listed as skipped.
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.run_folder import Part, RunFolder, make_parts
+from corrpo.jobs.run_record import run_record
 from corrpo.jobs.versions import library_versions
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.fingerprint_format import (
@@ -123,6 +125,7 @@ def _measure(
     keywords: MeasureKeywords,
 ) -> Fingerprint:
     """`measure` of a model that is in one piece."""
+    began = time.monotonic()
     settings = narrow(keywords, MeasureOptions)
     given = as_samples(samples)
     work = [encode_sample(sample, model, tokenizer, settings) for sample in given]
@@ -155,6 +158,9 @@ def _measure(
             control = _tokens(_tables(reading, run, bar, "untrained", first_alone=True))
         if run is None or run.team.first:
             fingerprint = summarise(identity, responses, _tokens(tokens), control, settings)
+            processes = 1 if run is None else run.team.size
+            record = run_record(next(model.parameters()).device, began, processes)
+            fingerprint = replace(fingerprint, run=record)
             if run is None:
                 return fingerprint
             fingerprint.save(run.path)
@@ -280,7 +286,8 @@ def _read(
     kind: str,
 ) -> list[Part]:
     """The token rows of every response of at least two tokens, a part each; its size is in tokens."""
-    rows = responses.filter(pl.col("response_tokens") >= 2).iter_rows(named=True)
+    kept = (pl.col("response_tokens") >= 2) & (pl.col("finished") | (not settings.finished_only))
+    rows = responses.filter(kept).iter_rows(named=True)
 
     def make(row: dict[str, Any]) -> pl.DataFrame:
         sample = row["id"]

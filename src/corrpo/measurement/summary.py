@@ -25,11 +25,18 @@ def summarise(
     skipped = responses.filter(pl.col("response_tokens") < 2)
     measured = tokens.filter(pl.col("strength").is_not_null())
     statistics = correlations(tokens, settings)
+    cut = responses.filter(~pl.col("finished"))
     samples = identity["samples"] | {
         "given": responses.height,
         "measured": tokens["sample"].n_unique(),
+        "cut": cut.height,
         "skipped": [
             {"sample": name, "reason": "the model wrote a single token"} for name in skipped["id"].to_list()
+        ]
+        + [
+            {"sample": name, "reason": f"cut at {length} tokens"}
+            for name, length in cut.select("id", "response_tokens").iter_rows()
+            if settings.finished_only and length > 1
         ],
         "response_tokens": tokens.height,
         "measured_tokens": measured.height,
@@ -45,31 +52,46 @@ def summarise(
         responses=responses.drop("response_ids"),
         untrained=None if control is None else correlations(control, settings),
         untrained_tokens=control,
+        baseline=baseline(tokens, settings),
     )
 
 
 def correlations(tokens: pl.DataFrame, settings: MeasureOptions) -> dict[str, Correlation]:
     """The correlations that `fingerprint.STATISTICS` names, over the measured rows of `tokens`."""
-    rows = tokens.filter(pl.col("strength").is_not_null())
-    if not rows.height:
-        nothing = Correlation(None, None, None, None, 0, 0, "no response of two tokens or more")
-        return dict.fromkeys(STATISTICS, nothing)
     return {
-        name: correlate(
-            rows["entropy_bits"].to_numpy(),
-            rows["strength"].to_numpy(),
-            rows["sample"].to_numpy(),
-            method=method,
-            by=by,
-            position=rows["position"].to_numpy(),
-            token_id=rows["token_id"].to_numpy(),
-            confidence=settings.confidence,
-            resamples=settings.resamples,
-            permutations=settings.permutations,
-            seed=settings.seed,
-        )
+        name: _correlation(tokens, "strength", settings, method=method, by=by)
         for name, (method, by) in STATISTICS.items()
     }
+
+
+def baseline(tokens: pl.DataFrame, settings: MeasureOptions) -> Correlation | None:
+    """Spearman's rho of entropy with logits_gradient over the measured rows; None if one of them has none."""
+    if tokens.filter(pl.col("strength").is_not_null())["logits_gradient"].has_nulls():
+        return None
+    return _correlation(tokens, "logits_gradient", settings, method="spearman", by="position")
+
+
+def _correlation(
+    tokens: pl.DataFrame, column: str, settings: MeasureOptions, *, method: str, by: str
+) -> Correlation:
+    """Of entropy with another column over the rows whose strength was measured."""
+    rows = tokens.filter(pl.col("strength").is_not_null())
+    if not rows.height:
+        which = "finished response" if settings.finished_only else "response"
+        return Correlation(None, None, None, None, 0, 0, f"no {which} of two tokens or more")
+    return correlate(
+        rows["entropy_bits"].to_numpy(),
+        rows[column].to_numpy(),
+        rows["sample"].to_numpy(),
+        method=method,
+        by=by,
+        position=rows["position"].to_numpy(),
+        token_id=rows["token_id"].to_numpy(),
+        confidence=settings.confidence,
+        resamples=settings.resamples,
+        permutations=settings.permutations,
+        seed=settings.seed,
+    )
 
 
 def subsampling_error(rho: float | None, measured: int, written: int) -> dict[str, Any] | None:

@@ -183,5 +183,4 @@ class _Display:
 def _short(rho: Correlation) -> str:
     if rho.value is None:
         return f"undefined: {rho.reason}"
-    interval = "" if rho.low is None or rho.high is None else f" [{rho.low:.2f}, {rho.high:.2f}]"
-    return f"{rho.value:.2f}{interval}"
+    return str(rho).partition(" permutation")[0].partition(" (")[0]

@@ -10,12 +10,11 @@ import polars as pl
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import read_versioned
 from corrpo.jobs.settings_differences import differences_between
-from corrpo.measurement.comparison import COMPARED, mean_or_none
-from corrpo.measurement.fingerprint import SCHEMA_VERSION, STATISTICS
+from corrpo.measurement.comparison import mean_or_none, measured_with
+from corrpo.measurement.fingerprint import SCHEMA_VERSION, STATISTICS, baseline_of
 from corrpo.measurement.fingerprint_format import FINGERPRINT, TOKENS
 from corrpo.models.checkpoints import Checkpoint, Skipped
 from corrpo.statistics import Correlation
-from corrpo.strength.estimators import measures_last_layer_alone
 
 TRACK = "track.json"
 """What makes a folder that of `corrpo track`."""
@@ -36,6 +35,9 @@ class Point:
         mean_entropy_bits: over the measured tokens; None if there are none.
         mean_strength: likewise.
         mean_response_tokens: response tokens per measured sample; None if there are no samples.
+        baseline: as `Fingerprint.baseline`.
+        cut: share of the responses that ended at max_new_tokens; None in a fingerprint of an older version.
+        attention_layers: of the model; None in a fingerprint of an older version.
     """
 
     checkpoint: Checkpoint
@@ -45,6 +47,9 @@ class Point:
     mean_entropy_bits: float | None
     mean_strength: float | None
     mean_response_tokens: float | None
+    baseline: Correlation | None = None
+    cut: float | None = None
+    attention_layers: int | None = None
 
     @property
     def spearman(self) -> Correlation:
@@ -81,8 +86,13 @@ class Trajectory:
                 steps.setdefault(point.checkpoint.stage, []).append(point.checkpoint.global_step)
         return [(stage, min(counts), max(counts)) for stage, counts in steps.items()]
 
+    @property
+    def largest_cut(self) -> float | None:
+        """The largest share over checkpoints of responses that ended at max_new_tokens, if known."""
+        return max((point.cut for point in self.points if point.cut is not None), default=None)
+
     def table(self) -> pl.DataFrame:
-        """A row per point and statistic.
+        """A row per point and statistic, the last of them "baseline" where there is one.
 
         Columns: stage, step, at, key, folder (below that of the trajectory), statistic, value, low, high, p,
         n_tokens, n_samples, reason.
@@ -98,7 +108,8 @@ class Trajectory:
                 **correlation.as_dict(),
             }
             for point in self.points
-            for name, correlation in point.statistics.items()
+            for name, correlation in [*point.statistics.items(), ("baseline", point.baseline)]
+            if correlation is not None
         ]
         return pl.DataFrame(rows, schema=_TABLE)
 
@@ -169,10 +180,7 @@ def check_same_measurement(trajectories: Sequence[Trajectory]) -> None:
 
 
 def _measured(trajectory: Trajectory) -> dict[str, Any]:
-    settings = {name: trajectory.settings.get(name) for name in COMPARED}
-    if measures_last_layer_alone(settings["estimator"]):
-        settings["layers"] = "last"
-    return settings
+    return measured_with(trajectory.settings, trajectory.points[0].attention_layers)
 
 
 def _samples(trajectory: Trajectory) -> str:
@@ -258,6 +266,9 @@ def _point(checkpoint: Checkpoint, folder: Path, summary: dict[str, Any]) -> Poi
         mean_response_tokens=samples["response_tokens"] / samples["measured"]
         if samples["measured"]
         else None,
+        baseline=baseline_of(summary),
+        cut=samples["cut"] / samples["given"] if samples.get("cut") is not None else None,
+        attention_layers=summary["model"].get("attention_layers"),
     )
 
 

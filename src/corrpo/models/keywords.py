@@ -17,6 +17,8 @@ from functools import wraps
 from itertools import pairwise
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from typing_extensions import Doc
+
 from corrpo.errors import BadInputError, did_you_mean
 
 P = ParamSpec("P")
@@ -120,7 +122,7 @@ def plain_settings(options: Any) -> dict[str, Any]:
 def field_meanings(settings: type) -> dict[str, str]:
     """The docstrings below the fields of a dataclass and of those it inherits from, by field, each one line.
 
-    A class whose source is not at hand has none.
+    A `Doc` in the annotation of a field takes their place. A class whose source is not at hand has none.
     """
     meanings = {}
     for owner in reversed(settings.__mro__):
@@ -138,6 +140,10 @@ def field_meanings(settings: type) -> dict[str, str]:
                     ast.Expr(value=ast.Constant(value=str() as text)),
                 ):
                     meanings[name] = " ".join(text.split())
+        for name, annotation in vars(owner).get("__annotations__", {}).items():
+            for item in getattr(annotation, "__metadata__", ()):
+                if isinstance(item, Doc):
+                    meanings[name] = item.documentation
     return meanings
 
 

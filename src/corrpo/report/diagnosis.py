@@ -65,7 +65,8 @@ class Diagnosis:
         """Every number: a row for a model; a number that does not exist is null.
 
         Columns: family, regime, sample_set, model, model_digest, projections; of rho (over positions),
-        rho_position_held, rho_by_token and untrained: the value, _low, _high and _p; n_tokens, n_samples,
+        rho_position_held, rho_by_token, untrained and baseline: the value, _low, _high and _p (of
+        permutations; of a change, that of its t); n_tokens, n_samples,
         response_tokens, entropy_bits, strength (means); of change_from_TYPE: the value, _low, _high, _p;
         accuracy, _low, _high, accuracy_problems, accuracy_generations, suite; source, the fingerprint's
         folder.
@@ -204,6 +205,7 @@ def _record(model: Diagnosed, against: Sequence[str]) -> dict[str, Any]:
     for name, statistic in _OF_A_CORRELATION.items():
         record |= _parts(name, getattr(row, statistic))
     record |= _parts("untrained", (row.untrained or {}).get("spearman"))
+    record |= _parts("baseline", row.baseline)
     record |= {
         "n_tokens": row.n_tokens,
         "n_samples": row.n_samples,

@@ -16,12 +16,38 @@ def estimator_label(settings: Mapping[str, Any]) -> str:
 
 
 def estimator_note(settings: Mapping[str, Any]) -> str:
-    """One or two sentences on what the estimator covers."""
+    """What the estimator covers, and how well it was found to agree with `exact`."""
     name = str(settings.get("estimator"))
-    summary = (
-        estimator_named(name).summary if name in ESTIMATORS else "this version of corrpo does not know it."
+    if name not in ESTIMATORS:
+        return f"Estimator {name}: this version of corrpo does not know it."
+    estimator = estimator_named(name)
+    return f"Estimator {name}: {estimator.summary} {estimator.fidelity}".rstrip()
+
+
+def cut_note(cut: float | None, settings: Mapping[str, Any]) -> str | None:
+    """What share of the responses ended at max_new_tokens, and what to do; None if none did.
+
+    >>> cut_note(0.25, {"max_new_tokens": 512, "finished_only": True})
+    '25.0 % of the responses were cut at 512 tokens (--max-new-tokens) and left out.'
+    """
+    if not cut:
+        return None
+    limit = settings.get("max_new_tokens")
+    found = f"{100 * cut:.1f} % of the responses were cut at {limit} tokens (--max-new-tokens)"
+    if settings.get("finished_only"):
+        return f"{found} and left out."
+    return (
+        f"{found}. The correlations are of what they had written by then and can differ from those of whole "
+        "responses: raise the limit, or leave them out (--finished-only)."
     )
-    return f"Estimator {name}: {summary}"
+
+
+def warnings(rho: Correlation, settings: Mapping[str, Any], cut: float | None) -> list[str]:
+    """What a reader of rho must know first: cut responses, an estimator's fidelity, few samples."""
+    name = str(settings.get("estimator"))
+    told = name in ESTIMATORS and bool(estimator_named(name).fidelity)
+    lines = (cut_note(cut, settings), estimator_note(settings) if told else None, few_samples(rho))
+    return [line for line in lines if line]
 
 
 def strength_label(settings: Mapping[str, Any]) -> str:
@@ -94,12 +120,14 @@ def support_notes(settings: Mapping[str, Any], *, untrained: bool) -> list[str]:
         "would change how well a model reasons.",
         "The sign is reported as it was found. Models, samples and stages of training have shown either "
         "sign; one fingerprint confirms or refutes no general claim.",
-        "Tokens of one sample are not independent, so intervals resample whole samples, and p comes from "
-        "permuting strength within each sample. That takes the tokens of a sample as exchangeable: where "
-        "neighbours are alike in both quantities, p is too small, and the interval is what to go by. "
-        "Values of p are not adjusted for the number of comparisons shown.",
+        "Tokens of one sample are not independent, so intervals are over whole samples: a delete-half "
+        "jackknife with a t quantile. The permutation p comes from permuting strength within each sample. "
+        "That takes the tokens of a sample as exchangeable: where neighbours are alike in both quantities, "
+        "it is too small, and the interval is what to go by. The p of a difference is that of the t behind "
+        "its interval. Values of p are not adjusted for the number of comparisons shown.",
         "Both quantities drift along a response. The position-partial rho holds the position constant: "
         "where it is much closer to 0 than rho, position explains much of the correlation.",
+        BASELINE_NOTE,
         estimator_note(settings),
     ]
     if settings.get("target") == "logprob":
@@ -118,6 +146,12 @@ def support_notes(settings: Mapping[str, Any], *, untrained: bool) -> list[str]:
         )
     return lines
 
+
+BASELINE_NOTE = (
+    "Baseline: the same rank correlation of entropy with 1 - 2 p + sum p², the squared gradient with "
+    "respect to the logits, over the same tokens. It costs nothing and RL engines log it: a strength whose "
+    "correlation goes no further than this has found nothing new."
+)
 
 DYNAMICS_NOTES = (
     "A curve is one run from one seed. The intervals along it are about the samples at each checkpoint; "

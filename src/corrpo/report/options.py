@@ -28,7 +28,7 @@ class ReportOptions:
     measure: str = "pass@1"
     """pass@k that stands for accuracy in figures 4 and 5."""
     resamples: int = 1000
-    """Resamples behind the intervals that are computed here."""
+    """Random halves of the samples behind the intervals that are computed here, a delete-half jackknife."""
 
     def __post_init__(self) -> None:
         for name in self.formats:

@@ -6,8 +6,9 @@ from rich.table import Table
 from rich.text import Text
 
 from corrpo.measurement.comparison import Comparison
-from corrpo.report.explanations import estimator_label
-from corrpo.report.formatting import count, decimal, p_value, visible, with_interval
+from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.report.explanations import BASELINE_NOTE, estimator_label, warnings
+from corrpo.report.formatting import count, decimal, p_value, percent, visible, with_interval
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -15,8 +16,23 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(_correlations(comparison))
     if comparison.differences:
         console.print(_differences(comparison))
-    for line in [*_reasons(comparison), *(f"Note: {note}" for note in comparison.notes)]:
+    for line in [BASELINE_NOTE, *_reasons(comparison), *(f"Note: {note}" for note in comparison.notes)]:
         console.print(Text(visible(line)), style="dim")
+
+
+def fingerprint_lines(fingerprint: Fingerprint) -> list[str]:
+    """The headline with its control, the other correlations, the baseline, and what a reader must know."""
+    rho, untrained, baseline = fingerprint.spearman, fingerprint.untrained, fingerprint.baseline
+    rows = [("Spearman", rho), ("  untrained", untrained and untrained["spearman"])]
+    rows += [
+        ("position held", fingerprint.position_partial),
+        ("by unique token", fingerprint.spearman_by_token),
+    ]
+    rows += [("Pearson", fingerprint.pearson), ("baseline", baseline)]
+    lines = [f"{name:<18} {correlation}" for name, correlation in rows if correlation]
+    if baseline:
+        lines[-1] += ": entropy with the logits' gradient, which costs nothing"
+    return lines + warnings(rho, fingerprint.settings, fingerprint.cut_share)
 
 
 def _table(title: str, text_columns: list[str], number_columns: list[str]) -> Table:
@@ -35,7 +51,17 @@ def _correlations(comparison: Comparison) -> Table:
     table = _table(
         f"Entropy and gradient strength ({measured})",
         ["model", "sample set"],
-        ["rho [interval]", "p", "partial", "r", "by token", "tokens", "n"],
+        [
+            "rho [interval]",
+            "permut.\np",
+            "position\nheld",
+            "r",
+            "by\ntoken",
+            "base-\nline",
+            "cut\n%",
+            "tokens",
+            "n",
+        ],
     )
     for i, row in enumerate(comparison.rows):
         if i and row.family != comparison.rows[i - 1].family:
@@ -48,6 +74,8 @@ def _correlations(comparison: Comparison) -> Table:
             decimal(row.position_partial.value),
             decimal(row.pearson.value),
             decimal(row.spearman_by_token.value),
+            decimal(row.baseline and row.baseline.value),
+            percent(row.cut, 0),
             count(row.n_tokens),
             count(row.n_samples),
         )
@@ -58,7 +86,7 @@ def _differences(comparison: Comparison) -> Table:
     table = _table(
         f"Differences on the same samples ({comparison.paired['method']})",
         ["family", "sample set", "difference"],
-        ["value [interval]", "p", "n", "left out"],
+        ["value [interval]", "p of t", "n", "left out"],
     )
     for pair in comparison.differences:
         table.add_row(

@@ -16,6 +16,7 @@ from corrpo.rewards.choices import (
     STATISTIC_NAMES,
 )
 from corrpo.strength.estimators import DEFAULT_KEPT, ESTIMATORS, estimator_named
+from corrpo.strength.estimators.fidelity import told
 from corrpo.strength.spec import GradientSpec
 
 _CHOICES = {
@@ -72,8 +73,8 @@ class InversionSettings:
     inversion_estimator: str = field(
         default="own",
         metadata=_help(
-            "How gradient strengths are found: own (cheap, ranks rollouts as exact does), last, pruned, "
-            "exact, reference."
+            "How gradient strengths are found: own (the own-position part of each gradient, cheap), last "
+            f"(the last layer alone), pruned, exact, reference. {told()}"
         ),
     )
     inversion_projections: list[str] | None = field(

@@ -91,7 +91,7 @@ class Association(Record):
 
     def __str__(self) -> str:
         checkpoints = counted(self.n_points, "checkpoint")
-        return sentence(self.value, self.low, self.high, None, checkpoints, self.reason)
+        return sentence(self.value, self.low, self.high, checkpoints, self.reason)
 
 
 def rank_association(

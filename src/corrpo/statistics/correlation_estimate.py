@@ -56,7 +56,7 @@ def correlate(
 
     >>> entropy, strength = [0.1, 2.0, 1.0, 0.3, 2.2, 0.9], [9.0, 2.0, 4.0, 7.0, 3.0, 5.0]
     >>> print(correlate(entropy, strength, ["a", "a", "a", "b", "b", "b"], resamples=0))
-    -0.94 p=0.07 (6 tokens, 2 samples): no resamples were asked for
+    -0.94 permutation p=0.07 (6 tokens, 2 samples): no resamples were asked for
     >>> correlate([0.0, 0.0, 0.0], [1.0, 2.0, 3.0], [0, 0, 0]).reason
     'entropy is constant over the 3 tokens'
     """

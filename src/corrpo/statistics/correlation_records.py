@@ -46,7 +46,7 @@ class Correlation(Record):
         reason: why something above is None, else None.
 
     >>> print(Correlation(-0.42, -0.51, -0.33, 0.002, 1234, 64))
-    -0.42 [-0.51, -0.33] p=0.002 (1,234 tokens, 64 samples)
+    -0.42 [-0.51, -0.33] permutation p=0.002 (1,234 tokens, 64 samples)
     """
 
     value: float | None
@@ -59,7 +59,8 @@ class Correlation(Record):
 
     def __str__(self) -> str:
         tokens = f"{counted(self.n_tokens, 'token')}, {counted(self.n_samples, 'sample')}"
-        return sentence(self.value, self.low, self.high, self.p, tokens, self.reason)
+        p = _p("permutation p", self.p)
+        return sentence(self.value, self.low, self.high, tokens, self.reason, p)
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ class Difference(Record):
         value: rho_b - rho_a, in [-2, 2]; None if one of them does not exist.
         low: lower end of its confidence interval; None if there is no interval.
         high: upper end.
-        p: two-sided p-value of no difference; None if there is no interval.
+        p: two-sided p of no difference, of the t behind the interval; None if there is no interval.
         n_samples: samples that both models have.
         n_dropped: samples that only one model has, left out on request.
         reason: why something above is None, else None.
 
     >>> print(Difference(-0.3, -0.41, -0.19, 0.0004, 64, 2))
-    -0.30 [-0.41, -0.19] p=0.0004 (64 samples, 2 dropped)
+    -0.30 [-0.41, -0.19] p of t=0.0004 (64 samples, 2 dropped)
     """
 
     value: float | None
@@ -90,7 +91,8 @@ class Difference(Record):
     def __str__(self) -> str:
         dropped = f", {self.n_dropped:,} dropped" if self.n_dropped else ""
         samples = counted(self.n_samples, "sample") + dropped
-        return sentence(self.value, self.low, self.high, self.p, samples, self.reason)
+        p = _p("p of t", self.p)
+        return sentence(self.value, self.low, self.high, samples, self.reason, p)
 
 
 def counted(number: int, noun: str) -> str:
@@ -99,18 +101,27 @@ def counted(number: int, noun: str) -> str:
 
 
 def sentence(
-    value: float | None,
-    low: float | None,
-    high: float | None,
-    p: float | None,
-    sizes: str,
-    reason: str | None,
+    value: float | None, low: float | None, high: float | None, sizes: str, reason: str | None, p: str = ""
 ) -> str:
-    """A value with its interval, p-value and sizes, and the reason why something is missing."""
-    parts = ["undefined" if value is None else f"{value:.2f}"]
+    """A value with its interval, p as `_p` writes it and sizes, and the reason why something is missing."""
+    parts = ["undefined" if value is None else decimal(value)]
     if low is not None and high is not None:
-        parts.append(f"[{low:.2f}, {high:.2f}]")
-    if p is not None:
-        parts.append(f"p={p:.1g}" if p < 0.095 else f"p={p:.2f}")
+        parts.append(f"[{decimal(low)}, {decimal(high)}]")
+    parts += [p] if p else []
     parts.append(f"({sizes})")
     return " ".join(parts) + (f": {reason}" if reason else "")
+
+
+def _p(name: str, p: float | None) -> str:
+    if p is None:
+        return ""
+    return f"{name}={p:.1g}" if p < 0.095 else f"{name}={p:.2f}"
+
+
+def decimal(value: float) -> str:
+    """Two decimals, and never "-0.00".
+
+    >>> decimal(-0.421), decimal(-0.001)
+    ('-0.42', '0.00')
+    """
+    return f"{round(value, 2) + 0.0:.2f}"

@@ -58,7 +58,7 @@ def compare(
 
     >>> a = TokenSeries([1.0, 2.0, 3.0, 1.0, 2.0, 3.0], [1.0, 3.0, 2.0, 1.0, 2.0, 4.0], [0, 0, 0, 1, 1, 1])
     >>> print(compare(a, a))
-    0.00 [0.00, 0.00] p=1.00 (2 samples)
+    0.00 [0.00, 0.00] p of t=1.00 (2 samples)
     """
     check_settings(confidence, resamples=resamples)
     one_of("interval", interval, tuple(INTERVALS))

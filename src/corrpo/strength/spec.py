@@ -5,15 +5,24 @@ No torch is needed. The fields stand in the order in which JSON files hold them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from typing_extensions import Doc
 
 from corrpo.errors import BadInputError, unknown_name
 from corrpo.strength.estimators import DEFAULT_KEPT, EstimatorName, check_estimator, check_kept
+from corrpo.strength.estimators.fidelity import told
 from corrpo.strength.norms import NormName, check_norm, check_tolerance
 from corrpo.strength.projections import PROJECTIONS
 
 TargetName = Literal["logit", "logprob"]
 TARGETS: tuple[str, ...] = get_args(TargetName)
+_ESTIMATOR = (
+    "How gradients are found. exact: all layers, exactly. pruned: all layers, back through the positions of "
+    "the largest gradient alone, an approximation. last: the last attention layer alone, exactly, for less "
+    "than a training step. own: the own-position part of each gradient, all layers, cheaper still. "
+    f"reference: the slow judge. {told()}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +39,8 @@ class GradientSpec:
     'nuclear'
     """
 
-    estimator: EstimatorName = "exact"
-    """How gradients are found. exact: all layers, exactly. pruned: all layers, back through the positions of
-    the largest gradient alone. last: the last attention layer, exactly, for less than a training step. own:
-    all layers, an approximation, cheaper still. reference: the slow judge."""
+    estimator: Annotated[EstimatorName, Doc(_ESTIMATOR)] = "exact"
+    """How gradients are found, and how well each way was found to agree with exact: see --help."""
     norm: NormName = "nuclear"
     """Norm of each gradient: nuclear is the paper's; the others are controls."""
     tolerance: float | None = None

@@ -45,12 +45,15 @@ def markdown(table: pl.DataFrame) -> str:
     has_sets = table["sample_set"].n_unique() > 1
     head = ["family", "model", *(["samples"] if has_sets else []), "rho", "position held", "untrained"]
     head += [f"change from {name}" for name in against]
+    has_baseline = "baseline" in table.columns  # which tables of older versions lack
+    head += ["baseline"] if has_baseline else []
     head += ["pass@1, %", "tokens a response", "tokens", "samples answered"]
     lines = []
     for row in table.iter_rows(named=True):
         names = [row["family"], row["regime"], *([row["sample_set"]] if has_sets else [])]
         numbers = [_shown(row, name) for name in ("rho", "rho_position_held", "untrained")]
         numbers += [_shown(row, f"change_from_{name}") for name in against]
+        numbers += [_shown(row, "baseline")] if has_baseline else []
         numbers += [_shown(row, "accuracy", percent), decimal(row["response_tokens"], 0)]
         numbers += [count(row["n_tokens"]), count(row["n_samples"])]
         lines.append([*(visible(name).replace("|", "\\|") for name in names), *numbers])

@@ -38,6 +38,7 @@ def measure_page(fingerprint: Fingerprint) -> str:
         sign=explanations.sign(fingerprint.spearman),
         statistics=[(STATISTIC_NAMES[name], name, fingerprint.statistics[name]) for name in STATISTICS],
         few_samples=explanations.few_samples(fingerprint.spearman),
+        cut=explanations.cut_note(fingerprint.cut_share, fingerprint.settings),
         subsampling=explanations.subsampling_note(fingerprint),
         estimator=explanations.estimator_label(fingerprint.settings),
         figure=fingerprint_scatter(fingerprint).inline_svg(),

@@ -31,7 +31,8 @@ class Estimator:
         rollout_projections: measured of rollouts in training unless others are asked for.
         rollouts_by_upper_half: whether the upper half of the layers is measured of rollouts unless others are
             asked for; all otherwise.
-        fidelity: how it was found to agree with `exact`, where it is not exact.
+        fidelity: how it was found to agree with `exact`, where it measures less or something else
+            (`corrpo.strength.estimators.fidelity`).
     """
 
     name: str

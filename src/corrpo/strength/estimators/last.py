@@ -26,6 +26,7 @@ from corrpo.strength.derivatives.position_check import check_positionwise
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.scores import target_scores
 from corrpo.strength.estimators.estimator import Estimator
+from corrpo.strength.estimators.fidelity import LAST
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
 from corrpo.strength.estimators.passes import Pass
 from corrpo.strength.norms.factored import prefix_norms, product_norm, rank_one_norm, second_factor
@@ -154,11 +155,12 @@ def _misfit(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequenc
 
 ESTIMATOR = Estimator(
     name="last",
-    label="last layer only",
+    label="last layer alone",
     summary="exact for the last attention layer, and says nothing about the layers below it.",
     norms=last_layer_norms,
     passes=_passes,
     misfit=_misfit,
     is_exact=True,
     is_last_layer_alone=True,
+    fidelity=LAST,
 )

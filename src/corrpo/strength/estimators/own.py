@@ -18,6 +18,7 @@ from corrpo.strength.derivatives.position_check import check_other_positions, ch
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.scores import target_scores
 from corrpo.strength.estimators.estimator import Estimator
+from corrpo.strength.estimators.fidelity import OWN
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
 from corrpo.strength.estimators.own_batched import batched_own
 from corrpo.strength.estimators.passes import Pass, has_room_for_graph
@@ -76,10 +77,9 @@ def _norms(request: GradientRequest, at: Observed, delta: Tensor) -> Tensor:
 
 ESTIMATOR = Estimator(
     name="own",
-    label="own-position approximation",
+    label="own-position part",
     summary="an approximation. It keeps only the part of each gradient that arises at the token's own "
-    "position; only q and o of the last layer are exact. Its agreement with the exact estimator differs "
-    "between models and projections and is not measured here.",
+    "position, all layers; only q and o of the last layer are exact.",
     norms=own_position_norms,
     passes=_passes,
     misfit=misfit_of_replaced_attention,
@@ -87,6 +87,5 @@ ESTIMATOR = Estimator(
     batched=batched_own,
     rollout_projections=("q", "o"),
     rollouts_by_upper_half=True,
-    fidelity="Spearman correlation with exact over tokens, mean of q and o: 0.91 to 0.99 on the lab's "
-    "trained models, 0.83 to 0.89 on random ones; k and v agree poorly, down to 0.08 (benchmarks/README.md).",
+    fidelity=OWN,
 )

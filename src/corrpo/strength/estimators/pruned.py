@@ -21,6 +21,7 @@ from corrpo.strength.derivatives.pruned_backward import Sizes, check_residual_pa
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.estimators.estimator import Estimator
 from corrpo.strength.estimators.exact import budget, exact_norms
+from corrpo.strength.estimators.fidelity import PRUNED
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
 from corrpo.strength.estimators.passes import Pass, has_room_for_graph
 from corrpo.strength.norms.factored import product_norm, short_factor
@@ -108,7 +109,5 @@ ESTIMATOR = Estimator(
     passes=_passes,
     misfit=misfit_of_replaced_attention,
     is_exact=False,
-    fidelity="Spearman correlation with exact over tokens of the model's own responses to gsm_symbolic "
-    "problems, mean of all layers and projections, 32 kept: 0.98 on Qwen2.5-Coder-0.5B-Instruct (40 tokens; "
-    "Spearman's rho with entropy moved by 0.002) and 0.97 on Gemma 3 270M (48 tokens; by 0.004).",
+    fidelity=PRUNED,
 )
