@@ -9,7 +9,7 @@ import pytest
 from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.suites.benchmark import BENCHMARKS, find_benchmark
 from corrpo.evaluation.suites.load_suite import load_suite
-from corrpo.evaluation.suites.reasoning_gym_suite import gym_scorer
+from corrpo.evaluation.suites.reasoning_gym_verifier import judge_gym
 
 ROWS = {
     "gsm8k": {"question": "How many?", "answer": "Two and two are four.\n#### 1,004"},
@@ -159,10 +159,9 @@ def test_a_task_that_needs_settings_and_one_without_a_single_answer():
 def test_reasoning_gym_scores_by_its_own_scorer_and_only_in_full():
     suite = load_suite("rg:chain_sum", problems=3, seed=5)
     assert suite.check == "reasoning-gym"
-    is_right = gym_scorer(suite)
     for problem in suite.problems:
-        assert is_right(problem.answer, problem.entry)
-        assert not is_right(f"{problem.answer} or so", problem.entry)
-        assert not is_right(None, problem.entry)
+        answers = [problem.answer, f"{problem.answer} or so", None]
+        replies = judge_gym("chain_sum", answers, [problem.entry] * 3)
+        assert [reply.verdict for reply in replies] == ["right", "wrong", "unparsed"]
     assert suite.digest == load_suite("rg:chain_sum", problems=3, seed=5).digest
     assert suite.digest != load_suite("rg:chain_sum", problems=3, seed=500).digest

@@ -6,10 +6,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from chat_templates import AS_ASKED, CLOSES, OPENS, OPENS_ALWAYS
 from corrpo.errors import BadInputError
+from corrpo.lab.tokenizer import CHAT_TEMPLATE, build_tokenizer
 from corrpo.rewards.task_rewards import TASK_REWARDS, find_task_reward
 from corrpo.rewards.task_rewards.think_answer_format import (
     TAGS,
+    TASK_REWARD,
     has_think_answer_format,
     think_answer_format,
 )
@@ -53,8 +56,46 @@ def test_a_prompt_may_open_the_thinking():
     completions = [rest, rest, WORKED, WORKED]
     assert think_answer_format(completions, prompts=[opened, plain, plain, opened]) == [1.0, 0.0, 1.0, 0.0]
     assert think_answer_format([rest]) == [0.0]
+    closed = "What is 98 + 93?\n<think>\n\n</think>\n\n"
+    assert think_answer_format(["<answer>191</answer>", WORKED], prompts=[closed, closed]) == [1.0, 0.0]
+
+
+def test_a_chat_that_ends_with_the_assistant_opens_nothing_as_trl_begins_another_turn(caplog):
+    rest = WORKED.removeprefix("<think>")
     prompts = [chat("98 + 93?", "user") + chat("<think>"), chat("<think> first", "user")]
-    assert think_answer_format([chat(rest), chat(rest)], prompts=prompts) == [1.0, 0.0]
+    assert think_answer_format([chat(WORKED), chat(rest)], prompts=prompts) == [1.0, 0.0]
+    assert "1 of 2 completions lack <think> alone and score 0: if the chat template" in caplog.text
+
+
+def rewards_after(template, completions, **keywords):
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = template
+    prompts = [chat("98 + 93?", "user")] * len(completions)
+    reward = TASK_REWARD.function_for(tokenizer, keywords)
+    assert reward.__name__ == "format"
+    return reward(completions=[chat(text) for text in completions], prompts=prompts, answer=["191"])
+
+
+@pytest.mark.parametrize(
+    ("template", "keywords", "expected"),
+    [
+        (CHAT_TEMPLATE, {}, [1.0, 0.0, 0.0]),
+        (OPENS, {}, [0.0, 1.0, 0.0]),
+        (CLOSES, {}, [0.0, 0.0, 1.0]),
+        (OPENS_ALWAYS, {}, [0.0, 1.0, 0.0]),
+        (AS_ASKED, {}, [1.0, 0.0, 0.0]),
+        (AS_ASKED, {"thinking": True}, [0.0, 1.0, 0.0]),
+    ],
+)
+def test_a_completion_is_judged_after_what_the_chat_template_opened(template, keywords, expected):
+    completions = [WORKED, WORKED.removeprefix("<think>"), "<answer>191</answer>"]
+    assert rewards_after(template, completions, **keywords) == expected
+
+
+def test_a_text_prompt_is_judged_by_its_end_with_a_tokenizer_too():
+    reward = TASK_REWARD.function_for(build_tokenizer(), None)
+    assert reward(["1</think><answer>2</answer>"], prompts=["1 + 1? <think>\n"]) == [1.0]
+    assert reward(["1</think><answer>2</answer>"], prompts=["1 + 1?"]) == [0.0]
 
 
 def test_it_takes_what_trl_gives_and_has_the_name_that_trl_shows():

@@ -13,6 +13,7 @@ from corrpo.lab.tasks import LAB_TASKS
 from corrpo.training.data import (
     Source,
     evaluation_source,
+    load_preferences,
     load_prompts,
     load_rows,
     load_traces,
@@ -102,6 +103,17 @@ def test_an_empty_answer_names_its_row(write, answer):
 @pytest.mark.parametrize("prompt", [None, "", [], [{"role": "user"}], 3])
 def test_a_prompt_that_is_none_names_its_row(write, prompt):
     assert "row 0: expected text or chat messages" in refusal(write({"prompt": prompt, "answer": "1"}))
+
+
+def test_a_chat_that_ends_with_the_assistant_is_refused_in_every_stage(write):
+    begun = [*CHAT, {"role": "assistant", "content": "<think>"}]
+    words = "column 'prompt', row 0: the chat ends with the assistant, and TRL would end that message"
+    assert words in refusal(write({"prompt": begun, "answer": 2}))
+    reply = [{"role": "assistant", "content": "2"}]
+    path = write({"prompt": begun, "completion": reply, "chosen": reply, "rejected": reply})
+    for load in (load_traces, load_preferences):
+        with pytest.raises(BadInputError, match=words):
+            load(training_source(recipe(path)), chat=True)
 
 
 def test_chats_need_a_chat_template(write):

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import corrpo
+from chat_templates import ending_tokenizer
 from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelError
 from corrpo.lab import checkpoint
 from corrpo.models.training_run import trainer_checkpoints
@@ -241,6 +242,16 @@ def test_data_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch):
     evaluation = {"eval_strategy": "steps", "eval_steps": 1, "eval_dataset": str(path)}
     with pytest.raises(BadInputError, match=r"evaluation set .* has no column 'answer'"):
         stage_run("grpo", tmp_path / "out", **evaluation)
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_text_is_refused_where_the_tokenizer_ends_every_text(stage, tmp_path, monkeypatch):
+    path = tmp_path / "rows.jsonl"
+    row = {"prompt": "1 + 1 =", "completion": " 2", "chosen": " 2", "rejected": " 3"}
+    path.write_text(json.dumps(row) + "\n")
+    monkeypatch.setattr("corrpo.training.run_stage.load_starting_tokenizer", lambda *_: ending_tokenizer())
+    with pytest.raises(BadInputError, match=r"rows.jsonl .*the tokenizer puts '<eos>' behind every text"):
+        stage_run(stage, tmp_path / "out", dataset=str(path))
 
 
 def test_models_that_cannot_be_trained_say_why(tmp_path):

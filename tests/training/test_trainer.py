@@ -12,15 +12,19 @@ from scipy.stats import spearmanr
 from transformers import XLMConfig, XLMWithLMHeadModel
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
+from chat_templates import OPENS, ending_tokenizer
 from corrpo import CorRPOConfig, CorrpoError, CorRPOTrainer
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.rewards.rollouts import RolloutMeter
 from corrpo.rewards.task_rewards.exact_answer import exact_answer as exact
+from corrpo.rewards.task_rewards.think_answer_format import format_after_template
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.training.config import CorRRLOOConfig
 from corrpo.training.trainer import CorRRLOOTrainer
 from training.tiny import digits, lab, settings, sums
+
+QUESTION = [{"role": "user", "content": "98 + 93?"}]
 
 
 def trained(trainer_class, config, model, tokenizer, rewards, **options):
@@ -235,6 +239,48 @@ def test_short_rollouts_have_no_rho_and_are_counted(tmp_path):
     assert logged(trainer, "inversion/without_rho") == [1.0]
     assert logged(trainer, "rewards/inversion/std") == [0.0]
     assert logged(trainer, "inversion/rho_mean") == [None]
+
+
+def test_the_format_reward_and_trl_see_the_same_end_of_the_prompt(tmp_path):
+    model, tokenizer = lab()
+    tokenizer.chat_template = OPENS
+    judged = format_after_template(tokenizer)
+    seen = []
+
+    def format_reward(prompts, completions, **_):
+        opened = ["1</think><answer>2</answer>"] * len(prompts)
+        seen.append((judged(opened, prompts), judged(["<think>" + text for text in opened], prompts)))
+        return judged(completions, prompts)
+
+    config = CorRPOConfig(**settings(tmp_path, max_steps=1))
+    trainer = trained(CorRPOTrainer, config, model, tokenizer, format_reward)
+    assert all(tokenizer.decode(ids).endswith("<think>\n") for ids in trainer._prompt_ids)
+    assert seen == [([1.0] * 8, [0.0] * 8)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        (
+            [*QUESTION, {"role": "assistant", "content": "<think>"}],
+            "the chat ends with the assistant, and TRL",
+        ),
+        ("98 + 93 =", "the tokenizer puts '<eos>' behind every text, .* \"add_eos_token\": false"),
+    ],
+)
+def test_prompts_that_trl_would_end_are_refused(prompt, words, tmp_path):
+    config = CorRPOConfig(**settings(tmp_path, max_steps=1))
+    data = Dataset.from_list([{"prompt": prompt}] * 8)
+    with pytest.raises(BadInputError, match=words):
+        trained(CorRPOTrainer, config, lab()[0], ending_tokenizer(), digits, train_dataset=data)
+
+
+def test_a_tokenizer_that_ends_every_text_is_no_harm_to_chats(tmp_path):
+    config = CorRPOConfig(**settings(tmp_path, max_steps=1))
+    tokenizer = ending_tokenizer()
+    data = Dataset.from_list([{"prompt": QUESTION}] * 8)
+    trainer = trained(CorRPOTrainer, config, lab()[0], tokenizer, digits, train_dataset=data)
+    assert {tokenizer.decode(ids) for ids in trainer._prompt_ids} == {"<user>98 + 93?<assistant>"}
 
 
 def test_rollouts_of_ones_own_with_tool_tokens_and_a_reward_on_extra_fields(tmp_path):

@@ -79,7 +79,7 @@ class Verifier:
     def _open_slots(self) -> None:
         """A place for each process, all empty."""
         self._owner = os.getpid()
-        self._slots: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        self._slots: queue.LifoQueue[Process | None] = queue.LifoQueue()
         for _ in range(self.workers):
             self._slots.put(None)
         self._at_exit = weakref.finalize(self, _stop_idle, self._slots)
@@ -98,7 +98,7 @@ class Verifier:
         with ThreadPoolExecutor(min(self.workers, len(questions))) as threads:
             return list(threads.map(self._ask, questions))
 
-    def _start(self) -> "_Worker":
+    def _start(self) -> "Process":
         """A new process."""
         raise NotImplementedError
 
@@ -116,19 +116,19 @@ class Verifier:
 class MathVerifier(Verifier):
     """A few processes that compare mathematical answers: `ask` takes each `Question`."""
 
-    def _start(self) -> "_Worker":
+    def _start(self) -> "Process":
         require_packages("comparing answers as mathematics", "math_verify", extra="train")
-        return _Worker(_WORKER, "math_verify")
+        return Process(_WORKER, "math_verify")
 
 
-def _stop_idle(slots: "queue.LifoQueue[_Worker | None]") -> None:
+def _stop_idle(slots: "queue.LifoQueue[Process | None]") -> None:
     while not slots.empty():
         worker = slots.get_nowait()
         if worker is not None:
             worker.stop()
 
 
-class _Worker:
+class Process:
     """One process that runs a script's `respond`, and the connection to it."""
 
     def __init__(self, script: Path, package: str) -> None:
@@ -163,6 +163,7 @@ class _Worker:
         )
 
     def is_running(self) -> bool:
+        """Whether it has not ended."""
         return self.process.poll() is None
 
     def ask(self, question: Any, limit: float) -> Reply:
@@ -181,6 +182,7 @@ class _Worker:
         return Reply("timeout", "")
 
     def stop(self) -> None:
+        """End it at once."""
         self.connection.close()
         self.process.kill()
         self.process.wait()

@@ -1,7 +1,7 @@
 """Is each generation right, what did it answer, and the accuracies that follow."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -10,10 +10,10 @@ from corrpo.answers.checks import find_check
 from corrpo.answers.comparing import same_answer
 from corrpo.answers.reading import final_answer
 from corrpo.answers.verdict import judge
-from corrpo.errors import CorrpoError
 from corrpo.evaluation.majority import majority_at_n
 from corrpo.evaluation.results import COUNTS
-from corrpo.evaluation.suites.reasoning_gym_suite import gym_scorer
+from corrpo.evaluation.suites.reasoning_gym_suite import GYM
+from corrpo.evaluation.suites.reasoning_gym_verifier import judge_gym
 from corrpo.evaluation.suites.suite import Problem, Suite
 from corrpo.statistics.accuracy_estimate import Estimate, estimate_average, estimate_mean, estimate_pass_at_k
 
@@ -49,7 +49,7 @@ def scores(suite: Suite, problems: Sequence[Problem], responses: Sequence[str]) 
     answers = [final_answer(response) for response in responses]
     golds = [problem.answer or "" for problem in problems]
     if suite.check == "reasoning-gym":
-        verdicts = _gym_verdicts(gym_scorer(suite), problems, answers)
+        verdicts = _gym_verdicts(suite, problems, answers)
     else:
         verdicts = [
             "right" if reply.verdict == "unreadable" and _same(answer, gold) else reply.verdict
@@ -64,18 +64,9 @@ def _same(answer: str | None, gold: str) -> bool:
     return answer is not None and same_answer(answer, gold)
 
 
-def _gym_verdicts(
-    is_right: Callable[[str | None, Any], bool], problems: Sequence[Problem], answers: Sequence[str | None]
-) -> list[str]:
-    verdicts, failures = [], []
-    for problem, answer in zip(problems, answers, strict=True):
-        try:
-            is_full_score = answer is not None and is_right(answer.strip(), problem.entry)
-        except CorrpoError as error:
-            failures.append(error)
-            verdicts.append("error")
-        else:
-            verdicts.append("unparsed" if answer is None else "right" if is_full_score else "wrong")
+def _gym_verdicts(suite: Suite, problems: Sequence[Problem], answers: Sequence[str | None]) -> list[str]:
+    replies = judge_gym(suite.name.removeprefix(GYM), answers, [problem.entry for problem in problems])
+    failures = [reply.detail for reply in replies if reply.verdict == "error"]
     if failures:
         _log.warning(
             "the scorer failed on %d of %d answers, the first time so: %s",
@@ -83,7 +74,7 @@ def _gym_verdicts(
             len(answers),
             failures[0],
         )
-    return verdicts
+    return [reply.verdict for reply in replies]
 
 
 def estimates(

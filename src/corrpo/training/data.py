@@ -33,6 +33,7 @@ from corrpo.training.data_from_generations import (
     preference_pairs,
     right_responses,
 )
+from corrpo.training.prompts import check_turn
 from corrpo.training.recipe import RecipeArguments
 
 _FORMS = {
@@ -259,6 +260,7 @@ def _prompt(where: str, prompt: Any, system: str | None, chat: bool) -> Any:
         messages = [{"role": message["role"], "content": message["content"]} for message in prompt]
     else:
         raise BadInputError(f"{where}: expected text or chat messages, got {prompt!r}")
+    check_turn(where, messages)
     if not chat and (not isinstance(prompt, str) or system is not None):
         what = "the prompt is a chat" if system is None else "there is a system prompt"
         raise BadInputError(
@@ -289,6 +291,8 @@ def _check_traces(source: Source, rows: Dataset, column: str, chat: bool) -> Non
         if not is_chat or column not in _FORMS:
             form = _FORMS.get(column, "text")
             raise BadInputError(f"{where}: expected {form}, got {str(value)[:80]!r}")
+        if column == "prompt":
+            check_turn(where, value)
         if not chat:
             raise BadInputError(
                 f"{where}: these are chat messages, and the model's tokenizer has no chat template; name one "

@@ -37,6 +37,7 @@ from corrpo.training.data import (
     training_source,
 )
 from corrpo.training.final_model import save_final
+from corrpo.training.prompts import check_text
 from corrpo.training.recipe import RecipeArguments, evaluates
 from corrpo.training.resumed_data_order import SameOrder
 from corrpo.training.resuming import last_resumable
@@ -151,6 +152,9 @@ def _load_data(
     else:
         chat = bool(tokenizer.chat_template)
         loaded = [source and load_prompts(source, recipe, chat=chat) for source in sources]
+    for source, rows in zip(sources, loaded, strict=True):
+        if rows and any(isinstance(value, str) for name, value in rows[0].items() if name != "answer"):
+            check_text(str(source), tokenizer)
     return loaded[0], loaded[1]  # pyright: ignore[reportReturnType]
 
 
@@ -165,7 +169,12 @@ def _make_trainer(
 ) -> Any:
     rewards = {}
     if find_stage(stage).draws_rollouts:
-        rewards = {"reward_funcs": [find_task_reward(name).function for name in recipe.rewards]}
+        rewards = {
+            "reward_funcs": [
+                find_task_reward(name).function_for(tokenizer, config.chat_template_kwargs)
+                for name in recipe.rewards
+            ]
+        }
     try:
         trainer = find_stage(stage).trainer_class()(
             model=model,

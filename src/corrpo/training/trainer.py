@@ -35,6 +35,7 @@ from corrpo.models.sharding import awaits_engine, full_parameters
 from corrpo.rewards.inversion_step import InversionState, inversion_step
 from corrpo.rewards.rollouts import RolloutMeter, RolloutSignals
 from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
+from corrpo.training.prompts import check_prompts
 from corrpo.training.reward_functions import check_columns, check_names_and_weights
 from corrpo.training.stages import INVERSION_STATE
 
@@ -113,6 +114,8 @@ class InversionMixin(_Base):
 
     def _generate(self, prompts: list) -> Any:
         """TRL's, with the prompts' token ids and the tool mask kept for the measurement."""
+        if getattr(self, "rollout_func", None) is None:
+            check_prompts(prompts, self._tokenizer)
         generated: Any = super()._generate(prompts)
         with_tools = isinstance(self, GRPOTrainer)
         self._prompt_ids, self._written = generated[0], generated[2] if with_tools else None

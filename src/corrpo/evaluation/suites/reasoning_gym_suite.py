@@ -1,9 +1,10 @@
-"""Suites of reasoning-gym, rg:TASK: problems of any of its tasks, made from a seed, and the task's scorer."""
+"""Suites of reasoning-gym, rg:TASK: problems of its tasks, made from a seed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from corrpo.errors import BadInputError, CorrpoError, did_you_mean, require_packages
+from corrpo.errors import BadInputError, did_you_mean, require_packages
+from corrpo.evaluation.suites.reasoning_gym_scorers import REFUSED
 from corrpo.evaluation.suites.suite import TAGGED, Problem, Suite
 
 GYM = "rg:"
@@ -13,7 +14,11 @@ GYM_PROBLEMS = 100
 
 
 def make_gym_suite(name: str, size: int, seed: int) -> Suite:
-    """`size` problems of a task of reasoning-gym (rg:TASK) by its defaults; item i comes from seed + i."""
+    """`size` problems of a task of reasoning-gym (rg:TASK) by its defaults; item i comes from seed + i.
+
+    Raises:
+        BadInputError: no such task, one that makes no problems by its defaults, or one of `REFUSED`.
+    """
     require_packages("a task of reasoning-gym", "reasoning_gym", extra="tasks")
     import reasoning_gym
     from reasoning_gym.factory import DATASETS
@@ -22,6 +27,8 @@ def make_gym_suite(name: str, size: int, seed: int) -> Suite:
     if task not in DATASETS:
         hint = did_you_mean(task, DATASETS)
         raise BadInputError(f"reasoning-gym has no task {task!r} among its {len(DATASETS)}{hint}")
+    if task in REFUSED:
+        raise BadInputError(f"the task {task} of reasoning-gym gives no verdicts to rely on: {REFUSED[task]}")
     try:
         entries = list(reasoning_gym.create_dataset(task, size=size, seed=seed))
     except Exception as error:  # tasks raise what they like
@@ -37,24 +44,3 @@ def make_gym_suite(name: str, size: int, seed: int) -> Suite:
 
 def _answer(entry: Mapping[str, Any]) -> str | None:
     return None if entry["answer"] is None else str(entry["answer"])
-
-
-def gym_scorer(suite: Suite) -> Callable[[str | None, Any], bool]:
-    """Whether reasoning-gym gives an answer to one of its problems the full score.
-
-    Raises:
-        CorrpoError: from the scorer's call, if it fails on an answer; names the task.
-    """
-    require_packages("a task of reasoning-gym", "reasoning_gym", extra="tasks")
-    import reasoning_gym
-
-    task = suite.name.removeprefix(GYM)
-    dataset = reasoning_gym.create_dataset(task, size=1, seed=0)
-
-    def is_right(answer: str | None, entry: Any) -> bool:
-        try:
-            return float(dataset.score_answer(answer=answer, entry=entry)) >= 1.0
-        except Exception as error:  # scorers of tasks raise what they like
-            raise CorrpoError(f"the scorer of {task} fails on {answer!r:.80}: {error!r:.200}") from error
-
-    return is_right

@@ -3,8 +3,9 @@
 `TASK_REWARDS` is the table: the name of a reward, and the module that defines its record.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from corrpo.errors import RecordTable
 
@@ -25,11 +26,20 @@ class TaskReward:
         function: takes `completions` and the dataset's columns, all by name, and returns a number each, None
             for a completion that cannot be scored. TRL logs it as rewards/<its __name__>/mean.
         needs_answer: whether it compares with the right answer, the dataset's column "answer".
+        after_template: for a reward that depends on how the chat template ends a prompt: the function, made
+            from the policy's tokenizer and the template's further arguments.
     """
 
     meaning: str
     function: RewardFunction
     needs_answer: bool
+    after_template: Callable[[Any, Mapping[str, Any] | None], RewardFunction] | None = None
+
+    def function_for(self, tokenizer: Any, chat_template_kwargs: Mapping[str, Any] | None) -> RewardFunction:
+        """The function for a policy whose prompts this tokenizer renders."""
+        if self.after_template is None:
+            return self.function
+        return self.after_template(tokenizer, chat_template_kwargs)
 
 
 def rewards_of_answers() -> tuple[str, ...]:
