@@ -235,6 +235,37 @@ def test_vllm_writes_the_generations_where_it_is_there(tmp_path, monkeypatch):
     assert result.settings["batch_size"] == 1024
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"device": "cpu"}, "device 'cpu' is for the backend transformers.*CUDA_VISIBLE_DEVICES"),
+        ({"device_map": "auto"}, "device_map 'auto' is for the backend transformers"),
+        ({"quantization": "8bit"}, "quantization '8bit' is for the backend transformers"),
+    ],
+)
+def test_what_vllm_would_ignore_is_refused(tmp_path, monkeypatch, option, words):
+    module = SimpleNamespace(LLM=StandIn, SamplingParams=SimpleNamespace, __spec__=SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    options = EvaluateOptions(**{**vars(QUICK), "backend": "vllm", "batch_size": None})
+    with pytest.raises(CorrpoError, match=words):
+        evaluate([MODEL], sums(2), output=tmp_path / "out", **vars(options), **option)
+
+
+def test_quantization_reaches_the_model_and_the_record(tmp_path, monkeypatch):
+    from corrpo.models import loading
+
+    real, asked = loading.load_model, []
+
+    def load_model(name, **options):
+        asked.append(options.pop("quantization"))
+        return real(name, **options)
+
+    monkeypatch.setattr(loading, "load_model", load_model)
+    (result,) = evaluate([MODEL], sums(2), output=tmp_path, quantization="4bit", **vars(QUICK)).evaluations
+    assert asked == ["4bit"]
+    assert result.settings["quantization"] == "4bit"
+
+
 def test_other_weights_under_vllm_are_refused(tmp_path, monkeypatch):
     from corrpo.lab import checkpoint
 

@@ -92,6 +92,23 @@ def test_unfinished_runs_are_left_out_and_named(results, tmp_path, capsys):
     assert "is unfinished" in (tmp_path / "r" / "report.html").read_text()
 
 
+def test_a_missing_figure_of_accuracy_beside_rho_is_told_with_the_reason(tmp_path, capsys):
+    out = tmp_path / "out"
+    write_track(out / "track" / "qwen2" / "grpo", RL)
+    write_evaluations(out / "evaluated" / "qwen2" / "grpo-run", RL)
+    words = ["report", str(out), "--output", str(tmp_path / "r"), "--resamples", "0", "--formats", "svg"]
+    assert main(words) == 0
+    why = (
+        "accuracy beside rho (figure 4) needs one label for both: only tracked are qwen2/grpo, only "
+        "evaluated qwen2/grpo-run; where these are the same run, give both folders its label, as in "
+        "qwen2/grpo=DIR"
+    )
+    assert why in capsys.readouterr().err
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert why in page
+    assert "1 trajectory, 3 evaluations" in page
+
+
 def test_what_cannot_stand_in_one_figure_is_refused_with_the_difference(results, tmp_path):
     write_track(results / "track" / "qwen2" / "other", RL, estimator="own")
     with pytest.raises(BadInputError, match=r"estimator 'exact' and 'own'|estimator 'own' and 'exact'"):

@@ -80,7 +80,20 @@ def test_a_stage_leaves_models_that_corrpo_reads_and_a_record(stage, tmp_path, c
     assert record["stage"] == stage
     assert record["settings"]["max_steps"] == 2
     assert {"corrpo", "torch", "transformers", "trl", "python"} <= set(record["versions"])
+    metrics = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    history = json.loads((tmp_path / "checkpoint-2" / "trainer_state.json").read_text())["log_history"]
+    assert [line["step"] for line in metrics[: len(history)]] == [line["step"] for line in history]
+    assert [line.get("loss") for line in metrics[: len(history)]] == [line.get("loss") for line in history]
+    method = {"sft": "SFT", "dpo": "DPO", "grpo": "GRPO", "corrpo": "CorR-PO", "rloo": "CorR-RLOO"}[stage]
+    for folder in (tmp_path, final):
+        card = (folder / "README.md").read_text()
+        assert f"# {method}: {tmp_path.name}" in card
+        assert f"| model | {record['settings']['model']} |" in card
+        assert "| learning_rate | 0.001 |" in card
+        assert ("| inversion_estimator | own |" in card) == (stage in ("corrpo", "rloo"))
+        assert ("arXiv:2605.17770" in card) == (stage in ("corrpo", "rloo"))
     shown = capsys.readouterr().err
+    assert ("was 0 for every rollout of the first 2 steps" in shown) == (stage in ("grpo", "corrpo", "rloo"))
     assert f"{stage} 1/2" in shown
     assert "evaluation 2/2" in shown
     assert f"{stage}, 2 steps" in shown

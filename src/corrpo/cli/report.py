@@ -49,5 +49,7 @@ def run(options: Report) -> None:
         narrow(options, ReportOptions),
         progress=lambda pairs: track(pairs, "comparing types", console=messages, transient=True),
     )
+    for line in results.unmatched:
+        messages.print(line, highlight=False, markup=False, soft_wrap=True)
     paths = write_results(results, options.output)
     print(*paths, sep="\n")

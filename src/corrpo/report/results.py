@@ -99,6 +99,30 @@ class Results:
         ]
         return [performance for performance in joined if performance and len(performance.points) > 1]
 
+    @property
+    def unmatched(self) -> list[str]:
+        """Why runs that were tracked and runs that were evaluated have no figure of accuracy beside rho."""
+        tracked = {run.label: run for run in self.collection.trajectories}
+        drawn = {performance.label for performance in self.performances}
+        alone = [
+            [name for name in names if name not in others]
+            for names, others in ((tracked, self.evaluated), (self.evaluated, tracked))
+        ]
+        lines = []
+        if all(alone):
+            lines.append(
+                "accuracy beside rho (figure 4) needs one label for both: only tracked are "
+                f"{', '.join(alone[0])}, only evaluated {', '.join(alone[1])}; where these are the same run, "
+                f"give both folders its label, as in {alone[0][0]}=DIR"
+            )
+        lines += [
+            f"accuracy beside rho (figure 4) of {name}: fewer than two of its checkpoints were both tracked "
+            "and evaluated on one suite"
+            for name in tracked
+            if name in self.evaluated and name not in drawn
+        ]
+        return lines
+
     @cached_property
     def run_groups(self) -> list[list[Trajectory]]:
         """Runs to set side by side; see `corrpo.report.run_groups.runs_from_one_start`."""

@@ -1,7 +1,8 @@
 """One stage of training run to its end: settings checked, data and model loaded, trained, saved.
 
-A run lives in `output_dir`: `recipe.json` (every setting and version), `checkpoint-STEP` folders, and at the
-end `final`. Each of the last two holds config, weights and tokenizer, and `corrpo measure` reads it.
+A run lives in `output_dir`: `recipe.json` (every setting and version), `metrics.jsonl` (every log),
+`README.md` (the model card), `checkpoint-STEP` folders, and at the end `final`. Each of the last two holds
+config, weights and tokenizer, and `corrpo measure` reads it.
 
 With LoRA a checkpoint holds adapters alone. `final` is merged; to merge a checkpoint:
 
@@ -37,6 +38,8 @@ from corrpo.training.data import (
     training_source,
 )
 from corrpo.training.final_model import save_final
+from corrpo.training.metrics_file import MetricsFile
+from corrpo.training.model_card import write_model_card
 from corrpo.training.prompts import check_text
 from corrpo.training.recipe import RecipeArguments, evaluates
 from corrpo.training.resumed_data_order import SameOrder
@@ -45,6 +48,7 @@ from corrpo.training.run_record import describe_start, starting_checkpoint, writ
 from corrpo.training.stages import find_stage
 from corrpo.training.starting_model import load_starting_model, load_starting_tokenizer
 from corrpo.training.training_progress import ProgressLine
+from corrpo.training.unrewarded import UnrewardedWarning
 
 
 def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: ProgressLine | None = None) -> Path:
@@ -82,7 +86,10 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
             line.say(*describe_start(recipe, config, checkpoint, changed))
         with _saying_how_to_go_on(stage, folder):
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        return save_final(trainer, folder, peft=recipe.use_peft)
+        final = save_final(trainer, folder, peft=recipe.use_peft)
+        if trainer.is_world_process_zero():
+            write_model_card(find_stage(stage), final, recipe, config)
+        return final
 
 
 def _check_settings(stage: str, recipe: RecipeArguments, config: Any) -> None:
@@ -167,14 +174,16 @@ def _make_trainer(
     data: tuple[Dataset, Dataset | None],
     line: ProgressLine,
 ) -> Any:
-    rewards = {}
+    rewards, callbacks = {}, [line, SameOrder(), MetricsFile(Path(config.output_dir))]
     if find_stage(stage).draws_rollouts:
-        rewards = {
-            "reward_funcs": [
-                find_task_reward(name).function_for(tokenizer, config.chat_template_kwargs)
-                for name in recipe.rewards
-            ]
-        }
+        tasks = [find_task_reward(name) for name in recipe.rewards]
+        functions = [task.function_for(tokenizer, config.chat_template_kwargs) for task in tasks]
+        watches = [UnrewardedWarning(task, line.say) if task.needs_answer else None for task in tasks]
+        callbacks += filter(None, watches)
+        rewards["reward_funcs"] = [
+            watch.watched(function) if watch else function
+            for watch, function in zip(watches, functions, strict=True)
+        ]
     try:
         trainer = find_stage(stage).trainer_class()(
             model=model,
@@ -183,7 +192,7 @@ def _make_trainer(
             eval_dataset=data[1],
             processing_class=tokenizer,
             peft_config=get_peft_config(recipe),
-            callbacks=[line, SameOrder()],
+            callbacks=callbacks,
             **rewards,
         )
     except (BadInputError, UnsupportedModelError):
@@ -191,6 +200,12 @@ def _make_trainer(
     except ValueError as error:
         raise BadInputError(f"these settings cannot be trained with: {error}") from error
     trainer.remove_callback(PrinterCallback)
+
+    def write_card(*_: Any, **__: Any) -> None:
+        if trainer.is_world_process_zero():
+            write_model_card(find_stage(stage), Path(config.output_dir), recipe, config)
+
+    trainer.create_model_card = write_card  # TRL calls it at each checkpoint, and to push to a hub
     return trainer
 
 

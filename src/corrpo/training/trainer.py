@@ -35,6 +35,7 @@ from corrpo.models.sharding import awaits_engine, full_parameters
 from corrpo.rewards.inversion_step import InversionState, inversion_step
 from corrpo.rewards.rollouts import RolloutMeter, RolloutSignals
 from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
+from corrpo.training.model_card import PAPER
 from corrpo.training.prompts import check_prompts
 from corrpo.training.reward_functions import check_columns, check_names_and_weights
 from corrpo.training.stages import INVERSION_STATE
@@ -207,6 +208,8 @@ class CorRPOTrainer(InversionMixin, GRPOTrainer):
     """
 
     _tag_names: ClassVar = ["trl", "grpo", "corrpo"]
+    _name = "CorR-PO"
+    _paper: ClassVar = PAPER
 
 
 class CorRRLOOTrainer(InversionMixin, RLOOTrainer):
@@ -216,3 +219,5 @@ class CorRRLOOTrainer(InversionMixin, RLOOTrainer):
     """
 
     _tag_names: ClassVar = ["trl", "rloo", "corrpo"]
+    _name = "CorR-RLOO"
+    _paper: ClassVar = PAPER

@@ -77,6 +77,7 @@ def _context(results: Results) -> dict[str, Any]:
         "performances": results.performances,
         "support": list(dict.fromkeys([*parts["support"], *_support(results)])),
         "notes": compared.comparison.notes if compared else [],
+        "unmatched": results.unmatched,
         "unfinished": [str(path) for path in results.collection.unfinished],
         "made_by": _made_by(results.collection),
         **_measured_with(results),
@@ -114,11 +115,11 @@ def _support(results: Results) -> list[str]:
 
 def _counts(collection: Collection) -> str:
     counted = (
-        (len(collection.fingerprints), "fingerprints"),
-        (len(collection.trajectories), "trajectories"),
-        (sum(len(run.evaluations) for run in collection.evaluated), "evaluations"),
+        (len(collection.fingerprints), "fingerprint", "fingerprints"),
+        (len(collection.trajectories), "trajectory", "trajectories"),
+        (sum(len(run.evaluations) for run in collection.evaluated), "evaluation", "evaluations"),
     )
-    return ", ".join(f"{number:,} {what}" for number, what in counted if number)
+    return ", ".join(f"{number:,} {one if number == 1 else many}" for number, one, many in counted if number)
 
 
 def _made_by(collection: Collection) -> list[tuple[str, dict[str, dict[str, Any]]]]:

@@ -17,7 +17,8 @@ class VllmEngine:
     """vLLM's `LLM` of one checkpoint; an `Engine`.
 
     Raises:
-        BadInputError: vLLM is not installed, a GGUF file, or `loading` asks for quantization.
+        BadInputError: vLLM is not installed, a GGUF file, or `loading` asks for quantization, a device map or
+            a device other than the GPUs that CUDA_VISIBLE_DEVICES lists.
     """
 
     def __init__(self, checkpoint: "Checkpoint", loading: "LoadOptions", device: str):
@@ -25,6 +26,15 @@ class VllmEngine:
         if loading.quantization != "none":
             raise BadInputError(
                 f"quantization {loading.quantization!r} is for the backend transformers; leave it out"
+            )
+        if loading.device_map is not None:
+            raise BadInputError(
+                f"device_map {loading.device_map!r} is for the backend transformers; leave it out"
+            )
+        if loading.device not in ("auto", "cuda"):
+            raise BadInputError(
+                f"device {loading.device!r} is for the backend transformers: vLLM takes the first GPU in the "
+                "environment variable CUDA_VISIBLE_DEVICES; set that, and leave the device out"
             )
         if is_gguf(checkpoint.source):
             raise BadInputError(
