@@ -33,7 +33,10 @@ def test_questions_and_replies():
         ("readable", ""),
         ("unreadable", ""),
     ]
-    assert judge.ask([Question("7", r"so \boxed{7}", tagged=False)]) == [("right", "")]
+    assert judge.ask([Question("7", r"\boxed{7}"), Question(r"\sqrt{8}", "?")]) == [
+        ("right", ""),
+        ("unparsed", ""),
+    ]
 
 
 def test_limits_that_make_no_sense():
@@ -52,19 +55,19 @@ def test_plain_numbers_ask_no_process(monkeypatch):
 
 def test_a_process_that_dies_is_an_error_and_is_replaced(monkeypatch, caplog):
     monkeypatch.setattr(math_check, "VERIFIER", MathVerifier(time_limit=20.0, workers=1))
-    assert math("34/2", "17") == 1.0
+    assert math("20-3", "17") == 1.0
     worker = math_check.VERIFIER._slots.queue[0]
     assert worker
     killer = threading.Timer(0.5, worker.process.kill)
     killer.start()
     assert math(TOWER, "17") == 0.0
     assert "failed on 1 of 1 answers, the first time by error its process ended with status -9" in caplog.text
-    assert math("51/3", "17") == 1.0
+    assert math("18-1", "17") == 1.0
     worker = math_check.VERIFIER._slots.queue[0]
     assert worker
     worker.process.kill()
     worker.process.wait()
-    assert math("68/4", "17") == 1.0, "a process that died between two questions is nobody's error"
+    assert math("19-2", "17") == 1.0, "a process that died between two questions is nobody's error"
 
 
 def test_a_verifier_that_cannot_start_says_so(monkeypatch, tmp_path):
@@ -73,17 +76,17 @@ def test_a_verifier_that_cannot_start_says_so(monkeypatch, tmp_path):
     broken.write_text("raise SystemExit(3)")
     monkeypatch.setattr(verifier, "_WORKER", broken)
     with pytest.raises(CorrpoError, match="ended with status 3"):
-        math("34/2", "17")
+        math("20-3", "17")
     monkeypatch.setattr("corrpo.errors.find_spec", lambda name: None)
     with pytest.raises(CorrpoError, match=r"pip install -c constraints.txt '\.\[train\]'"):
-        math("34/2", "17")
+        math("20-3", "17")
 
 
 def test_from_threads():
     results = {}
 
     def judge(number):
-        pairs = [(tagged(f"{2 * number}/2"), str(number)), (tagged(f"{number}+1"), str(number))]
+        pairs = [(tagged(f"{2 * number}-{number}"), str(number)), (tagged(f"{number}+1"), str(number))]
         results[number] = math_answer([text for text, _ in pairs], answer=[gold for _, gold in pairs])
 
     threads = [threading.Thread(target=judge, args=(number,)) for number in range(6)]
@@ -100,7 +103,7 @@ print("main module", flush=True)
 from corrpo.answers.checks import math as check
 from corrpo.rewards.task_rewards.math_answer import math_answer
 check.VERIFIER = check.MathVerifier(workers=1)
-judge = lambda: math_answer(["<answer>2/4</answer>", "<answer>1/3</answer>"], answer=["1/2", "1/2"])
+judge = lambda: math_answer(["<answer>2^{-1}</answer>", "<answer>3^{-1}</answer>"], answer=["1/2", "1/2"])
 thread = threading.Thread(target=lambda: print(judge(), flush=True))
 thread.start(); thread.join()
 if os.fork() == 0:

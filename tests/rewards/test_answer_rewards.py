@@ -148,7 +148,7 @@ def test_other_mathematics(prediction, gold):
     assert math(prediction, gold) == 0.0
 
 
-@pytest.mark.parametrize("gold", ["Paris", "yes", "no", r"\frac{", "$$", "?"])
+@pytest.mark.parametrize("gold", [r"\frac{", "$$", "?"])
 def test_a_gold_that_is_no_mathematics_is_left_out(gold):
     assert math_answer([tagged(gold), tagged("17")], answer=[gold, gold]) == [None, None]
 
@@ -162,7 +162,7 @@ BOXED = [
     *[(r"\{1,2\}", r"$\{2,1\}$"), (r"\{1\}", r"$\{2,1\}$"), ("1,2", r"$\{1,2\}$"), ("x=5", "$5$")],
     *[("5", "$x=5$"), (r"50\%", "$50$"), (r"6\text{ cm}", "$6$"), ("x<3", "$x<3$"), ("x>3", "$x<3$")],
     *[("2+3i", "$3i+2$"), (r"\sin(x)", r"$\sin x$"), (r"\text{A}", "$A$"), ("nonsense{", "$3$"), ("", "$3$")],
-    *[(r"\begin{pmatrix}1&2\end{pmatrix}", r"$\begin{pmatrix}1&2\end{pmatrix}$"), ("17", "no mathematics")],
+    *[(r"\begin{pmatrix}1&2\end{pmatrix}", r"$\begin{pmatrix}1&2\end{pmatrix}$"), ("17", r"\frac{")],
 ]
 
 

@@ -199,7 +199,7 @@ def test_math_sees_what_text_does_not():
         ("unparsed", False, None),
         ("timeout", None, "math-verify ran out of time"),
         ("error", None, "math-verify failed"),
-        ("unreadable", None, "the right answer is not mathematics"),
+        ("unreadable", None, "the right answer cannot be read"),
     ],
 )
 def test_where_math_verify_fails_a_response_is_neither(monkeypatch, verdict, correct, reason):

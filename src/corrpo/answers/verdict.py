@@ -22,7 +22,7 @@ def judge(responses: Sequence[str], answers: Sequence[str], check: CheckName = "
 
     Returns:
         A `Reply` each: right, wrong, or no judgement: unparsed (the response has no answer that can be read),
-        unreadable (the right answer is no mathematics), timeout or error (of math-verify).
+        unreadable (the right answer cannot be read), timeout or error (of math-verify).
 
     Raises:
         BadInputError: an unknown check.
@@ -39,14 +39,14 @@ def is_correct(response: str, answer: str, check: CheckName = "math") -> bool:
 
     Args:
         response: all of the response. Its answer is the text in the last <answer>...</answer>, or else in the
-            last \boxed{...}.
+            last \boxed{...}, or else what a sentence names as the answer.
         answer: the right answer as text, numbers too: "17".
-        check: "math", equal as mathematics by math-verify: 1/2 is 0.5; "exact", the same text up to
+        check: "math", equal as mathematics, 1/2 is 0.5, or the same words; "exact", the same text up to
             whitespace or the same decimal number: 1/2 is not 0.5; "trl", the verdict of TRL's
             accuracy_reward, which reads \boxed{...} and LaTeX alone.
 
     Raises:
-        BadInputError: an unknown check, an empty answer, or, but for "exact", one that is not mathematics.
+        BadInputError: an unknown check, an empty answer, or, but for "exact", one that cannot be read.
         CorrpoError: math-verify failed on this pair, timed out, or does not start; what the check needs is
             not installed. (In `math_answer`, which counts failures and time-outs, they score 0.0.)
 
@@ -57,7 +57,10 @@ def is_correct(response: str, answer: str, check: CheckName = "math") -> bool:
     given_answers([answer], 1)
     (reply,) = rule.judge([response], [answer])
     if reply.verdict == "unreadable":
-        raise BadInputError(f"answer {answer[:80]!r} is not mathematics; use the check 'exact' for words")
+        raise BadInputError(
+            f"answer {answer[:80]!r} is neither words nor mathematics that the check {check!r} can "
+            "read; the check 'exact' compares any text"
+        )
     if reply.verdict in ("timeout", "error"):
         raise CorrpoError(
             f"math-verify cannot compare the answer {final_answer(response)!r:.100} with {answer!r:.100}: "

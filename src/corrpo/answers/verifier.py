@@ -36,17 +36,15 @@ class Question(NamedTuple):
     gold: str
     """The right answer, in plain notation or LaTeX."""
     prediction: str | None = None
-    """The answer given, or a whole response; None asks whether the gold is mathematics at all."""
-    tagged: bool = True
-    """Whether `prediction` is the answer alone."""
+    """The answer given; None asks whether the gold is mathematics at all."""
 
 
 class Reply(NamedTuple):
     """What became of a question."""
 
     verdict: str
-    """right, wrong, unparsed (the prediction is not mathematics), timeout or error; for a question about the
-    gold alone readable, unreadable, timeout or error."""
+    """right, wrong, unparsed (the prediction cannot be read), unreadable (the gold cannot), timeout or error;
+    readable for a question about the gold alone."""
     detail: str
     """What went wrong, for error."""
 
@@ -137,9 +135,14 @@ class Process:
         number = theirs.fileno()
         # -P: the folder of the script holds modules of ours, which must not stand in for others
         command = [sys.executable, "-P", str(_PROCESS), str(script), str(number)]
+        paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]
         try:
             self.process = subprocess.Popen(
-                command, pass_fds=[number], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                command,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                pass_fds=[number],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
             )
         finally:
             theirs.close()

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from corrpo.answers.checks import find_check
-from corrpo.answers.comparing import same_answer
 from corrpo.answers.reading import final_answer
 from corrpo.answers.verdict import judge
 from corrpo.evaluation.majority import majority_at_n
@@ -32,36 +31,29 @@ class Score(NamedTuple):
     """What became of one generation."""
 
     answer: str | None
-    """The text in its last answer tags or \\boxed{}; None without one."""
+    """The text in its last answer tags or \\boxed{}, or named in a sentence; None without one."""
     correct: bool
     verdict: str
-    """right or wrong; unparsed (no answer that can be read), unreadable (the right answer is no mathematics
+    """right or wrong; unparsed (no answer that can be read), unreadable (the right answer cannot be read
     and the text is another), timeout or error (of the verifier, or of the scorer of a task)."""
 
 
 def scores(suite: Suite, problems: Sequence[Problem], responses: Sequence[str]) -> list[Score]:
     """The score of each response to the problem beside it.
 
-    A right answer that math-verify does not take for mathematics is compared as text; where the text differs
-    the verdict is unreadable, and counted. Scorers of reasoning-gym raise on some answers that are not of the
-    form they expect: the verdict is error, counted, and the first goes to the log.
+    Where the right answer cannot be read, and the text is another, the verdict is unreadable, and counted.
+    Scorers of reasoning-gym raise on some answers that are not of the form they expect: the verdict is error,
+    counted, and the first goes to the log.
     """
     answers = [final_answer(response) for response in responses]
     golds = [problem.answer or "" for problem in problems]
     if suite.check == "reasoning-gym":
         verdicts = _gym_verdicts(suite, problems, answers)
     else:
-        verdicts = [
-            "right" if reply.verdict == "unreadable" and _same(answer, gold) else reply.verdict
-            for reply, answer, gold in zip(judge(responses, golds, suite.check), answers, golds, strict=True)
-        ]
+        verdicts = [reply.verdict for reply in judge(responses, golds, suite.check)]
     return [
         Score(answer, verdict == "right", verdict) for answer, verdict in zip(answers, verdicts, strict=True)
     ]
-
-
-def _same(answer: str | None, gold: str) -> bool:
-    return answer is not None and same_answer(answer, gold)
 
 
 def _gym_verdicts(suite: Suite, problems: Sequence[Problem], answers: Sequence[str | None]) -> list[str]:

@@ -10,7 +10,7 @@ CHUNK = 32
 """Answers that math-verify is asked about at a time."""
 MATH = {"right": True, "wrong": False, "unparsed": False}
 REASONS = {
-    "unreadable": "the right answer is not mathematics",
+    "unreadable": "the right answer cannot be read",
     "timeout": "math-verify ran out of time",
     "error": "math-verify failed",
 }

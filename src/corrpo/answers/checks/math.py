@@ -1,109 +1,122 @@
-"""The check "math": answers compared as mathematics by math-verify, in processes with a time limit.
+"""The check "math": answers compared as mathematics, what takes sympy in processes with a time limit.
 
-Text settles what text can: plain numbers that are equal or cannot be, and answers that are the same text.
-Everything else is asked of `VERIFIER`, each distinct question once. Rewards, suites, votes and the viewer all
-come this way.
+Text settles what text can: numbers in digits, words, lists and intervals of such. Everything else is asked of
+`VERIFIER`, each distinct question once. Rewards, suites, votes and the viewer all come this way.
 """
 
 import logging
 from collections.abc import Sequence
 
 from corrpo.answers.checks import Check
-from corrpo.answers.comparing import plain_number, same_answer
-from corrpo.answers.reading import final_answer, tagged_answer
+from corrpo.answers.comparing import same_answer
+from corrpo.answers.equality import MathematicsNeededError, no_relations, same_leaf_text, same_reading
+from corrpo.answers.notation import UnreadableAnswerError, is_wellformed
+from corrpo.answers.numerals import read_numeral
+from corrpo.answers.reading import final_answer
+from corrpo.answers.structure import Reading, Words, parts_of, read_answer
 from corrpo.answers.verifier import MathVerifier, Question, Reply
+from corrpo.answers.words import choice_letter, chosen_letter
 
 VERIFIER = MathVerifier()
 """Shared by everything in this process; it starts its processes when it is first asked."""
 
 LONGEST_ANSWER = 2000
-"""Characters between answer tags beyond which an answer is taken for babble and nothing is asked."""
+"""Characters of an answer beyond which it is taken for babble: only the same text is equal to it."""
 
+_RIGHT, _WRONG = Reply("right", ""), Reply("wrong", "")
+_UNPARSED, _UNREADABLE = Reply("unparsed", ""), Reply("unreadable", "")
 _log = logging.getLogger(__name__)
 
 
 def judge_as_math(responses: Sequence[str], answers: Sequence[str]) -> list[Reply]:
-    r"""The verdict of math-verify on each response; each distinct question is asked once.
+    r"""The verdict on each response; each distinct question is asked once.
 
-    Unreadable where the right answer is no mathematics.
+    Unreadable where the right answer is neither words nor mathematics, unless the response says the same.
 
     >>> [reply.verdict for reply in judge_as_math([r"\boxed{0.5}", "<answer>1/3</answer>"], ["1/2", "1/2"])]
     ['right', 'wrong']
     """
-    known = {pair: _by_number(*pair) for pair in zip(responses, answers, strict=True)}
-    golds = list(dict.fromkeys(answer for (_, answer), reply in known.items() if reply is None))
-    of_gold = dict(zip(golds, VERIFIER.ask([Question(gold) for gold in golds]), strict=True))
-    asked: dict[tuple[str, str], Question] = {}
-    for (text, answer), reply in known.items():
-        if reply is None and of_gold[answer].verdict != "readable":
-            known[text, answer] = of_gold[answer]
-        elif reply is None and _has_one_answer(text) and (final_answer(text) or "").split() == answer.split():
-            known[text, answer] = Reply("right", "")
-        elif reply is None and len(tagged_answer(text) or "") > LONGEST_ANSWER:
-            known[text, answer] = Reply("unparsed", "")
-        elif reply is None:
-            asked[text, answer] = _question(text, answer)
-    distinct = list(dict.fromkeys(asked.values()))
-    replies = dict(zip(distinct, VERIFIER.ask(distinct), strict=True))
-    return [known[pair] or replies[asked[pair]] for pair in zip(responses, answers, strict=True)]
-
-
-def _question(text: str, answer: str) -> Question:
-    tagged = tagged_answer(text)
-    return Question(answer, text if tagged is None else tagged, tagged is not None)
-
-
-def _by_number(text: str, answer: str) -> Reply | None:
-    """The verdict where both answers are plain numbers and need no mathematics; otherwise None.
-
-    Decimals that differ may still be equal up to rounding.
-    """
-    if not _has_one_answer(text):
-        return None
-    given, right = plain_number(final_answer(text) or ""), plain_number(answer)
-    if given is None or right is None or (given != right and "." in given + right):
-        return None
-    return Reply("right" if given == right else "wrong", "")
-
-
-def _has_one_answer(text: str) -> bool:
-    """Whether `final_answer` is all that math-verify would look at; several \\boxed can make a set."""
-    return tagged_answer(text) is not None or text.count("\\boxed") == 1
+    return _compared([(answer, final_answer(text)) for text, answer in zip(responses, answers, strict=True)])
 
 
 def equal_as_math(pairs: Sequence[tuple[str, str]]) -> list[bool]:
-    r"""Whether the two of each pair are equal to math-verify, in either order.
+    r"""Whether the two of each pair are one answer: `judge_as_math` finds one of them right for the other.
 
-    Pairs of which one is no mathematics, is longer than `LONGEST_ANSWER`, or takes math-verify longer than
-    its limit are equal only as text; failures of math-verify go to the log.
+    Pairs of which one cannot be read, or takes longer than the limit, are equal only as text; failures go to
+    the log.
 
     >>> equal_as_math([("1/2", "0.5"), (r"\frac12", "0.5"), ("1/2", "1/3")])
     [True, True, False]
     """
-    known = {pair: same_answer(*pair) for pair in pairs}
-    asked = [pair for pair, equal in known.items() if not equal and _may_be_equal(*pair)]
-    for gold, given in ((0, 1), (1, 0)):
-        questions = [Question(pair[gold], pair[given]) for pair in asked]
-        replies = dict(zip(asked, VERIFIER.ask(questions), strict=True))
-        known |= {pair: reply.verdict == "right" for pair, reply in replies.items()}
-        failed = [reply for reply in replies.values() if reply.verdict in ("timeout", "error")]
-        if failed:
-            _log.warning(
-                "math-verify failed on %d of %d pairs of answers, the first time by %s %s: they vote apart",
-                len(failed),
-                len(replies),
-                *failed[0],
-            )
-        asked = [pair for pair, reply in replies.items() if reply.verdict in ("wrong", "error")]
-    return [known[pair] for pair in pairs]
+    replies = [one if one.verdict == "right" else other for one, other in _either_way(pairs)]
+    failed = [reply for reply in replies if reply.verdict in ("timeout", "error")]
+    if failed:
+        _log.warning(
+            "math-verify failed on %d of %d pairs of answers, the first time by %s %s: they vote apart",
+            len(failed),
+            len(replies),
+            *failed[0],
+        )
+    return [reply.verdict == "right" for reply in replies]
 
 
-def _may_be_equal(one: str, other: str) -> bool:
-    """False where text alone shows that the two, which differ as text, are not one answer."""
-    if max(len(one), len(other)) > LONGEST_ANSWER:
-        return False
-    numbers = [plain_number(text) for text in (one, other)]
-    return not all(number is not None and "." not in number for number in numbers)
+def _either_way(pairs: Sequence[tuple[str, str]]) -> list[tuple[Reply, Reply]]:
+    """The verdict on each pair in its order and the other way round.
+
+    The two differ only for percent signs, which the right answer alone may have, and for the texts of
+    options, which the given one alone may have.
+    """
+    turned = [pair[::-1] if "%" in "".join(pair) or any(map(choice_letter, pair)) else pair for pair in pairs]
+    return list(zip(_compared(pairs), _compared(turned), strict=True))
 
 
-CHECK = Check("equal as mathematics, by math-verify", judge_as_math, equal_as_math)
+def _compared(pairs: Sequence[tuple[str, str | None]]) -> list[Reply]:
+    """The verdict on each pair of a right answer and the one given, None for none."""
+    known = {pair: _by_text(*pair) for pair in pairs}
+    asked = list(dict.fromkeys(reply for reply in known.values() if isinstance(reply, Question)))
+    replies = dict(zip(asked, VERIFIER.ask(asked), strict=False))
+    settled = {
+        pair: replies[reply] if isinstance(reply, Question) else reply for pair, reply in known.items()
+    }
+    return [_UNPARSED if settled[pair].verdict == "readable" else settled[pair] for pair in pairs]
+
+
+def _by_text(gold: str, given: str | None) -> Reply | Question:
+    """The verdict where text shows it; what to ask where mathematics must."""
+    if given is not None and same_answer(gold, given) and is_wellformed(gold):
+        return _RIGHT
+    wanted = _read(gold)
+    if wanted is None:
+        return _UNREADABLE
+    found = None if given is None else _read(given)
+    letter = choice_letter(gold)
+    if found is None and (letter is None or given is None or chosen_letter(given) != letter):
+        return _UNPARSED if _is_readable(wanted) else Question(gold)
+    if letter is not None and chosen_letter(given or "") == letter:
+        return _RIGHT
+    try:
+        same = found is not None and same_reading(wanted, found, same_leaf_text, no_relations)
+    except MathematicsNeededError:
+        return Question(gold, given)
+    return _RIGHT if same else _WRONG
+
+
+def _read(text: str) -> Reading | None:
+    """The reading of an answer; None where it has none, or is longer than `LONGEST_ANSWER`."""
+    if not text.strip() or len(text) > LONGEST_ANSWER:
+        return None
+    try:
+        return read_answer(text)
+    except UnreadableAnswerError:
+        return None
+
+
+def _is_readable(reading: Reading) -> bool:
+    """Whether each part of a right answer is seen to be readable without mathematics."""
+    return all(
+        isinstance(part, Words) or part.base or len(part.text) == 1 or read_numeral(part.text)
+        for part in parts_of(reading.node)
+    )
+
+
+CHECK = Check("equal as words, numbers or mathematics", judge_as_math, equal_as_math)

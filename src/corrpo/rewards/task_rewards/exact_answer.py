@@ -11,9 +11,10 @@ from corrpo.rewards.task_rewards import TaskReward
 def exact_answer(completions: Sequence[Completion], answer: Sequence[Any], **_: Any) -> list[float | None]:
     r"""1.0 for each completion whose answer is the right one as plain text, 0.0 for each other one.
 
-    The answer is the text in the last <answer>...</answer>, or else in the last \boxed{...}; a completion
-    without either scores 0.0. Two answers are the same if they are the same text up to whitespace, or the
-    same decimal number: 1,000 is 1000 and 7.0 is 7, while 1/2 is not 0.5 (see `comparing.same_answer`).
+    The answer is the text in the last <answer>...</answer>, or else in the last \boxed{...}, or else what a
+    sentence names as the answer; a completion without scores 0.0. Two answers are the same if they are the
+    same text up to whitespace, or the same decimal number: 1,000 is 1000 and 7.0 is 7, while 1/2 is not 0.5
+    (see `comparing.same_answer`).
 
     Args:
         completions: strings, or lists of chat messages, of which the assistant's last one counts.

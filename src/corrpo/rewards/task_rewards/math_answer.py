@@ -1,4 +1,4 @@
-"""The task reward "math": is the answer the right one as mathematics, by math-verify?"""
+"""The task reward "math": is the answer the right one in words or as mathematics?"""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -30,15 +30,15 @@ def math_answer(
 ) -> list[float | None]:
     r"""1.0 for each completion whose answer is mathematically the right one, 0.0 for each other one.
 
-    The answer is the text in the last <answer>...</answer>; of a completion without, math-verify takes its
-    \boxed{...} or LaTeX that it names as its final answer. Equality is math-verify's: 1/2, 0.5 and
-    \frac{2}{4} are one answer, as are x+1 and 1+x. The right answer may be plain or LaTeX, with or without
-    $ around it: a number, an expression, an interval, a set; words are not mathematics, see `exact_answer`.
-    A sum that is not worked out is equal to its value: where 98+93 must become 191, use `exact_answer`.
+    The answer is the text in the last <answer>...</answer>, or else in the last \boxed{...}, or else what a
+    sentence names as the answer; it is read in the same way wherever it stands. 1/2, 0.5 and \frac{2}{4} are
+    one answer, as are x+1 and 1+x. The right answer may be plain or LaTeX, with or without $ around it: a
+    number, an expression, an interval, a set, or words. A sum that is not worked out is equal to its value:
+    where 98+93 must become 191, use `exact_answer`.
 
-    0.0 too for an answer that cannot be parsed, is longer than `LONGEST_ANSWER` of `answers.checks.math`
-    between its tags, or takes longer than the limit of its `VERIFIER` (5 s); None, which TRL leaves out,
-    where the right answer itself cannot be parsed. Nothing of it goes unseen: the shares of `FAILURES` go to
+    0.0 too for an answer that cannot be read, is longer than `LONGEST_ANSWER` of `answers.checks.math`, or
+    takes longer than the limit of its `VERIFIER` (5 s); None, which TRL leaves out, where the right answer
+    itself cannot be read. Nothing of it goes unseen: the shares of `FAILURES` go to
     `log_metric`, time-outs and errors to the log as well. Works in any thread.
 
     Args:
@@ -78,4 +78,4 @@ def _warn_of_failures(replies: Sequence[Reply]) -> None:
 
 # TRL shows a reward function as rewards/<__name__>/mean: either check is the accuracy of the run.
 math_answer.__name__ = "accuracy"
-TASK_REWARD = TaskReward("the answer is the right one as mathematics, by math-verify", math_answer, True)
+TASK_REWARD = TaskReward("the answer is the right one in words or as mathematics", math_answer, True)

@@ -1,0 +1,326 @@
+"""What an answer consists of: lists, sets, tuples, intervals, equations, and single expressions as leaves."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from corrpo.answers.notation import UnreadableAnswerError, latex_signs, one_notation, without_marks
+from corrpo.answers.units import split_unit
+from corrpo.answers.words import choice_letter, read_words, without_opening
+
+DEEPEST = 12
+"""Levels of brackets within each other beyond which nothing is read."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """An answer in words, in one spelling."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One expression, in the one notation; or a number in another base than ten, with its `base`."""
+
+    text: str
+    base: str | None = None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Items in no order: a list with commas (`is_bare`), a set, or a union of intervals."""
+
+    items: tuple["Node", ...]
+    is_bare: bool = False
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Items in order, in brackets: "()" or "[]"."""
+
+    items: tuple["Node", ...]
+    brackets: str
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The numbers between two ends; of a variable where it was written as an inequality."""
+
+    low: "Node"
+    high: "Node"
+    closed: tuple[bool, bool]
+    variable: str | None = None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A name and its value."""
+
+    name: str
+    value: "Node"
+
+
+@dataclass(frozen=True)
+class Relation:
+    """An equation or inequality of two expressions."""
+
+    sign: str
+    left: Leaf
+    right: Leaf
+
+
+Node = Words | Leaf | Collection | Ordered | Interval | Assignment | Relation
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An answer as it is read.
+
+    Attributes:
+        node: what it consists of, its unit taken off.
+        unit: the unit, if it has one.
+        with_unit: what it consists of if the unit is a variable, where it may be one.
+    """
+
+    node: Node
+    unit: str | None = None
+    with_unit: Node | None = None
+
+
+def parts_of(node: Node) -> Iterator[Words | Leaf]:
+    """The words and expressions that a node is made of."""
+    match node:
+        case Words() | Leaf():
+            yield node
+            return
+        case Collection(items=children) | Ordered(items=children):
+            pass
+        case Interval():
+            children = (node.low, node.high)
+        case Relation():
+            children = (node.left, node.right)
+        case Assignment():
+            children = (node.value,)
+    for child in children:
+        yield from parts_of(child)
+
+
+_OPEN = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle"}
+_CLOSE = frozenset(_OPEN.values())
+_PIECE = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
+_BASED = re.compile(r"\(?([0-9A-F]+)\)?_(?:\{(?:\\text\{)?([0-9A-Za-z]+)\}?\}|([0-9]))")
+_BASE_WORDS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8"}
+_BASE_WORDS |= {"nine": "9", "ten": "10", "twelve": "12", "sixteen": "16"}
+_PROSE = re.compile(r"[A-Za-z]{4}")
+_NAMES_IN_BRACES = re.compile(r"\\(?:begin|end|text|operatorname)\{[^{}]*\}|\\[A-Za-z]+")
+_CLOCK = re.compile(r"0?([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))?")
+_SIGNS = {
+    "=": "=",
+    "<": "<",
+    ">": ">",
+    "\\le": "<=",
+    "\\ge": ">=",
+    "\\ne": "!=",
+    "\\in": "in",
+    "\\approx": "~",
+}
+_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+_VARIABLE = r"(?:[A-Za-z]|\\(?!infty|pi)[a-z]+ ?|\\text\{[A-Za-z ]+\})(?:_(?:\{[A-Za-z0-9]+\}|[A-Za-z0-9]))?"
+_NAME = re.compile(rf"{_VARIABLE}(?:\({_VARIABLE}(?:,{_VARIABLE})*\))?")
+_INFINITY = Leaf("\\infty"), Leaf("-\\infty")
+_REALS = Interval(_INFINITY[1], _INFINITY[0], (False, False))
+_SETS = {"\\mathbb{R}": _REALS, "\\emptyset": Collection(()), "\\{\\}": Collection(())}
+
+
+def read_answer(text: str) -> Reading:
+    r"""The answer that a text is, from tags, a box or a sentence.
+
+    Raises:
+        UnreadableAnswerError: it is neither words nor mathematics, or not in one way alone.
+
+    >>> read_answer("ellipse").node, read_answer("6 cm").unit
+    (Words(text='ellipse'), 'centimetre')
+    >>> read_answer("x>3").node == read_answer(r"(3,\infty)").node
+    False
+    >>> read_answer("x=1,000").node
+    Assignment(name='x', value=Leaf(text='1000', base=None))
+    """
+    text = without_marks(without_opening(without_marks(text)))
+    letter = choice_letter(text)
+    if letter is not None:
+        return Reading(Leaf(letter))
+    words = read_words(text)
+    if words is not None:
+        return Reading(Words(words))
+    text = re.sub(r"^([-−+]?)\s*(?:\\?\$|€|£|¥)\s*(?=[0-9.])", r"\1", text)
+    number, unit, may_be_variable = split_unit(latex_signs(text))
+    whole = _read_node(_notation(text)) if may_be_variable else None
+    return Reading(_read_node(_notation(number)), unit, whole)
+
+
+def _notation(text: str) -> str:
+    notation = one_notation(text)
+    if not notation or _PROSE.search(_NAMES_IN_BRACES.sub(" ", notation)):
+        raise UnreadableAnswerError("prose")
+    return notation
+
+
+def _split(text: str, separators: frozenset[str]) -> tuple[list[str], list[str]]:
+    """The parts of a text between separators outside all brackets, and the separators.
+
+    Raises:
+        UnreadableAnswerError: brackets that do not close, or too many within each other.
+    """
+    parts, found, depth, start, place = [], [], 0, 0, 0
+    for piece in _PIECE.findall(text):
+        if piece in _OPEN or piece == "{":
+            depth += 1
+        elif piece in _CLOSE or piece == "}":
+            depth -= 1
+        elif depth == 0 and piece in separators:
+            parts.append(text[start:place].strip())
+            found.append(piece)
+            start = place + len(piece)
+        place += len(piece)
+        if not 0 <= depth <= DEEPEST:
+            raise UnreadableAnswerError("brackets")
+    if depth:
+        raise UnreadableAnswerError("brackets")
+    return [*parts, text[start:].strip()], found
+
+
+def _read_node(text: str) -> Node:
+    """Raises UnreadableAnswerError, also for parts that are empty."""
+    if not text:
+        raise UnreadableAnswerError("an empty part")
+    items, _ = _split(text, frozenset(",;"))
+    if len(items) > 1:
+        return Collection(tuple(_read_node(item) for item in items), is_bare=True)
+    parts, signs = _split(text, frozenset(_SIGNS))
+    if signs:
+        return _read_relation(parts, [_SIGNS[sign] for sign in signs])
+    parts, _ = _split(text, frozenset({"\\cup"}))
+    if len(parts) > 1:
+        return Collection(tuple(_read_node(part) for part in parts))
+    parts, _ = _split(text, frozenset({"\\setminus"}))
+    if len(parts) == 2:
+        return _without_points(_read_node(parts[0]), _read_node(parts[1]))
+    return _read_bracketed(text)
+
+
+def _read_bracketed(text: str) -> Node:
+    """A set, tuple or interval where brackets enclose all of the text; else one expression."""
+    if text in _SETS:
+        return _SETS[text]
+    pieces = _PIECE.findall(text)
+    first, last = pieces[0], pieces[-1]
+    if not _is_enclosed(pieces):
+        return _read_leaf(text)
+    inside = text[len(first) : len(text) - len(last)].strip()
+    items, _ = _split(inside, frozenset(",;"))
+    if len(items) == 1 and (first, last) in (("(", ")"), ("{", "}")):
+        return _read_leaf(text) if "\\pm" in inside else _read_node(inside)
+    nodes = tuple(_read_node(item) for item in items)
+    if first in ("\\{", "{"):
+        return Collection(nodes)
+    if len(nodes) == 2 and "]" in (last, _OPEN[first]):
+        return Interval(*nodes, closed=(first == "[", last == "]"))
+    if len(nodes) < 2 or _OPEN[first] != last:
+        raise UnreadableAnswerError("brackets")
+    return Ordered(nodes, first + last)
+
+
+def _is_enclosed(pieces: list[str]) -> bool:
+    """Whether the brackets that open at the start close at the end."""
+    depth = 0
+    for place, piece in enumerate(pieces):
+        depth += (piece in _OPEN or piece == "{") - (piece in _CLOSE or piece == "}")
+        if depth == 0:
+            return 0 < place == len(pieces) - 1
+    return False
+
+
+def _read_leaf(text: str) -> Node:
+    based = _BASED.fullmatch(text)
+    if based:
+        base = based[2] or based[3]
+        return _based(based[1], _BASE_WORDS.get(base, base))
+    clock = _CLOCK.fullmatch(text)
+    if clock:
+        return Leaf(":".join(part for part in clock.groups() if part), base="clock")
+    if re.search(r"[0-9]_", text):
+        raise UnreadableAnswerError("a subscript on a number")
+    signs = text.count("\\pm") + text.count("\\mp")
+    if signs == 1 and "\\pm" in text:
+        return Collection(
+            (Leaf(text.replace("\\pm", "+").removeprefix("+")), Leaf(text.replace("\\pm", "-")))
+        )
+    if signs:
+        raise UnreadableAnswerError("several signs of plus or minus")
+    return Leaf(text)
+
+
+def _based(digits: str, base: str) -> Leaf:
+    if not base.isdigit() or not 2 <= int(base) <= 36 or any(int(digit, 36) >= int(base) for digit in digits):
+        raise UnreadableAnswerError("a subscript that is no base")
+    return Leaf(digits.lstrip("0") or "0", base)
+
+
+def _without_points(whole: Node, points: Node) -> Node:
+    """The real numbers without some: the intervals between."""
+    points_ = points.items if isinstance(points, Collection) else ()
+    if whole != _REALS or len(points_) != 1:
+        raise UnreadableAnswerError("a difference of sets")
+    return _but(points_[0], None)
+
+
+def _but(point: Node, variable: str | None) -> Collection:
+    high, low = _INFINITY
+    below = Interval(low, point, (False, False), variable)
+    return Collection((below, Interval(point, high, (False, False), variable)))
+
+
+def _read_relation(sides: list[str], signs: list[str]) -> Node:
+    """An assignment, an interval, or an equation or inequality of two sides."""
+    if "~" in signs:
+        return _read_exact(sides, signs)
+    if not all(sides):
+        raise UnreadableAnswerError("a relation without a side")
+    if set(signs) <= {"=", "in"} and _NAME.fullmatch(sides[0]) and "in" not in signs[1:]:
+        return Assignment(sides[0].strip(), _read_node(sides[-1]))
+    if signs == ["="] and _NAME.fullmatch(sides[1]):
+        return Assignment(sides[1].strip(), _read_node(sides[0]))
+    if len(signs) == 2 and _NAME.fullmatch(sides[1]) and signs[0][0] == signs[1][0] in ("<", ">"):
+        ends = [(sides[0], signs[0].endswith("=")), (sides[2], signs[1].endswith("="))]
+        (low, low_closed), (high, high_closed) = ends if signs[0][0] == "<" else ends[::-1]
+        return _interval(low, high, (low_closed, high_closed), sides[1])
+    if set(signs) == {"="}:
+        return Relation("=", Leaf(sides[0]), Leaf(sides[-1]))
+    if len(signs) > 1 or "in" in signs:
+        raise UnreadableAnswerError("a chain of relations")
+    return _read_comparison(sides[0], signs[0], sides[1])
+
+
+def _read_exact(sides: list[str], signs: list[str]) -> Node:
+    r"""What stands before \\approx, or after it where that is a name or nothing."""
+    cut = signs.index("~")
+    if cut == 0 and (not sides[0] or _NAME.fullmatch(sides[0])):
+        return _read_relation(sides[1:], signs[1:]) if signs[1:] else _read_node(sides[1])
+    return _read_relation(sides[: cut + 1], signs[:cut]) if cut else _read_node(sides[0])
+
+
+def _read_comparison(left: str, sign: str, right: str) -> Node:
+    if sign in _FLIPPED and _NAME.fullmatch(right) and not _NAME.fullmatch(left):
+        left, sign, right = right, _FLIPPED[sign], left
+    if not _NAME.fullmatch(left):
+        return Relation(sign, Leaf(left), Leaf(right))
+    if sign == "!=":
+        return _but(_read_leaf(right), left.strip())
+    if sign.startswith(">"):
+        return _interval(right, "\\infty", (sign == ">=", False), left)
+    return _interval("-\\infty", right, (False, sign == "<="), left)
+
+
+def _interval(low: str, high: str, closed: tuple[bool, bool], variable: str) -> Interval:
+    return Interval(_read_leaf(low), _read_leaf(high), closed, variable.strip())

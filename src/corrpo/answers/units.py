@@ -1,0 +1,113 @@
+"""Units and other words behind a number: "6 cm", "3 apples"."""
+
+import re
+
+from corrpo.answers.words import is_name, plain_words
+
+_UNITS = {
+    "metre": "m meter meters metre metres",
+    "kilometre": "km kilometer kilometers kilometre kilometres",
+    "centimetre": "cm centimeter centimeters centimetre centimetres",
+    "millimetre": "mm millimeter millimeters millimetre millimetres",
+    "nanometre": "nm nanometer nanometers",
+    "inch": "in inch inches",
+    "foot": "ft foot feet",
+    "yard": "yd yard yards",
+    "mile": "mi mile miles",
+    "second": "s sec secs second seconds",
+    "millisecond": "ms millisecond milliseconds",
+    "minute": "min mins minute minutes",
+    "hour": "h hr hrs hour hours",
+    "day": "day days",
+    "week": "week weeks",
+    "month": "month months",
+    "year": "yr yrs year years",
+    "gram": "g gram grams",
+    "kilogram": "kg kilogram kilograms",
+    "milligram": "mg milligram milligrams",
+    "pound": "lb lbs pound pounds",
+    "ounce": "oz ounce ounces",
+    "litre": "l L liter liters litre litres",
+    "millilitre": "ml mL milliliter milliliters",
+    "degree": "° degree degrees deg",
+    "radian": "rad radian radians",
+    "dollar": "\\$ dollar dollars USD usd",
+    "cent": "¢ cent cents",
+    "euro": "€ euro euros EUR",
+    "sterling": "£ GBP",
+    "joule": "J joule joules",
+    "kilojoule": "kJ",
+    "newton": "N newton newtons",
+    "watt": "W watt watts",
+    "volt": "V volt volts",
+    "kelvin": "K kelvin",
+    "pascal": "Pa",
+    "hertz": "Hz hertz",
+    "mole": "mol moles",
+    "electronvolt": "eV",
+    "mph": "mph",
+    "unit": "unit units",
+}
+_UNIT_NAMES = {spelling: name for name, spellings in _UNITS.items() for spelling in spellings.split()}
+_NOT_UNITS = re.compile(
+    r"(?i)\b(?:not|no|never|isn't|isnt|none|or|and|nor|but|less|more|fewer|greater|smaller|larger|"
+    r"than|between|at|least|most|over|under|above|below|about|to|plus|minus|times|half|"
+    r"quarter|third|hundred|thousand|million|billion|trillion|dozen|squared|cubed|root|"
+    r"power|except|without|unless|maybe|perhaps|either|another|other|otherwise|if|is|are|"
+    r"was|when|where|with|mod|modulo|remainder|negative|percent|percentage|pct|divided|multiplied)\b"
+)
+_MEASURES = frozenset({"square", "sq", "cubic", "cu", "per"})
+_FACTOR = r"(?:square |sq\.? |cubic |cu\.? )?[A-Za-z°€£¢]+(?:\^\{?-?[0-9]\}?)?"
+_UNIT = re.compile(rf"{_FACTOR}(?:\s*(?:/|\\cdot|\*|\s|\bper\b)\s*{_FACTOR}){{0,6}}\.?")
+_UNIT_WORD = re.compile(r"[A-Za-z°€£¢]+")
+_SPLIT = re.compile(
+    r"(.*?[0-9)}!%i]|.*?\\pi)"
+    r"(\s*)((?:\\text\s*)?\{?\s*(?:square |sq |cubic )?[A-Za-z°€£¢][A-Za-z°€£¢ /*.'^0-9{}\\-]*)",
+    re.DOTALL,
+)
+
+
+def split_unit(text: str) -> tuple[str, str | None, bool]:
+    r"""A quantity as its number, its unit, and whether the unit may as well be a variable.
+
+    The unit is canonical for known ones, else the words as they are; None without one. Words that could
+    change the number (not, less, or, hundred ...) are no unit.
+
+    >>> split_unit(r"6\text{ cm}^2"), split_unit("3 apples"), split_unit("3 or 4"), split_unit("5 m")
+    (('6', 'centimetre^2', False), ('3', 'apples', False), ('3 or 4', None, False), ('5', 'metre', True))
+    """
+    quantity = _SPLIT.fullmatch(text)
+    if quantity is None:
+        return text, None, False
+    number, space, rest = quantity.groups()
+    is_marked = rest.startswith("\\text")
+    unit = plain_words(rest).strip() if is_marked else rest.strip()
+    words = _UNIT_WORD.findall(unit)
+    is_known = all(word in _UNIT_NAMES or word in _MEASURES for word in words)
+    is_prose = bool(space) and len(words[0]) > 2 and not any(map(is_name, words))
+    if not _UNIT.fullmatch(unit) or _NOT_UNITS.search(unit) or not (is_known or is_marked or is_prose):
+        return text, None, False
+    is_letter = not is_marked and re.fullmatch("[A-Za-z]", unit) is not None
+    if is_letter and not space:
+        return text, None, False
+    return number, _canonical_unit(unit) if is_known else unit, is_letter
+
+
+def _canonical_unit(unit: str) -> str:
+    unit = re.sub(r"(?:square|sq\.?) ([A-Za-z]+)", r"\1^2", unit)
+    unit = re.sub(r"(?:cubic|cu\.?) ([A-Za-z]+)", r"\1^3", unit)
+    unit = _UNIT_WORD.sub(lambda word: _UNIT_NAMES.get(word.group(), word.group()), unit)
+    unit = re.sub(r"\s*\bper\b\s*", "/", unit).replace("\\cdot", "*")
+    return re.sub(r"\s*([/*])\s*|\s+", lambda sign: sign[1] or "*", re.sub(r"[{}.]", "", unit))
+
+
+def different_units(one: str | None, other: str | None) -> bool:
+    """Whether both are known units and not the same.
+
+    >>> different_units("metre", "centimetre"), different_units("metre", None)
+    (True, False)
+    """
+    if one is None or other is None or one == other:
+        return False
+    known = {name for name in _UNITS if name != "unit"}
+    return all(set(re.findall(r"[a-z]+", unit)) <= known for unit in (one, other))
