@@ -1,7 +1,7 @@
 """Whether two answers are one, by their structure; single expressions are compared by whoever can.
 
-The relation is symmetric, but that an answer may leave out the percent sign of the right one, and transitive,
-but for decimals that stand for a number they round.
+The relation is symmetric. It is transitive but for decimals that stand for a number they round, and percent
+signs, which one of two may leave out.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,29 +37,18 @@ class UnevaluatedError(MathematicsNeededError):
 def same_reading(wanted: Reading, found: Reading, same_leaf: SameLeaf, same_relation: SameRelation) -> bool:
     """Whether an answer is the right one: their units do not differ, and what they consist of is equal.
 
-    A unit on one side alone counts for nothing; one that may be a variable is tried as one as well. For 50%
-    the bare 50 is right, but 50% is not right for 50.
+    A unit on one side alone counts for nothing; one that may be a variable is tried as one as well.
 
     Raises:
         MathematicsNeededError: raised by `same_leaf` or `same_relation`.
     """
     compare = _Comparison(same_leaf, same_relation)
-    if _is_bare_percent(wanted.node, found.node):
-        return True
     if not different_units(wanted.unit, found.unit) and compare.same(wanted.node, found.node):
         return True
     return any(
         one is not None and other is not None and compare.same(one, other)
         for one, other in ((wanted.with_unit, found.node), (wanted.node, found.with_unit))
     )
-
-
-def _is_bare_percent(wanted: Node, found: Node) -> bool:
-    if not (isinstance(wanted, Leaf) and isinstance(found, Leaf) and wanted.text.endswith("%")):
-        return False
-    percent, number = read_numeral(wanted.text), read_numeral(found.text)
-    bare = None if percent is None else bare_percent(percent)
-    return bare is not None and number is not None and not number.is_percent and same_number(bare, number)
 
 
 class _Comparison:
@@ -114,6 +103,8 @@ class _Comparison:
         for ordered, loose in ((one, other), (other, one)):
             if isinstance(ordered, Ordered) and not isinstance(loose, Leaf):
                 return ordered.brackets == "()" and self._same_in_order(ordered.items, _in_order(loose))
+        if not (isinstance(one, Collection) or isinstance(other, Collection)):
+            return False
         return self._same_in_any_order(_items(one), _items(other))
 
     def _same_intervals(self, one: Interval, other: Interval) -> bool:
@@ -169,7 +160,12 @@ def same_leaf_text(one: Leaf, other: Leaf) -> bool:
     numbers = read_numeral(one.text), read_numeral(other.text)
     if numbers[0] is None or numbers[1] is None:
         raise MathematicsNeededError
-    return same_number(*numbers)
+    if same_number(*numbers):
+        return True
+    if numbers[0].is_percent == numbers[1].is_percent:
+        return False
+    bare = [bare_percent(number) if number.is_percent else number for number in numbers]
+    return bare[0] is not None and bare[1] is not None and same_number(*bare)
 
 
 def no_relations(one: Relation, other: Relation) -> bool:

@@ -16,10 +16,8 @@ from corrpo.answers.equality import MathematicsNeededError, UnevaluatedError, sa
 from corrpo.answers.numerals import RELATIVE_PRECISION, Numeral, read_numeral
 from corrpo.answers.structure import Leaf, Relation, Words
 
-DIGITS = 60
-"""Decimal digits to which expressions are evaluated."""
-AGREEMENT = sympy.Float(10) ** -40
-"""Relative difference from which two values are equal."""
+DIGITS = (60, 1000)
+"""Decimal digits to which expressions are evaluated: to see that they differ, and before they are equal."""
 POINTS = ((3, 7), (-5, 11), (19, 13), (-1, 3))
 """Numerator and denominator from which the values of the variables are made, one pair for each trial."""
 
@@ -142,13 +140,18 @@ def _point(symbols: list[Any], top: int, bottom: int) -> dict[Any, Any]:
 
 def _same_at(one: Any, other: Any, point: dict[Any, Any]) -> bool:
     values = [expression.subs(point) for expression in (one, other)]
-    if all(value.is_Rational for value in values):
-        return values[0] == values[1]
-    ours, theirs = (value.evalf(DIGITS) for value in values)
+    difference = sympy.expand(values[0] - values[1])
+    if difference.is_Rational:
+        return difference == 0
+    return all(_agree(*values, digits) for digits in DIGITS)
+
+
+def _agree(one: Any, other: Any, digits: int) -> bool:
+    """Whether two constants agree to two thirds of the digits to which they are evaluated."""
+    ours, theirs = (value.evalf(digits) for value in (one, other))
     if not (ours.is_number and theirs.is_number and ours.is_finite and theirs.is_finite):
         raise UnevaluatedError("it has no value")
-    size = max(abs(ours), abs(theirs))
-    return bool(abs(ours - theirs) <= AGREEMENT * size)
+    return bool(abs(ours - theirs) <= sympy.Float(10) ** (-digits * 2 // 3) * max(abs(ours), abs(theirs)))
 
 
 def _same_matrix(one: Any, other: Any) -> bool:
@@ -162,7 +165,7 @@ def _rounds(decimal: Numeral, expression: Any) -> bool:
     """Whether a decimal stands for the value of an expression without variables."""
     if not isinstance(expression, sympy.Expr) or expression.free_symbols:
         return False
-    value = expression.evalf(DIGITS)
+    value = expression.evalf(DIGITS[0])
     if not value.is_Float or not value.is_finite or abs(decimal.exponent) > 1000:
         return False
     exact = Fraction(str(sympy.Rational(str(value))))

@@ -54,7 +54,7 @@ _COMMANDS = {
     **{"varphi": "\\phi ", "varepsilon": "\\epsilon "},
 }
 _COMMAND = re.compile(r"\\([A-Za-z]+)\s*(\.(?![0-9]))?")
-_SPACE = re.compile(r"\\[,;:> ]|\\!\s*|~|\\hspace\*?\{[^{}]*\}|\{\}(?=\^)")
+_SPACE = re.compile(r"(?<!\\)\\[,;:> ]|\\!\s*|~|\\hspace\*?\{[^{}]*\}|\{\}(?=\^)")
 _SPACES = re.compile(r"\s+")
 _DELIMITER = re.compile(r"\\[()\[\]]|(?<!\\)\$+")
 _MARKS = " \t\n.,;:`*_#"
@@ -143,6 +143,8 @@ def one_notation(text: str) -> str:
     text = _SPACES.sub(" ", _COMMAND.sub(_renamed, text))
     text = _PERCENT.sub("%", _FONT.sub(r"\1", text))
     text = _joined(text.replace("**", "^"))
+    for plain, sign in (("<=", "\\le "), (">=", "\\ge "), ("!=", "\\ne "), ("==", "=")):
+        text = text.replace(plain, sign)
     text = _IMAGINARY.sub("I", _MARKED_LETTER.sub(r"\1", text))
     text = _in_one_number(text)
     text = _ROOT_NAME.sub(r"\\sqrt{\1}", text)

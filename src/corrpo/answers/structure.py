@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from corrpo.answers.notation import UnreadableAnswerError, latex_signs, one_notation, without_marks
 from corrpo.answers.units import split_unit
-from corrpo.answers.words import choice_letter, read_words, without_opening
+from corrpo.answers.words import MARKED, choice_letter, read_words, without_opening
 
 DEEPEST = 12
 """Levels of brackets within each other beyond which nothing is read."""
@@ -153,6 +153,7 @@ def read_answer(text: str) -> Reading:
     words = read_words(text)
     if words is not None:
         return Reading(Words(words))
+    text = without_opening(marked[1]) if (marked := MARKED.fullmatch(text)) else text
     text = re.sub(r"^([-−+]?)\s*(?:\\?\$|€|£|¥)\s*(?=[0-9.])", r"\1", text)
     number, unit, may_be_variable = split_unit(latex_signs(text))
     whole = _read_node(_notation(text)) if may_be_variable else None

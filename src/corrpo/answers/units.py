@@ -62,7 +62,7 @@ _UNIT = re.compile(rf"{_FACTOR}(?:\s*(?:/|\\cdot|\*|\s|\bper\b)\s*{_FACTOR}){{0,
 _UNIT_WORD = re.compile(r"[A-Za-z°€£¢]+")
 _SPLIT = re.compile(
     r"(.*?[0-9)}!%i]|.*?\\pi)"
-    r"(\s*)((?:\\text\s*)?\{?\s*(?:square |sq |cubic )?[A-Za-z°€£¢][A-Za-z°€£¢ /*.'^0-9{}\\-]*)",
+    r"(\s*)((?:\\(?:text|mathrm|mbox|rm)\s*)?\{?\s*[A-Za-z°€£¢][A-Za-z°€£¢ /*.'^0-9{}\\-]*)",
     re.DOTALL,
 )
 
@@ -80,12 +80,17 @@ def split_unit(text: str) -> tuple[str, str | None, bool]:
     if quantity is None:
         return text, None, False
     number, space, rest = quantity.groups()
-    is_marked = rest.startswith("\\text")
+    is_marked = rest.startswith("\\")
     unit = plain_words(rest).strip() if is_marked else rest.strip()
     words = _UNIT_WORD.findall(unit)
     is_known = all(word in _UNIT_NAMES or word in _MEASURES for word in words)
     is_prose = bool(space) and len(words[0]) > 2 and not any(map(is_name, words))
-    if not _UNIT.fullmatch(unit) or _NOT_UNITS.search(unit) or not (is_known or is_marked or is_prose):
+    if (
+        unit in ("i", "e")
+        or not _UNIT.fullmatch(unit)
+        or _NOT_UNITS.search(unit)
+        or not (is_known or is_marked or is_prose)
+    ):
         return text, None, False
     is_letter = not is_marked and re.fullmatch("[A-Za-z]", unit) is not None
     if is_letter and not space:

@@ -4,7 +4,7 @@ import re
 
 _WORD = r"[^\W\d_]+(?:['’-][^\W\d_]+)*"
 _WORDS = re.compile(rf"\(?{_WORD}(?:[\s,/&]+{_WORD})*\)?")
-_TEXT = re.compile(
+MARKED = re.compile(
     r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mbox|mathrm|mathbf|mathsf|operatorname)\s*\{([^{}]*)\}"
 )
 _NAMES = re.compile(
@@ -14,10 +14,12 @@ _NAMES = re.compile(
 _SHORT_WORDS = frozenset({"no", "up", "on", "in", "by", "ok"})
 _ARTICLE = re.compile(r"(?:the|an|a) (?=\w{3})")
 _OPENING = re.compile(
-    r"(?:(?:so|thus|hence|therefore)\b,?\s*)?(?:the\s+|my\s+)?(?:(?:final|correct|right)\s+)?"
-    r"(?:answer|result|solution|value)\b\s*(?:is|:|=|equals)\s*:?\s*",
+    r"(?:(?:so|thus|hence|therefore|then|finally)\b[,:]?\s*)?"
+    r"(?:[A-Za-z][A-Za-z' ]{0,60}?\b(?:is|are|equals|has|have|gets?|gives|costs?|totals)\b(?: equal to\b)?"
+    r"|(?:the\s+|my\s+)?(?:(?:final|correct|right)\s+)?(?:answer|result|solution|value)\b)?\s*[:=]?\s*",
     re.IGNORECASE,
 )
+_DENIAL = re.compile(r"\b(?:not|no|none|never|neither|nor|if|unless|or|but)\b|n't", re.IGNORECASE)
 _CHOICE = re.compile(r"\(?([A-J])\)?")
 _CHOICE_AND_TEXT = re.compile(r"(?:\(([A-J])\)|([A-J])[.):])\s*(?=\S)(.*)", re.DOTALL)
 _OTHER_CHOICE = re.compile(r"\([A-J]\)|(?<![\w\\])[B-HJ](?!\w)|\b(?:or|and)\b")
@@ -29,7 +31,7 @@ def plain_words(text: str) -> str:
     >>> plain_words(r"\text{an ellipse}")
     'an ellipse'
     """
-    return _TEXT.sub(r"\1", text)
+    return MARKED.sub(r"\1", text)
 
 
 def is_name(word: str) -> bool:
@@ -62,13 +64,18 @@ def read_words(text: str) -> str | None:
 
 
 def without_opening(text: str) -> str:
-    """The text without a phrase like "The answer is" in front.
+    r"""The text without a phrase like "The answer is" in front; one that denies stays.
 
-    >>> without_opening("So the final answer is: 42")
-    '42'
+    >>> without_opening("So the final answer is: 42"), without_opening(r"\text{It is } 5")
+    ('42', '5')
+    >>> without_opening("It never is 5")
+    'It never is 5'
     """
-    opening = _OPENING.match(text)
-    return text[opening.end() :] if opening and opening.end() < len(text) else text
+    opened = plain_words(text) if text.startswith("\\text") else text
+    opening = _OPENING.match(opened)
+    if opening is None or opening.end() in (0, len(opened)) or _DENIAL.search(opening.group()):
+        return text
+    return opened[opening.end() :]
 
 
 def choice_letter(text: str) -> str | None:

@@ -63,10 +63,9 @@ def equal_as_math(pairs: Sequence[tuple[str, str]]) -> list[bool]:
 def _either_way(pairs: Sequence[tuple[str, str]]) -> list[tuple[Reply, Reply]]:
     """The verdict on each pair in its order and the other way round.
 
-    The two differ only for percent signs, which the right answer alone may have, and for the texts of
-    options, which the given one alone may have.
+    The two differ only where the given one alone may have the text of an option behind its letter.
     """
-    turned = [pair[::-1] if "%" in "".join(pair) or any(map(choice_letter, pair)) else pair for pair in pairs]
+    turned = [pair[::-1] if any(map(choice_letter, pair)) else pair for pair in pairs]
     return list(zip(_compared(pairs), _compared(turned), strict=True))
 
 
