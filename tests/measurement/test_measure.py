@@ -312,7 +312,6 @@ def test_a_folder_of_other_settings_or_other_files_is_refused(lab_model, lab_tok
 @pytest.mark.parametrize(
     ("sample", "words"),
     [
-        ({"prompt": "a", "response": "b"}, "sample 1: the response 'b' has 1 token"),
         ({"prompt": "a", "response": "b" * 400}, "sample 1: .*does not fit into the model's context of 256"),
         ({"prompt": "a" * 400}, "sample 1: the prompt of 400 tokens does not fit"),
     ],
@@ -325,6 +324,19 @@ def test_a_sample_that_cannot_be_measured_is_named_before_anything_is_computed(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_given_response_too_short_to_measure_is_left_out_and_counted_or_refused(lab_model, lab_tokenizer):
+    samples = [
+        *SAMPLES[:1],
+        {"id": "none", "prompt": "Hi", "response": ""},
+        {"prompt": "Hi", "response": "x"},
+    ]
+    fingerprint = measure(lab_model, lab_tokenizer, samples, **QUICK)
+    reasons = {left["sample"]: left["reason"] for left in fingerprint.samples["skipped"]}
+    assert reasons == {"none": "the response has no token", "2": "the response has a single token"}
+    with pytest.raises(BadInputError, match=r"sample 1: the response '' has 0 token\(s\)"):
+        measure(lab_model, lab_tokenizer, samples, strict=True, **QUICK)
+
+
 def test_a_generated_response_of_one_token_is_left_out_and_listed(lab_model, lab_tokenizer, monkeypatch):
     from corrpo.models.generation.backend import Generation
     from corrpo.models.generation.backends import transformers as module
@@ -332,7 +344,7 @@ def test_a_generated_response_of_one_token_is_left_out_and_listed(lab_model, lab
     written = [Generation([lab_tokenizer.eos_token_id], True), Generation([40, 41, 42], False)]
     monkeypatch.setattr(module, "generate", lambda *_, **__: written)
     fingerprint = measure(lab_model, lab_tokenizer, [{"prompt": "a"}, {"prompt": "b"}], **QUICK)
-    assert fingerprint.samples["skipped"] == [{"sample": "0", "reason": "the model wrote a single token"}]
+    assert fingerprint.samples["skipped"] == [{"sample": "0", "reason": "the response has a single token"}]
     assert fingerprint.tokens["sample"].unique().to_list() == ["1"]
     monkeypatch.setattr(module, "generate", lambda *_, **__: written[:1])
     nothing = measure(lab_model, lab_tokenizer, [{"prompt": "a"}], **QUICK)

@@ -2,6 +2,7 @@
 
 import json
 
+import polars as pl
 import pytest
 
 from corrpo.cli.main import main
@@ -52,6 +53,22 @@ def test_a_file_is_judged_and_another_model_refused(labelled, calibration, tmp_p
     assert "so calibrate this one" in capsys.readouterr().err
     assert main(["monitor", MODEL, *words, str(tmp_path / "other.jsonl"), "--window", "64"]) == 1
     assert "window=64 (calibrated 128)" in capsys.readouterr().err
+
+
+def test_the_generations_of_an_evaluation_calibrate_as_they_are(labelled, calibration, tmp_path, capsys):
+    lines = [json.loads(line) for line in labelled.read_text().splitlines()]
+    rows = [
+        {"problem": f"{n}", "sample": 0, "prompt": line["prompt"], "response": line["response"]}
+        | {"correct": not line["low"]}
+        for n, line in enumerate(lines)
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "generations.parquet")
+    words = ["monitor", MODEL, "--side", "high", "--output", str(tmp_path / "cal.json"), "--calibrate"]
+    assert main([*words, str(tmp_path / "generations.parquet")]) == 0
+    assert Calibration.load(tmp_path / "cal.json") == Calibration.load(calibration)
+    pl.DataFrame(rows).drop("correct").write_parquet(tmp_path / "generations.parquet")
+    assert main([*words, str(tmp_path / "generations.parquet")]) == 1
+    assert "has no column 'correct'" in capsys.readouterr().err
 
 
 BAD = (

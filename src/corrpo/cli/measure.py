@@ -1,5 +1,6 @@
 """`corrpo measure MODEL --samples FILE --output DIR`, and `corrpo measure MODEL --list-projections`."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from corrpo.lab import sample_location
 from corrpo.measurement.options import MeasureOptions
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import LoadOptions
-from corrpo.samples import load_samples
+from corrpo.samples import SampleOptions, describe_samples, load_samples
 
 if TYPE_CHECKING:
     from corrpo.jobs.process_team import Team
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _MeasureModel(MeasureOptions, LoadOptions):
+class _MeasureModel(MeasureOptions, SampleOptions, LoadOptions):
     model: Positional[str]
     """A local folder (of a model, or of an adapter), a .gguf file, a name on the hub, or lab:FAMILY/KIND
     (lab:qwen2/reasoning)."""
@@ -40,8 +41,10 @@ class Measure(_MeasureModel):
     """
 
     samples: Path
-    """JSONL, a line each: {"prompt": text or chat messages, "response": optional, "answer": optional,
-    "id": optional}; or lab:reasoning, lab:safety, lab:base."""
+    """Prompts, with responses where they are given: JSON lines, a JSON array, Parquet, CSV, or the folder of
+    a dataset; or lab:reasoning, lab:safety, lab:base. A line of JSON is {"prompt": text or chat messages,
+    "response": optional, "answer": optional, "id": optional}; messages, conversations, and other names of
+    the columns are read too."""
     output: Path
     """Folder of the results, new or of the same measurement."""
     dry_run: bool = False
@@ -97,7 +100,7 @@ def _dry_run(options: Measure) -> None:
 
     if current_team().size > 1:
         raise BadInputError("--dry-run measures a few tokens in one process: start it without torchrun")
-    samples = load_samples(sample_location(options.samples))
+    samples = load_samples(sample_location(options.samples), narrow(options, SampleOptions))
     model, tokenizer = load_model(options.model, **vars(narrow(options, LoadOptions)))
     print_dry_run(dry_run(model, tokenizer, samples, narrow(options, MeasureOptions)))
 
@@ -117,6 +120,8 @@ def _measure(options: Measure) -> None:
     console = Console()
     for line in fingerprint_lines(fingerprint):
         console.print(line, highlight=False, markup=False)
+    if skipped := len(fingerprint.samples["skipped"]):
+        console.print(f"left out           {skipped} responses", highlight=False)
     console.print(f"report             {options.output / 'report.html'}", highlight=False, soft_wrap=True)
 
 
@@ -126,7 +131,9 @@ def _measured(options: Measure, team: "Team") -> "Fingerprint":
 
     check_processes(team, device_map=options.device_map)
     samples = sample_location(options.samples)
-    load_samples(samples)  # a bad line is an error before a large model is loaded
+    given = load_samples(samples, narrow(options, SampleOptions))  # refused before a large model is loaded
+    if team.first:
+        print(describe_samples(given), file=sys.stderr)
     with nullcontext() if team.first else quiet_loading():
         loading = replace(narrow(options, LoadOptions), device=device_of_process(options.device))
         model, tokenizer = load_model(options.model, **vars(loading))
@@ -139,5 +146,6 @@ def _measured(options: Measure, team: "Team") -> "Fingerprint":
         revision=options.revision,
         progress=team.first,
         team=team,
+        **vars(narrow(options, SampleOptions)),
         **vars(narrow(options, MeasureOptions)),
     )

@@ -40,7 +40,8 @@ class MonitorCommand(MonitorOptions, WritingOptions, LoadOptions, ServiceOptions
     model: Positional[str]
     """A local folder, a .gguf file, a name on the hub, or lab:FAMILY/KIND."""
     calibrate: Path | None = None
-    """JSONL of labelled generations: find the thresholds and write them to --output."""
+    """Labelled generations, as JSON lines or the generations.parquet of corrpo evaluate: find the thresholds
+    and write them to --output."""
     generations: Path | None = None
     """JSONL of generations of any engine, or of prompts: judge each, and write a line for each to --output.
     Ctrl-C keeps what is done, and the same command goes on from there."""

@@ -12,6 +12,7 @@ from corrpo.lab import sample_location
 from corrpo.measurement.options import MeasureOptions
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import CheckpointOptions, LoadOptions
+from corrpo.samples import SampleOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Track(MeasureOptions, CheckpointOptions):
+class Track(MeasureOptions, SampleOptions, CheckpointOptions):
     """Measure every checkpoint of a training on the same samples: rho over steps.
 
     corrpo track sft=out/sft grpo=out/grpo --start Qwen/Qwen2.5-7B --samples prompts.jsonl --output out/track
@@ -36,7 +37,7 @@ class Track(MeasureOptions, CheckpointOptions):
     order given. STAGE is the run's own or the source's short name if not given; STEP is for names that do not
     tell it."""
     samples: Path
-    """JSONL as in corrpo measure, or lab:reasoning, lab:safety, lab:base."""
+    """Prompts as in corrpo measure, or lab:reasoning, lab:safety, lab:base."""
 
     dry_run: bool = False
     """Tell what would be done, and what time and memory it would take here, from a few tokens; write
@@ -61,7 +62,7 @@ def _dry_run(options: Track) -> None:
     from corrpo.models.loading import load_checkpoint
     from corrpo.samples import load_samples
 
-    samples = load_samples(sample_location(options.samples))
+    samples = load_samples(sample_location(options.samples), narrow(options, SampleOptions))
     checkpoints, count, lines = planned_checkpoints(options.words, options)
     model, tokenizer = load_checkpoint(checkpoints[0], narrow(options, LoadOptions), options.device)
     plan = dry_run(model, tokenizer, samples, narrow(options, MeasureOptions))
@@ -83,6 +84,7 @@ def _track(options: Track) -> None:
         options.words,
         sample_location(options.samples),
         **vars(narrow(options, CheckpointOptions)),
+        **vars(narrow(options, SampleOptions)),
         progress=team.first,
         team=team,
         **vars(narrow(options, MeasureOptions)),

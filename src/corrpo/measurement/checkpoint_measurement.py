@@ -15,6 +15,7 @@ from corrpo.models.description import model_digest
 from corrpo.models.load_options import CheckpointOptions, LoadOptions
 from corrpo.models.loading import load_checkpoint, quiet_loading
 from corrpo.models.source_stamp import SOURCE, source_stamp
+from corrpo.samples import SampleOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class Job:
     checkpoint: Checkpoint
     folder: Path
     samples: Path
+    reading: SampleOptions
     loading: LoadOptions
     settings: MeasureOptions
 
@@ -80,5 +82,6 @@ def _load_and_measure(job: Job, device: str, team: Team) -> None:
         name=checkpoint.name if known is None else known["name"],
         revision=checkpoint.revision,
         team=team,
+        **asdict(job.reading),
         **asdict(job.settings),
     )

@@ -48,6 +48,7 @@ from corrpo.models.threads import threads_for
 from corrpo.models.token_limits import context_length, vocabulary_size
 from corrpo.samples import (
     Sample,
+    SampleOptions,
     as_samples,
     encode_prompt,
     encode_response,
@@ -69,7 +70,7 @@ class _Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureKeywords(MeasureOptions):
+class MeasureKeywords(MeasureOptions, SampleOptions):
     """The keywords of `measure`."""
 
     output: Path | str | None = None
@@ -90,7 +91,7 @@ class MeasureKeywords(MeasureOptions):
 def measure(
     model: Any,
     tokenizer: Any,
-    samples: Path | str | Iterable[Sample | Mapping[str, Any]],
+    samples: Path | str | Iterable[Sample | Mapping[str, Any] | str],
     keywords: MeasureKeywords,
 ) -> Fingerprint:
     """Measure the Entropy-Gradient Inversion of a causal LM on samples.
@@ -99,8 +100,9 @@ def measure(
         model: a transformers causal LM; left as found. One that training keeps in pieces (FSDP, ZeRO-3) is
             made whole for as long, so every process must call this; its samples may be its own.
         tokenizer: its tokenizer.
-        samples: a JSONL file, or dicts {"prompt", "response", "answer", "id"}; see `load_samples`. A sample
-            without a response is answered by the model.
+        samples: a file (JSON lines, JSON, Parquet, CSV), a dataset or its folder, or dicts {"prompt",
+            "response", "answer", "id"}; see `load_samples`. A sample without a response is answered by the
+            model.
         keywords: given as the keywords below.
 
     Returns:
@@ -121,14 +123,14 @@ def measure(
 def _measure(
     model: Any,
     tokenizer: Any,
-    samples: Path | str | Iterable[Sample | Mapping[str, Any]],
+    samples: Path | str | Iterable[Sample | Mapping[str, Any] | str],
     keywords: MeasureKeywords,
 ) -> Fingerprint:
     """`measure` of a model that is in one piece."""
     began = time.monotonic()
     settings = narrow(keywords, MeasureOptions)
-    given = as_samples(samples)
-    work = [encode_sample(sample, model, tokenizer, settings) for sample in given]
+    given = as_samples(samples, narrow(keywords, SampleOptions))
+    work = [encode_sample(sample, model, tokenizer, settings, strict=keywords.strict) for sample in given]
     described = describe_measured_model(model, keywords.name, keywords.revision)
     sample_set = {
         "name": Path(samples).stem if isinstance(samples, Path | str) else "samples",
@@ -202,14 +204,23 @@ def _digest(work: list[_Work]) -> str:
     return hashlib.sha256(json.dumps([[w.prompt_ids, w.response_ids] for w in work]).encode()).hexdigest()
 
 
-def encode_sample(sample: Sample, model: Any, tokenizer: Any, settings: MeasureOptions) -> _Work:
+def encode_sample(
+    sample: Sample, model: Any, tokenizer: Any, settings: MeasureOptions, *, strict: bool = False
+) -> _Work:
     """Token ids of one sample, with all that can be checked before anything is computed.
+
+    A given response of fewer than two tokens is refused if `strict`, and else left out and counted later.
 
     Raises:
         BadInputError: a sample that does not fit the model or its tokenizer; names the sample.
     """
     prompt_ids = encode_prompt(sample, tokenizer, settings.template)
     response_ids = None if sample.response is None else encode_response(sample, tokenizer)
+    if strict and response_ids is not None and len(response_ids) < 2:
+        raise BadInputError(
+            f"{sample.where}: the response {sample.response!r} has {len(response_ids)} token(s); a response "
+            "needs at least two for its tokens to be compared: leave the sample out, or do without --strict"
+        )
     context = context_length(model)
     least = len(prompt_ids) + (2 if response_ids is None else len(response_ids))
     if context is not None and least > context:

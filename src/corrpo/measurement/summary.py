@@ -31,7 +31,8 @@ def summarise(
         "measured": tokens["sample"].n_unique(),
         "cut": cut.height,
         "skipped": [
-            {"sample": name, "reason": "the model wrote a single token"} for name in skipped["id"].to_list()
+            {"sample": name, "reason": f"the response has {('no token', 'a single token')[count]}"}
+            for name, count in skipped.select("id", "response_tokens").iter_rows()
         ]
         + [
             {"sample": name, "reason": f"cut at {length} tokens"}

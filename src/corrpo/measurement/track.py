@@ -23,12 +23,12 @@ from corrpo.measurement.trajectory import Point
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
 from corrpo.models.keywords import keywords_of, narrow
 from corrpo.models.load_options import LoadOptions
-from corrpo.samples import load_samples, samples_digest
+from corrpo.samples import SampleOptions, load_samples, samples_digest
 from corrpo.statistics import Correlation
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackKeywords(MeasureOptions, CheckpointKeywords):
+class TrackKeywords(MeasureOptions, SampleOptions, CheckpointKeywords):
     """The keywords of `track`."""
 
 
@@ -41,7 +41,7 @@ def track(words: Sequence[str], samples: Path | str, keywords: TrackKeywords) ->
 
     Args:
         words: [STAGE[:STEP]=]SOURCE each; see `find_checkpoints`.
-        samples: a JSONL file, as in `corrpo.measure`.
+        samples: a file or the folder of a dataset, as in `corrpo.measure`.
         keywords: given as the keywords below.
 
     Returns:
@@ -55,10 +55,11 @@ def track(words: Sequence[str], samples: Path | str, keywords: TrackKeywords) ->
     """
     output, samples = Path(keywords.output), Path(samples)
     settings, loading = narrow(keywords, MeasureOptions), narrow(keywords, LoadOptions)
+    reading = narrow(keywords, SampleOptions)
     processes, team = keywords.processes, keywords.team or Team()
     check_processes(team, processes, loading.device_map)
     processes = 1 if loading.device_map is not None else processes
-    claim = _claim(samples, settings, loading)
+    claim = _claim(samples, reading, settings, loading)
     checkpoints, skipped = team.from_first(
         lambda: find_checkpoints(words, start=keywords.start, revision=loading.revision)
     )
@@ -70,17 +71,20 @@ def track(words: Sequence[str], samples: Path | str, keywords: TrackKeywords) ->
         folder = TrackFolder(output, claim, skipped)
         folder.begin(folder.with_deleted(checkpoints), loading)
         jobs = [
-            Job(checkpoint, output / checkpoint.key, samples, loading, settings) for checkpoint in folder.left
+            Job(checkpoint, output / checkpoint.key, samples, reading, loading, settings)
+            for checkpoint in folder.left
         ]
         together.from_first(lambda: jobs)
         _measure_all(jobs, folder, together, processes, loading, keywords.progress)
         return together.from_first(folder.end)
 
 
-def _claim(samples: Path, settings: MeasureOptions, loading: LoadOptions) -> dict[str, Any]:
+def _claim(
+    samples: Path, reading: SampleOptions, settings: MeasureOptions, loading: LoadOptions
+) -> dict[str, Any]:
     """What all checkpoints of an output folder are measured with."""
     return {
-        "samples": {"name": samples.stem, "digest": samples_digest(load_samples(samples))},
+        "samples": {"name": samples.stem, "digest": samples_digest(load_samples(samples, reading))},
         "settings": settings.as_dict(),
         "dtype": loading.dtype,
         "quantization": None if loading.quantization == "none" else loading.quantization,

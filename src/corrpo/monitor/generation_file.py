@@ -2,7 +2,8 @@
 
 A line is {"prompt": ..., "response": ..., "id": ...}, with "low": true or false where it is for a calibration
 (true for a generation of low reasoning). Without a response one is written, if there is a writer
-(`corrpo.monitor.response_writers`). Lines go one at a time, so the file may be of any length.
+(`corrpo.monitor.response_writers`). Lines go one at a time, so the file may be of any length. The
+generations.parquet of `corrpo evaluate` is read as well: those that are not correct are of low reasoning.
 """
 
 import json
@@ -12,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from corrpo.errors import BadInputError, NonFiniteError
+from corrpo.jobs.files import read_parquet
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.monitor.calibration import Labelled
 from corrpo.monitor.journal import journal_beside
 from corrpo.monitor.monitor import Monitor
 from corrpo.monitor.watched_response import Written
 from corrpo.samples import Sample, as_samples
+from corrpo.samples.fields import kept_prompt
+
+_EVALUATED = ("problem", "sample", "prompt", "response", "correct")
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,9 @@ def read_lines(path: Path, *, labelled: bool = False, responses: bool = True) ->
 
     A line needs "low" where `labelled`, and a response where `responses`.
     """
+    if path.suffix == ".parquet":
+        yield from _read_evaluated(path)
+        return
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
@@ -62,6 +70,21 @@ def read_lines(path: Path, *, labelled: bool = False, responses: bool = True) ->
                         yield BadLine(number, error)
     except OSError as error:
         raise BadInputError(f"cannot read generations from {path}: {error.strerror or error}") from error
+
+
+def _read_evaluated(path: Path) -> Iterator[Line]:
+    """The generations of a generations.parquet, labelled by their verdicts."""
+    rows = read_parquet(path)
+    missing = [name for name in _EVALUATED if name not in rows.columns]
+    if missing:
+        raise BadInputError(
+            f"{path} has no column {missing[0]!r}; expected JSON lines, or the generations.parquet of corrpo "
+            "evaluate"
+        )
+    for number, row in enumerate(rows.iter_rows(named=True), start=1):
+        name, where = f"{row['problem']}-{row['sample']}", f"{path} row {number - 1}"
+        sample = Sample(name, kept_prompt(row["prompt"]), row["response"], where=where)
+        yield Line(number, sample, low=not row["correct"])
 
 
 def _line(where: str, number: int, raw: bytes, labelled: bool, responses: bool) -> Line:
@@ -197,6 +220,8 @@ def _with_bar(
 
 
 def _count(path: Path) -> int | None:
+    if path.suffix == ".parquet":
+        return None
     try:
         with path.open("rb") as file:
             return sum(1 for raw in file if raw.strip())

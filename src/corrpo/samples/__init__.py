@@ -1,4 +1,4 @@
-"""Samples: prompts, responses and answers, from JSONL to token ids."""
+"""Samples: prompts, responses and answers, from files and datasets to token ids."""
 
 from corrpo.samples.encoding import (
     Template,
@@ -8,13 +8,16 @@ from corrpo.samples.encoding import (
     ends_with_assistant,
     token_texts,
 )
-from corrpo.samples.loading import Sample, as_samples, load_samples, samples_digest
+from corrpo.samples.loading import Sample, as_samples, describe_samples, load_samples, samples_digest
+from corrpo.samples.options import SampleOptions
 
 __all__ = [
     "Sample",
+    "SampleOptions",
     "Template",
     "appended_tokens",
     "as_samples",
+    "describe_samples",
     "encode_prompt",
     "encode_response",
     "ends_with_assistant",

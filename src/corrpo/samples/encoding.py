@@ -67,18 +67,8 @@ def appended_tokens(tokenizer: Any) -> list[int]:
 
 
 def encode_response(sample: Sample, tokenizer: Any) -> list[int]:
-    """Token ids of the given response, without special tokens around it.
-
-    Raises:
-        BadInputError: fewer than two tokens; names the sample.
-    """
-    ids = tokenizer(sample.response, add_special_tokens=False).input_ids
-    if len(ids) < 2:
-        raise BadInputError(
-            f"{sample.where}: the response {sample.response!r} has {len(ids)} token(s); a response needs at "
-            "least two for its tokens to be compared: leave the sample out"
-        )
-    return list(ids)
+    """Token ids of the given response, without special tokens around it; none for an empty one."""
+    return list(tokenizer(sample.response, add_special_tokens=False).input_ids) if sample.response else []
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:

@@ -1,15 +1,20 @@
-"""Samples from a JSONL file or from Python, checked line by line."""
+"""Samples from a file, a dataset or Python, checked one by one."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from corrpo.errors import BadInputError
+from corrpo.samples.fields import Prompt, check_text, fields_of
+from corrpo.samples.options import SampleOptions
+from corrpo.samples.sources import Record, records_of_path, records_of_rows
 
-Prompt = str | list[dict[str, str]]
+_DEFAULTS = SampleOptions()
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Sample:
         response: text to measure, or None for the model to write one.
         answer: the right answer, if known; kept beside the response.
         where: where it was given, for messages: "FILE line N" or "sample N".
+        columns: the names of the columns of prompt, response and answer; None for what there was not.
     """
 
     id: str
@@ -29,57 +35,63 @@ class Sample:
     response: str | None = None
     answer: str | None = None
     where: str = ""
+    columns: tuple[str | None, str | None, str | None] = field(
+        default=(None, None, None), repr=False, compare=False
+    )
 
 
-def load_samples(path: Path | str) -> list[Sample]:
-    """Read a JSONL file of samples; blank lines are passed over, fields of other names ignored.
+def load_samples(path: Path | str, options: SampleOptions = _DEFAULTS) -> list[Sample]:
+    """Read samples from JSON lines, a JSON array, Parquet, CSV (each may be gzipped), or a dataset's folder.
 
-    A prompt may be called "problem" too, as benchmarks do.
+    Blank lines are passed over, and columns that say nothing of a sample are ignored. What columns may be
+    called is told in `corrpo.samples.fields`.
+
+    Args:
+        path: a file, or a folder that `Dataset.save_to_disk` wrote.
+        options: columns of other names, and how many samples.
 
     Raises:
         BadInputError: no such file, no sample in it, or a line that is not UTF-8, not JSON, or not a
             sample; names the file, the line and what was expected.
     """
     path = Path(path)
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise BadInputError(f"cannot read samples from {path}: {error.strerror or error}") from error
-    records = []
-    for number, line in enumerate(lines, start=1):
-        where = f"{path} line {number}"
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            if text:
-                records.append((where, json.loads(text)))
-        except UnicodeDecodeError as error:
-            raise BadInputError(f"{where} is not UTF-8 text: {error}") from error
-        except (ValueError, RecursionError) as error:
-            raise BadInputError(f"{where} is not valid JSON: {error}") from error
+    records = records_of_path(path)
     if not records:
         raise BadInputError(f'{path} holds no samples; expected lines like {{"prompt": "1 + 1 ="}}')
-    return _checked(records)
+    return _checked(records, options)
 
 
-def as_samples(samples: Path | str | Iterable[Sample | Mapping[str, Any]]) -> list[Sample]:
-    """Samples from a JSONL path, from dicts of the same form, or from `Sample`s.
+def as_samples(
+    samples: Path | str | Iterable[Sample | Mapping[str, Any] | str], options: SampleOptions = _DEFAULTS
+) -> list[Sample]:
+    """Samples from a path, or from dicts of the same form, a `datasets.Dataset`, texts, or `Sample`s.
 
-    >>> as_samples([{"prompt": "1 + 1 ="}])
-    [Sample(id='0', prompt='1 + 1 =', response=None, answer=None, where='sample 0')]
+    >>> as_samples([{"question": "1 + 1 =", "answer": 2}])
+    [Sample(id='0', prompt='1 + 1 =', response=None, answer='2', where='sample 0')]
 
     Raises:
         BadInputError: as `load_samples`, naming the number of the sample.
     """
     if isinstance(samples, Path | str):
-        return load_samples(samples)
-    records = []
-    for number, sample in enumerate(samples):
-        given = sample.__dict__ if isinstance(sample, Sample) else sample
-        where = (given.get("where") if isinstance(given, Mapping) else None) or f"sample {number}"
-        records.append((where, given))
+        return load_samples(samples, options)
+    records = [_named(*record) for record in records_of_rows(samples)]
     if not records:
         raise BadInputError("no samples were given")
-    return _checked(records)
+    return _checked(records, options)
+
+
+def describe_samples(samples: Sequence[Sample]) -> str:
+    """How many samples there are, and what was taken for what.
+
+    >>> describe_samples(as_samples([{"question": "1 + 1 =", "answer": 2}]))
+    '1 sample: prompt from question, answer from answer, responses by the model'
+    """
+    count = "1 sample" if len(samples) == 1 else f"{len(samples):,} samples"
+    taken = [_taken(samples, number, what) for number, what in enumerate(("prompt", "response", "answer"))]
+    without = sum(sample.response is None for sample in samples)
+    if without:
+        taken.append("responses by the model" if without == len(samples) else f"{without:,} by the model")
+    return f"{count}: {', '.join(filter(None, taken))}"
 
 
 def samples_digest(samples: list[Sample]) -> str:
@@ -88,8 +100,23 @@ def samples_digest(samples: list[Sample]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _checked(records: list[tuple[str, Any]]) -> list[Sample]:
-    samples = [_sample(where, number, record) for number, (where, record) in enumerate(records)]
+def _named(where: str, record: Any) -> Record:
+    """A record as it is read, under the place that it names itself."""
+    if isinstance(record, Sample):
+        kept = {name: getattr(record, name) for name in ("id", "prompt", "response", "answer")}
+        return record.where or where, kept
+    named = record.get("where") if isinstance(record, Mapping) else None
+    return (named if isinstance(named, str) and named else where), record
+
+
+def _taken(samples: Sequence[Sample], number: int, what: str) -> str:
+    columns = Counter(column for sample in samples if (column := sample.columns[number]) is not None)
+    return f"{what} from {' and '.join(columns)}" if columns else ""
+
+
+def _checked(records: list[Record], options: SampleOptions) -> list[Sample]:
+    kept = islice(records, options.limit)
+    samples = [_sample(where, number, record, options) for number, (where, record) in enumerate(kept)]
     first: dict[str, str] = {}
     for sample in samples:
         if sample.id in first:
@@ -98,51 +125,16 @@ def _checked(records: list[tuple[str, Any]]) -> list[Sample]:
     return samples
 
 
-def _sample(where: str, number: int, record: Any) -> Sample:
-    if not isinstance(record, Mapping):
-        raise BadInputError(f"{where}: expected an object with a prompt, not {type(record).__name__}")
-    prompt = record.get("prompt", record.get("problem"))
-    if prompt is None:
-        raise BadInputError(f'{where}: "prompt" is missing; expected text or a list of chat messages')
-    response, answer, name = (record.get(key) for key in ("response", "answer", "id"))
-    if response is not None:
-        _check_text(where, "response", response)
-    if answer is not None and not isinstance(answer, str | int | float):
-        raise BadInputError(f'{where}: "answer" must be text or a number, not {type(answer).__name__}')
-    if name is not None and not isinstance(name, str | int):
+def _sample(where: str, number: int, record: Any, options: SampleOptions) -> Sample:
+    found = fields_of(where, record, options)
+    name = record.get("id")
+    if name is not None and (isinstance(name, bool) or not isinstance(name, str | int)):
         raise BadInputError(f'{where}: "id" must be text or a whole number, not {type(name).__name__}')
     return Sample(
-        id=str(number) if name is None else str(name),
-        prompt=_prompt(where, prompt),
-        response=response,
-        answer=None if answer is None else str(answer),
+        id=str(number) if name is None else check_text(where, "id", str(name)),
+        prompt=found.prompt,
+        response=found.response,
+        answer=found.answer,
         where=where,
+        columns=found.columns,
     )
-
-
-def _prompt(where: str, prompt: Any) -> Prompt:
-    if isinstance(prompt, str):
-        _check_text(where, "prompt", prompt)
-        return prompt
-    if not isinstance(prompt, list) or not prompt:
-        raise BadInputError(f'{where}: "prompt" must be text or a list of chat messages, at least one')
-    for i, message in enumerate(prompt):
-        if not isinstance(message, Mapping) or not all(
-            isinstance(message.get(key), str) for key in ("role", "content")
-        ):
-            raise BadInputError(f'{where}: message {i} of "prompt" needs a text "role" and a text "content"')
-        _check_text(where, f"content of message {i}", message["content"], empty=True)
-    return [dict(message) for message in prompt]
-
-
-def _check_text(where: str, name: str, text: Any, *, empty: bool = False) -> None:
-    if not isinstance(text, str):
-        raise BadInputError(f'{where}: "{name}" must be text, not {type(text).__name__}')
-    if not text and not empty:
-        raise BadInputError(f'{where}: "{name}" is empty')
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise BadInputError(
-            f'{where}: "{name}" holds a lone surrogate at character {error.start}, which no tokenizer reads'
-        ) from error

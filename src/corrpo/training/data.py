@@ -26,10 +26,10 @@ from corrpo.lab.problems import (
 from corrpo.lab.tasks import LabProblem, find_lab_task
 from corrpo.lab.tokenizer import chat_prompt
 from corrpo.rewards.task_rewards import rewards_of_answers
+from corrpo.samples.fields import is_message
 from corrpo.training.data_from_generations import (
     CHOSEN,
     are_generations,
-    is_message,
     preference_pairs,
     right_responses,
 )

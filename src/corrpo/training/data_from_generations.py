@@ -6,13 +6,12 @@ and a wrong response to the same problem. Only responses that ended are read, as
 each.
 """
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset
 
 from corrpo.errors import BadInputError
+from corrpo.samples.fields import kept_prompt
 
 COLUMNS = ("problem", "prompt", "response", "finished", "correct")
 """Columns of `generations.parquet` that are read, and by which it is known."""
@@ -94,18 +93,10 @@ def _by_problem(rows: Dataset) -> list[tuple[str, dict[bool, list[str]]]]:
 
 def _prompt(prompt: str, chat: bool) -> Any:
     """A prompt as it was asked: messages were written as JSON; text becomes a user's message in a chat."""
-    try:
-        read = json.loads(prompt)
-    except ValueError:
-        read = None
-    if isinstance(read, list) and read and all(map(is_message, read)):
+    read = kept_prompt(prompt)
+    if not isinstance(read, str):
         return read
     return [{"role": "user", "content": prompt}] if chat else prompt
-
-
-def is_message(value: Any) -> bool:
-    """Whether a value is one message of a chat, {"role", "content"} in text."""
-    return isinstance(value, Mapping) and all(isinstance(value.get(k), str) for k in ("role", "content"))
 
 
 def _reply(response: str, chat: bool) -> Any:
