@@ -128,6 +128,14 @@ def test_a_task_without_a_single_answer_is_scored():
     assert [score.verdict for score in scores(suite, suite.problems, ["<answer>{}</answer>"])] == ["wrong"]
 
 
+def test_a_response_is_read_behind_what_the_assistant_began():
+    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": r"So it is \boxed{"}]
+    suite = suite_of(["42", "42"])
+    problems = [Problem("0", chat, "42"), Problem("1", chat[:1], "42")]
+    scored = scores(suite, problems, ["42}.", "42}."])
+    assert [(score.answer, score.verdict) for score in scored] == [("42", "right"), (None, "unparsed")]
+
+
 def test_an_answer_in_words_is_compared_as_text():
     suite = suite_of(["the empty set", "the empty set"])
     scored = scores(suite, suite.problems, [r"\boxed{the empty  set}", r"\boxed{a set}"])

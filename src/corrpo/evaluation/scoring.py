@@ -14,6 +14,7 @@ from corrpo.evaluation.results import COUNTS
 from corrpo.evaluation.suites.reasoning_gym_suite import GYM
 from corrpo.evaluation.suites.reasoning_gym_verifier import judge_gym
 from corrpo.evaluation.suites.suite import Problem, Suite
+from corrpo.samples import ends_with_assistant
 from corrpo.statistics.accuracy_estimate import Estimate, estimate_average, estimate_mean, estimate_pass_at_k
 
 VERDICT_COUNTS = {
@@ -39,12 +40,13 @@ class Score(NamedTuple):
 
 
 def scores(suite: Suite, problems: Sequence[Problem], responses: Sequence[str]) -> list[Score]:
-    """The score of each response to the problem beside it.
+    """The score of each response to the problem beside it, read behind what its chat has the assistant say.
 
     Where the right answer cannot be read, and the text is another, the verdict is unreadable, and counted.
     Scorers of reasoning-gym raise on some answers that are not of the form they expect: the verdict is error,
     counted, and the first goes to the log.
     """
+    responses = [_begun(problem) + response for problem, response in zip(problems, responses, strict=True)]
     answers = [final_answer(response) for response in responses]
     golds = [problem.answer or "" for problem in problems]
     if suite.check == "reasoning-gym":
@@ -54,6 +56,12 @@ def scores(suite: Suite, problems: Sequence[Problem], responses: Sequence[str]) 
     return [
         Score(answer, verdict == "right", verdict) for answer, verdict in zip(answers, verdicts, strict=True)
     ]
+
+
+def _begun(problem: Problem) -> str:
+    """What the response continues, if the problem is a chat that ends with the assistant."""
+    asked = problem.problem
+    return "" if isinstance(asked, str) or not ends_with_assistant(asked) else asked[-1]["content"]
 
 
 def _gym_verdicts(suite: Suite, problems: Sequence[Problem], answers: Sequence[str | None]) -> list[str]:
