@@ -125,9 +125,7 @@ class Meter:
                 seeds, scores = weight.to(hidden[0]).expand_as(hidden[0]), hidden[0]
             else:
                 seeds, scores = None, logits[drawn]
-            deltas = derivatives_at(
-                record, lambda outputs: torch.autograd.grad(scores, outputs, grad_outputs=seeds)
-            )
+            deltas = derivatives_at(record, scores, seeds)
         _forget_graph(cache)
         norms = [_length(delta) * _length(at.inputs) for at, delta in zip(record, deltas, strict=True)]
         strength = float(torch.stack([norm.cpu() for norm in norms]).mean())

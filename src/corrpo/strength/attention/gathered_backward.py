@@ -20,6 +20,7 @@ from torch import Tensor
 
 from corrpo.strength.attention.calls import AttentionCall, register_attention
 from corrpo.strength.attention.manual_backward import cut_attention
+from corrpo.strength.norms.rounding import vector_lengths
 
 BACKEND = "corrpo_gathered"
 
@@ -76,7 +77,7 @@ def key_mass(saved: SavedCall, g: Tensor, rows: Tensor) -> Tensor:
     """
     call = saved.call
     length = call.key.shape[2]
-    weights = torch.linalg.vector_norm(g, dim=-1).to(saved.log_sums.dtype)  # [n, rows, H]
+    weights = vector_lengths(g).to(saved.log_sums.dtype)  # [n, rows, H]
     dense = weights.new_zeros(len(g), length, weights.shape[-1])
     dense = dense.scatter_(1, rows[..., None].expand_as(weights), weights).permute(2, 0, 1)  # [H, n, T]
     mass = dense.new_zeros(len(g), length)

@@ -29,6 +29,7 @@ from corrpo.strength.derivatives.block_chain import (
 from corrpo.strength.derivatives.observation import distinct_outputs, observed
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.scores import target_scores
+from corrpo.strength.norms.rounding import vector_lengths
 from corrpo.strength.projections.mixers import find_layers
 
 _TRIED_TOKENS = 4
@@ -78,25 +79,32 @@ def plan_for(request: GradientRequest) -> Plan:
     """The plan of a model, tried on the first tokens of the request; remembered for later requests alike.
 
     What decides it is how the model's code passes tensors from block to block, which does not change with
-    weights. Another dtype, modules added or exchanged, and other projections are tried anew.
+    weights. Another dtype, modules added or exchanged, and other projections are tried anew; so are hooks of
+    a user and, with them, another length, as they may look at any position.
     """
     plans, kind = _plans.setdefault(request.model, {}), alike(request)
     if kind in plans:
         return plans[kind]
     short = short_request(request)
-    tokens = int(short.positions[-1])
+    tokens = short.prefix(int(short.positions[-1]))
     plan = _tried(short, tokens)
-    if tokens == _TRIED_TOKENS:
+    if request.hooks or tokens == _TRIED_TOKENS:
         plans[kind] = plan
     return plan
 
 
 def short_request(request: GradientRequest) -> GradientRequest:
-    """The last two of the first few tokens of a request, in all layers: what a model is tried out on."""
+    """The last two of the first few tokens of a request, in all layers: what a model is tried out on.
+
+    The last target of the request itself where a user's hook may look at any position.
+    """
+    layers = find_layers(request.model, request.spec.projections)
+    if request.hooks:
+        return replace(request, layers=layers, positions=request.positions[-1:])
     tokens = min(_TRIED_TOKENS, request.input_ids.shape[1] - 1)
     return replace(
         request,
-        layers=find_layers(request.model, request.spec.projections),
+        layers=layers,
         positions=request.positions.new_tensor(range(max(1, tokens - 1), tokens + 1)),
     )
 
@@ -110,11 +118,11 @@ def computing_dtype(request: GradientRequest) -> torch.dtype:
 
 def alike(request: GradientRequest) -> Any:
     """What a model and a request have in common with those of the same plan."""
-    modules = tuple(
-        (id(module), type(module), len(module._forward_hooks)) for module in request.model.modules()
-    )
+    modules = tuple((id(module), type(module)) for module in request.model.modules())
+    hooks = tuple((hook.number, hook.kind) for hook in request.hooks)
+    length = request.input_ids.shape[1] if hooks else None
     dtypes = frozenset(parameter.dtype for parameter in request.model.parameters())
-    return modules, dtypes, request.spec.projections, takes_attention_function(request.model)
+    return modules, hooks, length, dtypes, request.spec.projections, takes_attention_function(request.model)
 
 
 def _tried(request: GradientRequest, prefix: int) -> Plan:
@@ -125,7 +133,8 @@ def _tried(request: GradientRequest, prefix: int) -> Plan:
     except RuntimeError:  # an operation without a batching rule
         at_once = replace(at_once, batched=False)
         truth = _deltas(request, at_once, prefix)
-    if block_chain.blocks_of(request.model, request.layers) is not None:
+    goes_back = any(hook.goes_back for hook in request.hooks)  # sees the parts of a block, not the whole
+    if not goes_back and block_chain.blocks_of(request.model, request.layers) is not None:
         for backend in [manual_backward.BACKEND, "eager"] if swaps else [None]:
             for batched in [True, False] if at_once.batched else [False]:
                 plan = Plan(backend, chain=True, batched=batched)
@@ -138,7 +147,7 @@ def _deltas(request: GradientRequest, plan: Plan, prefix: int, keep: bool = True
     """The derivatives of each layer in one row."""
     with plan.attention(request.model):
         return {
-            layer.layer: torch.cat([delta.flatten().float() for delta in layer.deltas])
+            layer.layer: torch.cat([delta.flatten().double() for delta in layer.deltas])
             for layer in plan.products(request, request.positions, prefix, keep)
         }
 
@@ -153,7 +162,7 @@ def _agrees(request: GradientRequest, plan: Plan, prefix: int, truth: dict[int, 
         return False
     tolerance = _TOLERANCES.get(computing_dtype(request), _HALF_TOLERANCE)
     return all(deltas.keys() == truth.keys() for deltas in by_blocks) and all(
-        (deltas[layer] - truth[layer]).norm() <= tolerance * truth[layer].norm()
+        vector_lengths(deltas[layer] - truth[layer]) <= tolerance * vector_lengths(truth[layer])
         for deltas in by_blocks
         for layer in truth
     )

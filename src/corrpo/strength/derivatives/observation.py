@@ -1,12 +1,21 @@
-"""What projections read and write in a forward pass, seen by hooks, and the derivatives at their outputs."""
+"""What projections read and write in a forward pass, and the derivatives at their outputs.
+
+A projection is seen between the hooks that a user may have put on it: its input is what pre-hooks left of it,
+its output is what it computed itself, and the model goes on with what hooks make of that. So the derivative
+at the output, times the input, is the derivative by the weight.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from corrpo.errors import UnsupportedModelError
+from corrpo.strength.derivatives.forwards import run_by
+from corrpo.strength.derivatives.user_hooks import may_change_in_place
 from corrpo.strength.derivatives.weight_products import run_as_modules
 from corrpo.strength.projections.projection import MixerLayer, Projection
 
@@ -40,36 +49,47 @@ def observed(layers: Sequence[MixerLayer], projections: Sequence[str]) -> Iterat
     measured projection and no weight needs a gradient. Filled when the forward pass has run.
 
     Raises:
-        UnsupportedModelError: a module ran twice, as in blocks that share one set of weights, or not at all.
+        UnsupportedModelError: a module ran twice, as in blocks that share one set of weights, or not at all;
+            or what it read or wrote was changed in place where that cannot be followed.
     """
-    measured = [layer.projections[kind] for layer in layers for kind in projections]
-    names = [f"{kind} of {layer.name}" for layer in layers for kind in projections]
+    measured = [(layer, kind, layer.projections[kind]) for layer in layers for kind in projections]
     record: list[Observed] = [None] * len(measured)  # type: ignore
-    handles = []
+    versions: list[tuple[int, int]] = [(0, 0)] * len(measured)
     of_module: dict[nn.Module, list[int]] = {}
-    for slot, projection in enumerate(measured):
+    for slot, (_, _, projection) in enumerate(measured):
         of_module.setdefault(projection.module, []).append(slot)
 
-    def keep(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        if not output.requires_grad:
-            output.requires_grad_(True)
-        inputs = args[0] if args[0].dim() == 3 else args[0].flatten(1, -2)
-        for slot in of_module[module]:
-            if record[slot] is not None:
-                raise _not_run_once(names[slot], "runs more than once")
-            record[slot] = Observed(measured[slot], inputs, output)
+    def seen(module: nn.Module) -> Callable[..., Tensor]:
+        forward, slots = module.forward, of_module[module]
+        copied = may_change_in_place(module, *(measured[slot][0].mixer for slot in slots))
 
-    try:
-        for module in of_module:
-            handles.append(module.register_forward_hook(keep))
-        with run_as_modules([projection.module for projection in measured if projection.bare]):
+        def run(given: Tensor, *arguments: Any, **options: Any) -> Tensor:
+            output = forward(given, *arguments, **options)
+            if not output.requires_grad:
+                output.requires_grad_(True)
+            inputs = given if given.dim() == 3 else given.flatten(1, -2)
+            for slot in slots:
+                layer, kind, projection = measured[slot]
+                if record[slot] is not None:
+                    raise _not_run_once(f"{kind} of {layer.name}", "runs more than once")
+                record[slot] = Observed(projection, inputs, output)
+                versions[slot] = inputs._version, output._version
+            return output.clone() if copied else output
+
+        return run
+
+    with run_by({module: seen(module) for module in of_module}):
+        with run_as_modules([projection.module for _, _, projection in measured if projection.bare]):
             yield record
-        for name, observation in zip(names, record, strict=True):
-            if observation is None:
-                raise _not_run_once(name, "does not run as a module")
-    finally:
-        for handle in handles:
-            handle.remove()
+        for (layer, kind, _), at, before in zip(measured, record, versions, strict=True):
+            if at is None:
+                raise _not_run_once(f"{kind} of {layer.name}", "does not run as a module")
+            if (at.inputs._version, at.output._version) != before:
+                raise UnsupportedModelError(
+                    f"what the projection {kind} of {layer.name} reads or writes is changed in place after "
+                    "it has run, which this estimator cannot follow; use 'reference', or a hook that returns "
+                    "a new tensor"
+                )
 
 
 def _not_run_once(name: str, what: str) -> UnsupportedModelError:
@@ -79,12 +99,26 @@ def _not_run_once(name: str, what: str) -> UnsupportedModelError:
     )
 
 
-def derivatives_at(
-    record: Sequence[Observed], differentiate: Callable[[list[Tensor]], Sequence[Tensor]]
+def derivatives_of(
+    ends: Tensor, wanted: Sequence[Tensor], cotangents: Tensor | None = None, *, keep: bool = False
 ) -> list[Tensor]:
-    """The derivative at every projection's own output features; projections of one module share one."""
+    """The derivatives of the sum of `ends`, times cotangents if given; zeros where no path leads there.
+
+    `keep` keeps the graph. A hook that puts a constant in an output's place cuts every path to it.
+    """
+    if not ends.requires_grad:
+        return [torch.zeros_like(tensor) for tensor in wanted]
+    total = ends.sum() if cotangents is None else ends
+    options = {"retain_graph": keep, "materialize_grads": True}
+    return list(torch.autograd.grad(total, wanted, cotangents, **options))
+
+
+def derivatives_at(
+    record: Sequence[Observed], ends: Tensor, cotangents: Tensor | None = None, *, keep: bool = False
+) -> list[Tensor]:
+    """`derivatives_of` at every projection's own output features; projections of one module share one."""
     outputs = distinct_outputs(record)
-    return parts_at(record, outputs, differentiate(outputs))
+    return parts_at(record, outputs, derivatives_of(ends, outputs, cotangents, keep=keep))
 
 
 def distinct_outputs(record: Sequence[Observed]) -> list[Tensor]:

@@ -28,6 +28,7 @@ from corrpo.strength.derivatives.block_chain import (
     chain_forward,
     sum_of_paths,
 )
+from corrpo.strength.derivatives.forwards import run_by
 from corrpo.strength.derivatives.observation import distinct_outputs
 from corrpo.strength.derivatives.position_check import check_other_positions
 from corrpo.strength.derivatives.request import GradientRequest
@@ -38,9 +39,9 @@ from corrpo.strength.derivatives.saved_block import (
     branches_of,
     heard_of,
     run_at,
-    run_by,
     save_block,
 )
+from corrpo.strength.norms.rounding import vector_lengths
 from corrpo.strength.projections.mixers import find_mixers
 
 
@@ -126,7 +127,7 @@ def _at_top(request: GradientRequest, top: Tensor, scores: Tensor, positions: Te
     """The residual gradients [n, T, d] at the output of the last block, from one backward of all scores."""
     (at_top,) = torch.autograd.grad(scores.sum(), [top])
     rows = (positions - 1).to(at_top.device)
-    check_other_positions(request.model, rows, at_top, "pruned")
+    check_other_positions(request, rows, at_top[0], "pruned")
     g = at_top.new_zeros(len(rows), *at_top.shape[1:])
     g[torch.arange(len(rows), device=rows.device), rows] = at_top[0, rows]
     return g
@@ -138,7 +139,7 @@ def _back(
     """The factors of one block; `g` becomes the residual gradient at its input."""
     layers = [request.layers[i] for i in block.layers]
     projections = request.spec.projections
-    lengths = torch.linalg.vector_norm(g, dim=-1, dtype=torch.promote_types(g.dtype, torch.float32))
+    lengths = vector_lengths(g).to(torch.promote_types(g.dtype, torch.float32))
     rows = lengths.topk(sizes.rows).indices
     share = _share(lengths, rows)
     inner = torch.arange(rows.numel(), device=g.device).view_as(rows)[:, : sizes.mlp].flatten()

@@ -1,10 +1,12 @@
 """`GradientRequest`: one sequence, and the gradients wanted of it; what an estimator is given."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from corrpo.strength.derivatives.user_hooks import UserHook, user_hooks
 from corrpo.strength.projections.projection import MixerLayer
 from corrpo.strength.spec import GradientSpec
 
@@ -31,12 +33,20 @@ class GradientRequest:
     def prefix(self, last: int) -> int:
         """How many tokens to read for targets up to position `last`.
 
-        All of the sequence where the model's rotary embedding depends on its length (longrope, dynamic).
+        All of the sequence where the model's rotary embedding depends on its length (longrope, dynamic), or
+        a user's hook may.
         """
+        if self.hooks:
+            return self.input_ids.shape[1]
         parameters = getattr(self.model.config.get_text_config(), "rope_parameters", None) or {}  # pyright: ignore
         kinds = [parameters, *(kind for kind in parameters.values() if isinstance(kind, dict))]
         by_length = any(kind.get("rope_type") in ("longrope", "dynamic") for kind in kinds)
         return self.input_ids.shape[1] if by_length else last
+
+    @cached_property
+    def hooks(self) -> list[UserHook]:
+        """`user_hooks` of the model."""
+        return user_hooks(self.model)
 
     @property
     def rows(self) -> Tensor:

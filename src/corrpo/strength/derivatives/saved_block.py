@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 from corrpo.strength.attention.calls import AttentionCall
 from corrpo.strength.attention.gathered_backward import SavedCall, attention_answered_by, saved_call
 from corrpo.strength.derivatives.block_chain import Piece, first_output, with_hidden
+from corrpo.strength.derivatives.forwards import run_by
 from corrpo.strength.derivatives.observation import Observed, observed
 from corrpo.strength.projections.projection import MixerLayer
 
@@ -237,22 +238,6 @@ class _Known(torch.autograd.Function):
         """The derivative at the inputs."""
         weight = ctx.module.weight
         return gradients[0] @ (weight.T if isinstance(ctx.module, Conv1D) else weight), None, None
-
-
-@contextmanager
-def run_by(replacements: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Run modules by other functions, and give them their own back after."""
-    before = {module: module.__dict__.get("forward") for module in replacements}
-    try:
-        for module, forward in replacements.items():
-            module.forward = forward
-        yield
-    finally:
-        for module, forward in before.items():
-            if forward is None:
-                del module.forward
-            else:
-                module.forward = forward
 
 
 def _axis(tensor: Tensor, length: int) -> int | None:

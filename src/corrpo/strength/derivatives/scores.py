@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from corrpo.errors import NonFiniteError
 from corrpo.strength.derivatives.request import GradientRequest
+from corrpo.strength.derivatives.user_hooks import hooks_of_output
 
 
 def target_scores(request: GradientRequest, positions: Tensor, prefix: int) -> Tensor:
@@ -16,8 +17,11 @@ def target_scores(request: GradientRequest, positions: Tensor, prefix: int) -> T
     Raw logits, or natural log-probabilities; `prefix` is at least max(positions).
     """
     tokens, rows = request.input_ids[0, positions], positions - 1
-    inputs = {"input_ids": request.input_ids[:, :prefix], "use_cache": False, "logits_to_keep": rows}
-    only = tokens if request.spec.target == "logit" else None
+    inputs = {"input_ids": request.input_ids[:, :prefix], "use_cache": False}
+    as_it_is = _has_hooked_logits(request)
+    if not as_it_is:
+        inputs["logits_to_keep"] = rows
+    only = tokens if request.spec.target == "logit" and not as_it_is else None
     with target_columns_only(request.model, only, rows) as only_columns:
         logits = _kept_rows(request.model(**inputs).logits[0], rows)
     if only_columns:
@@ -34,6 +38,12 @@ def target_scores(request: GradientRequest, positions: Tensor, prefix: int) -> T
             "weights, and try a wider dtype (float32)"
         )
     return scores
+
+
+def _has_hooked_logits(request: GradientRequest) -> bool:
+    """Whether a user's hook may look at all logits of all positions."""
+    head = request.model.get_output_embeddings() if hasattr(request.model, "get_output_embeddings") else None  # pyright: ignore
+    return hooks_of_output(request.hooks, request.model if head is None else head)
 
 
 def _kept_rows(tensor: Tensor, rows: Tensor) -> Tensor:

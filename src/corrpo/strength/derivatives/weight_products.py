@@ -1,7 +1,8 @@
-"""Linear modules whose weight a model multiplies by itself, made to run as modules, so that hooks see them.
+"""Linear modules whose weight a model multiplies by itself, made to run as modules, so that they are seen.
 
-Mamba's mixers compute `dt_proj.weight @ x` and add the bias later, inside the scan; a forward hook on dt_proj
-never fires. Within `run_as_modules` that product is taken by the module, its bias left out: the same numbers.
+Mamba's mixers compute `dt_proj.weight @ x` and add the bias later, inside the scan; dt_proj never runs.
+Within `run_as_modules` that product is taken by its forward, its bias left out: the same numbers. Hooks on
+dt_proj, which the model never calls, are not called here either.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,6 +44,6 @@ def _without_bias(module: nn.Linear, inputs: Tensor) -> Tensor:
     bias = module.bias
     module.bias = None  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        return module(inputs)
+        return module.forward(inputs)
     finally:
         module.bias = bias

@@ -21,10 +21,12 @@ from corrpo.errors import UnsupportedModelError
 from corrpo.strength.attention.calls import AttentionCall, RecordedCall, grouped, recorded_calls
 from corrpo.strength.attention.own_position_backward import BACKEND
 from corrpo.strength.attention.replacement import replaced_attention
-from corrpo.strength.derivatives.observation import Observed, observed
+from corrpo.strength.derivatives.block_chain import differentiate, zeros_for_none
+from corrpo.strength.derivatives.observation import Observed, derivatives_of, observed
 from corrpo.strength.derivatives.position_check import check_positionwise
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.scores import target_scores
+from corrpo.strength.derivatives.user_hooks import naming
 from corrpo.strength.estimators.estimator import Estimator
 from corrpo.strength.estimators.fidelity import LAST
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
@@ -48,9 +50,10 @@ def last_layer_norms(request: GradientRequest) -> Tensor:
     call, attended = _call_of(request, calls)
     io = dict(zip(PROJECTIONS, record, strict=True))
     wanted = [io["q"].output, io["o"].output, attended]
-    at_q, at_o, g = torch.autograd.grad(scores.sum(), wanted, retain_graph=True)
+    derivatives = derivatives_of(scores, wanted, keep=True)
+    check_positionwise(request, scores, wanted, derivatives, "last")
+    at_q, at_o, g = derivatives
     delta_q, delta_o = io["q"].part(at_q), io["o"].part(at_o)
-    check_positionwise(request, scores, io["o"], delta_o, "last")
     request = replace(request, positions=request.positions.to(delta_o.device))
     columns = {
         "q": lambda: _rank_one_norms(request, delta_q, io["q"]),
@@ -77,7 +80,7 @@ def _call_of(request: GradientRequest, calls: list[RecordedCall]) -> tuple[Atten
     if len(calls) != 1:
         raise UnsupportedModelError(
             f"estimator 'last' needs {request.layers[0].name} to call attention once, and it calls it "
-            f"{len(calls)} times; use 'exact' or 'reference'"
+            f"{len(calls)} times{naming(request.hooks)}; use 'exact' or 'reference'"
         )
     return calls[0].call, calls[0].output
 
@@ -97,10 +100,11 @@ def _at_rows(tensor: Tensor, rows: Tensor, kv_heads: int) -> Tensor:
 def _value_norms(request: GradientRequest, call: AttentionCall, g: Tensor, at: Observed) -> Tensor:
     """Norms [n] of the gradients of V, from factors with one row per head."""
     inputs, output = at.inputs, at.part(at.output)
-    if not torch.equal(call.value[0].transpose(0, 1).flatten(1), output[0]):
+    if not _are_values(call, at):
         raise UnsupportedModelError(
             f"estimator 'last' needs the values of attention to be the outputs of the V projection, and "
-            f"{request.layers[0].name} changes them in between; use 'exact' or 'reference'"
+            f"{request.layers[0].name} changes them in between{naming(request.hooks)}; use 'exact' or "
+            "'reference'"
         )
     kv_heads, width = call.key.shape[1], output.shape[-1]
     heads = call.query.shape[1]
@@ -119,6 +123,16 @@ def _value_norms(request: GradientRequest, call: AttentionCall, g: Tensor, at: O
             )
         )
     return torch.cat(norms)
+
+
+def _are_values(call: AttentionCall, at: Observed) -> bool:
+    """Whether the values of attention are what V wrote, and go back to it unchanged."""
+    value = call.value[0].transpose(0, 1).flatten(1)
+    if not torch.equal(value, at.part(at.output)[0]):
+        return False
+    cotangent = torch.linspace(1, 2, value.numel(), dtype=value.dtype, device=value.device).view_as(value)
+    (back,) = derivatives_of(value, [at.output], cotangent, keep=True)
+    return torch.equal(at.part(back)[0], cotangent)
 
 
 def _by_target(tensor: Tensor) -> Tensor:
@@ -140,13 +154,16 @@ def _key_norms(
         beta = call.at_scores(alpha, by_scores, g_rows[None], o_rows[None])
         beta = (beta[0] * call.scaling).to(q_rows.dtype)
         at_keys = torch.einsum("jgms,jgmd->mjsd", beta, q_rows)
-        (derivative,) = torch.autograd.grad(
-            call.key, at.output, at_keys[:, None], is_grads_batched=True, retain_graph=True
-        )
+        derivative = _at_projection(call.key, at.output, at_keys[:, None])
         delta = at.part(derivative)
         prefixes = request.positions[group].tolist()
         norms.append(prefix_norms(delta[:, 0], factor, prefixes, request.spec.norm, request.spec.tolerance))
     return torch.cat(norms)
+
+
+def _at_projection(key: Tensor, output: Tensor, at_keys: Tensor) -> Tensor:
+    """Derivatives at the output of K from those at the keys of attention, one target along the first axis."""
+    return zeros_for_none(differentiate([key], [output], [at_keys], batched=True), [output], len(at_keys))[0]
 
 
 def _misfit(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str]) -> str | None:

@@ -5,7 +5,6 @@ Blocking every cross-position gradient makes one backward of sum_t z_t give each
 last attention layer that is all of the gradient of Q and O; elsewhere, and for K and V, it is a part.
 """
 
-import torch
 from torch import Tensor
 
 from corrpo.models.memory import free_memory
@@ -13,7 +12,13 @@ from corrpo.strength.attention.own_position_backward import BACKEND
 from corrpo.strength.attention.replacement import replaced_attention
 from corrpo.strength.derivatives.block_chain import blocks_of, vector_jacobian_products
 from corrpo.strength.derivatives.differentiation_plan import plan_for
-from corrpo.strength.derivatives.observation import Observed, derivatives_at, observed
+from corrpo.strength.derivatives.observation import (
+    Observed,
+    derivatives_of,
+    distinct_outputs,
+    observed,
+    parts_at,
+)
 from corrpo.strength.derivatives.position_check import check_other_positions, check_positionwise
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.scores import target_scores
@@ -34,13 +39,10 @@ def own_position_norms(request: GradientRequest) -> Tensor:
             return _block_by_block(request, prefix)
         with observed(request.layers, request.spec.projections) as record:
             scores = target_scores(request, request.positions, prefix)
-        deltas = derivatives_at(
-            record, lambda outputs: torch.autograd.grad(scores.sum(), outputs, retain_graph=True)
-        )
-        lowest = min(range(len(request.layers)), key=lambda i: request.layers[i].index) * len(
-            request.spec.projections
-        )
-        check_positionwise(request, scores, record[lowest], deltas[lowest], "own")
+        outputs = distinct_outputs(record)
+        derivatives = derivatives_of(scores, outputs, keep=True)
+        check_positionwise(request, scores, outputs, derivatives, "own")
+        deltas = parts_at(record, outputs, derivatives)
     result = request.empty_result()
     for slot, (at, delta) in enumerate(zip(record, deltas, strict=True)):
         layer, kind = divmod(slot, len(request.spec.projections))
@@ -52,7 +54,7 @@ def _passes(request: GradientRequest) -> list[Pass]:
     """All targets in one pass, with the graph of one block at a time where there is no room for all."""
     prefix, plan = request.prefix(int(request.positions[-1])), plan_for(request)
     room = free_memory(request.input_ids.device)
-    keeps_graph = not plan.chain or has_room_for_graph(plan.graph_bytes, prefix, room)
+    keeps_graph = bool(request.hooks) or not plan.chain or has_room_for_graph(plan.graph_bytes, prefix, room)
     return [Pass(slice(0, len(request.positions)), prefix, keeps_graph, backwards=1)]
 
 
@@ -62,8 +64,8 @@ def _block_by_block(request: GradientRequest, prefix: int) -> Tensor:
     blocks = blocks_of(request.model, request.layers)
     assert blocks is not None
     for layer in vector_jacobian_products(request, blocks, request.positions, prefix, together=True):
-        rows = request.rows.to(layer.deltas[0].device)
-        check_other_positions(request.model, rows, layer.deltas[0][0], "own")
+        for delta in layer.deltas:
+            check_other_positions(request, request.rows, delta[0, 0], "own")
         for kind, (at, delta) in enumerate(zip(layer.record, layer.deltas, strict=True)):
             result[:, layer.layer, kind] = _norms(request, at, delta[0])
     return result

@@ -22,7 +22,9 @@ from corrpo.strength.derivatives.model_state import frozen_eval_mode
 from corrpo.strength.derivatives.observation import derivatives_at, observed
 from corrpo.strength.derivatives.position_check import mixes_positions
 from corrpo.strength.derivatives.scores import picked_logits
+from corrpo.strength.derivatives.user_hooks import hooks_of_output, user_hooks
 from corrpo.strength.entropy import CHUNK_ELEMENTS, token_entropy
+from corrpo.strength.norms.norm import rank_one_length
 from corrpo.strength.projections.projection import MixerLayer
 
 
@@ -67,21 +69,15 @@ def batched_own(
     ):
         logits = model(input_ids=input_ids[:, :-1], use_cache=False, logits_to_keep=columns).logits
         scores, entropy = head.read(logits)
-        deltas = derivatives_at(record, lambda outputs: torch.autograd.grad(scores.sum(), outputs))
+        deltas = derivatives_at(record, scores)
     norms = [
-        (_lengths(delta) * _lengths(at.inputs.detach()))[predicting]
+        rank_one_length(delta, at.inputs.detach())[predicting]
         for at, delta in zip(record, deltas, strict=True)
     ]
     result = torch.stack([norm.to(entropy.device) for norm in norms], dim=-1)
     _check_finite(entropy, result, targets)
-    _check_positionwise(model, deltas[0], predicting)
+    _check_positionwise(model, deltas, predicting)
     return entropy, result.unflatten(-1, (len(layers), len(projections)))
-
-
-def _lengths(vectors: Tensor) -> Tensor:
-    """Norm of each vector of [rows, columns, d]: that of a rank-one gradient is the product of two."""
-    wide = torch.promote_types(vectors.dtype, torch.float32)
-    return torch.linalg.vector_norm(vectors, dim=-1, dtype=wide).double()
 
 
 @dataclass
@@ -134,10 +130,10 @@ def has_direct_head(model: nn.Module) -> bool:
     """Whether the outputs of a plain linear head are the logits, with no capping or scaling after it.
 
     Known from a forward pass of two tokens: LoRA or a quantized head, a head that something else has
-    replaced, and logits that the model changes afterwards all give False.
+    replaced, a user's hook on it or around it, and logits that the model changes afterwards all give False.
     """
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None  # pyright: ignore
-    if type(head) is not nn.Linear or "forward" in head.__dict__:
+    if type(head) is not nn.Linear or "forward" in head.__dict__ or hooks_of_output(user_hooks(model), head):
         return False
     given: list[Any] = []
     handle = head.register_forward_hook(lambda _module, _args, output: given.append(output))
@@ -151,12 +147,12 @@ def has_direct_head(model: nn.Module) -> bool:
     return len(given) == 1 and torch.equal(given[0].to(logits), logits)
 
 
-def _check_positionwise(model: nn.Module, delta: Tensor, predicting: Tensor) -> None:
+def _check_positionwise(model: nn.Module, deltas: Sequence[Tensor], predicting: Tensor) -> None:
     """Refuse a model in which a target's derivative is not at its own position alone.
 
     Positions that predict no target, of which a prompt has many, must have none.
     """
-    if delta[~predicting.to(delta.device)].any():
+    if any(delta[~predicting.to(delta.device)].any() for delta in deltas):
         raise mixes_positions(model, "own")
 
 

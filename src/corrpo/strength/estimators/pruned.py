@@ -6,6 +6,7 @@ grows with the length. With as many positions kept as there are tokens nothing i
 those of `exact`.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -19,12 +20,14 @@ from corrpo.strength.derivatives.block_chain import NotAChainError
 from corrpo.strength.derivatives.differentiation_plan import alike, computing_dtype, plan_for, short_request
 from corrpo.strength.derivatives.pruned_backward import Sizes, check_residual_path, pruned_products
 from corrpo.strength.derivatives.request import GradientRequest
+from corrpo.strength.derivatives.user_hooks import user_hooks
 from corrpo.strength.estimators.estimator import Estimator
 from corrpo.strength.estimators.exact import budget, exact_norms
 from corrpo.strength.estimators.fidelity import PRUNED
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
 from corrpo.strength.estimators.passes import Pass, has_room_for_graph
 from corrpo.strength.norms.factored import product_norm, short_factor
+from corrpo.strength.projections.projection import MixerLayer
 
 _TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-2}
 _HALF_TOLERANCE = 0.25
@@ -100,6 +103,12 @@ def _check_rule(request: GradientRequest) -> None:
     known.add(kind)
 
 
+def _misfit(model: nn.Module, layers: Sequence[MixerLayer], projections: Sequence[str]) -> str | None:
+    if hooks := user_hooks(model):
+        return f"runs modules at some positions alone, and {hooks[0]} may look at others"
+    return misfit_of_replaced_attention(model, layers, projections)
+
+
 ESTIMATOR = Estimator(
     name="pruned",
     label="pruned backward",
@@ -107,7 +116,7 @@ ESTIMATOR = Estimator(
     "and not through the others; all layers are measured.",
     norms=pruned_norms,
     passes=_passes,
-    misfit=misfit_of_replaced_attention,
+    misfit=_misfit,
     is_exact=False,
     fidelity=PRUNED,
 )

@@ -10,6 +10,7 @@ the sum. So the target is differentiated by a matrix of zeros that is added to t
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from corrpo.errors import UnsupportedModelError
+from corrpo.strength.derivatives.forwards import run_by
+from corrpo.strength.derivatives.observation import derivatives_of
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.estimators.estimator import Estimator
 from corrpo.strength.estimators.passes import Pass
@@ -33,17 +36,17 @@ def reference_norms(request: GradientRequest) -> Tensor:
     names = {id(projection.module): name for projection, name in projections}
     with _differentiable(modules, [_weight(module, names[id(module)]) for module in modules]) as distinct:
         logits = _logits(request)
-    place = {id(module): number for number, module in enumerate(modules)}
-    result = request.empty_result()
-    if request.spec.target == "logprob":
-        logits = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
-    for i, (row, token) in enumerate(zip(request.rows, request.tokens, strict=True)):
-        gradients = torch.autograd.grad(logits[row, token], distinct, retain_graph=True)
-        of_projections = [
-            _rows_of(gradients[place[id(projection.module)]], projection) for projection, _ in projections
-        ]
-        norms = [matrix_norm(gradient, request.spec.norm).item() for gradient in of_projections]
-        result[i] = torch.tensor(norms, dtype=result.dtype).reshape(result.shape[1:])
+        place = {id(module): number for number, module in enumerate(modules)}
+        result = request.empty_result()
+        if request.spec.target == "logprob":
+            logits = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
+        for i, (row, token) in enumerate(zip(request.rows, request.tokens, strict=True)):
+            gradients = derivatives_of(logits[row, token], distinct, keep=True)
+            of_projections = [
+                _rows_of(gradients[place[id(projection.module)]], projection) for projection, _ in projections
+            ]
+            norms = [matrix_norm(gradient, request.spec.norm).item() for gradient in of_projections]
+            result[i] = torch.tensor(norms, dtype=result.dtype).reshape(result.shape[1:])
     return result
 
 
@@ -65,30 +68,38 @@ def _logits(request: GradientRequest) -> Tensor:
 
 @contextmanager
 def _differentiable(modules: Sequence[nn.Module], weights: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """What to differentiate by for the gradient of each module's effective weight, while the model runs."""
-    chosen, handles = [], []
+    """What to differentiate by for the gradient of each module's effective weight.
+
+    Hooks that a user has put on a weight would change its gradient, and are off.
+    """
+    chosen: list[Tensor] = []
+    adapted: dict[nn.Module, Callable[..., Tensor]] = {}
+    hooks = [(weight, weight._backward_hooks) for weight in weights]
+    for module, weight in zip(modules, weights, strict=True):
+        if not hasattr(module, "base_layer"):
+            chosen.append(weight.requires_grad_(True))
+            continue
+        chosen.append(torch.zeros_like(weight, requires_grad=True))
+        adapted[module] = _adding(chosen[-1], module)
     try:
-        for module, weight in zip(modules, weights, strict=True):
-            if not hasattr(module, "base_layer"):
-                chosen.append(weight.requires_grad_(True))
-                continue
-            zeros = torch.zeros_like(weight, requires_grad=True)
-            handles.append(module.register_forward_hook(_adding(zeros)))
-            chosen.append(zeros)
-        yield chosen
+        for weight, _ in hooks:
+            weight._backward_hooks = None
+        with run_by(adapted):
+            yield chosen
     finally:
-        for handle in handles:
-            handle.remove()
+        for weight, before in hooks:
+            weight._backward_hooks = before
 
 
-def _adding(zeros: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-    """A hook that adds `zeros`, of the shape of the weight beneath an adapter, to the effective weight."""
+def _adding(zeros: Tensor, module: nn.Module) -> Callable[..., Tensor]:
+    """An adapted module's forward, with `zeros` [d_out, d_in] added to the effective weight."""
+    forward, matrix = module.forward, zeros.T if isinstance(module.base_layer, Conv1D) else zeros
 
-    def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        matrix = zeros.T if isinstance(module.base_layer, Conv1D) else zeros
-        return output + functional.linear(args[0].to(zeros.dtype), matrix).to(output.dtype)
+    def run(inputs: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        output = forward(inputs, *arguments, **options)
+        return output + functional.linear(inputs.to(zeros.dtype), matrix).to(output.dtype)
 
-    return hook
+    return run
 
 
 def _rows_of(gradient: Tensor, projection: Projection) -> Tensor:

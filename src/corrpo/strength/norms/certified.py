@@ -33,10 +33,11 @@ from corrpo.strength.norms.rounding import (
     frobenius_squared,
     gamma,
     gram_roots,
-    largest_entry,
     nuclear_by_gram,
     nuclear_by_svd,
     rounded_product,
+    scaled,
+    times_power_of_two,
 )
 
 FIRST_RANK = 16
@@ -45,7 +46,6 @@ SMALLEST_SIDE = 160
 
 _SEED = 20
 _NARROW_TOLERANCE = 1e-4
-_LIMIT = {torch.float32: 126, torch.float64: 1000}
 
 
 def certified_nuclear_norm(
@@ -77,26 +77,14 @@ def certified_nuclear_norm(
     """
     check_relative_error(tolerance)
     dtype = torch.promote_types(delta.dtype, torch.promote_types(factor.dtype, torch.float32))
-    delta, scale = _scaled(delta.to(dtype))
-    factor, other = _scaled(factor.to(dtype))
+    delta, exponent = scaled(delta.to(dtype))
+    factor, other = scaled(factor.to(dtype))
     work = _Work.of(delta, factor, tolerance)
     if work.product.shape[-2] >= SMALLEST_SIDE:
         _by_low_rank(work, tolerance)
     _by_whole_spectrum(work, tolerance)
-    return work.values * scale * other, work.bounds * scale * other
-
-
-def _scaled(factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Each matrix divided by the power of two next to its largest entry, without rounding; and the powers.
-
-    Left as they are if none is so large or small that a product could overflow or lose digits.
-    """
-    largest = largest_entry(factor)
-    exponent = torch.frexp(largest).exponent.clamp(-_LIMIT[factor.dtype], _LIMIT[factor.dtype])
-    exponent = torch.where(exponent.abs() > _LIMIT[factor.dtype] // 4, exponent, 0)
-    if exponent.any():
-        factor = factor * torch.exp2(-exponent.to(factor.dtype))[..., None, None]
-    return factor, torch.exp2(exponent.double())
+    exponent = exponent + other
+    return times_power_of_two(work.values, exponent), times_power_of_two(work.bounds, exponent)
 
 
 @dataclass

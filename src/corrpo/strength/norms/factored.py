@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corrpo.strength.norms import check_tolerance, norm_named
-from corrpo.strength.norms.rounding import largest_entry
+from corrpo.strength.norms.rounding import scaled, times_power_of_two
 
 _PREFIX_BLOCK = 8
 
@@ -40,9 +40,11 @@ def gram_factor(inputs: Float[Tensor, "n t d_in"]) -> Float[Tensor, "n t t"]:
     Several times as quick as QR, and as accurate as singular values from Gram matrices are; where rounding
     leaves A A^T without one, QR takes its place.
     """
-    wide = inputs.double()
+    wide, exponent = scaled(inputs.double())
     factor, failed = torch.linalg.cholesky_ex(wide @ wide.mT)
-    factor = factor.to(torch.promote_types(inputs.dtype, torch.float32))
+    factor = times_power_of_two(factor, exponent[:, None, None]).to(
+        torch.promote_types(inputs.dtype, torch.float32)
+    )
     if failed.any():
         which = failed.nonzero()[:, 0]
         factor[which] = row_factor(inputs[which])
@@ -86,15 +88,17 @@ def product_norm(
     record = norm_named(norm)
     check_tolerance(tolerance, norm)
     dtype = torch.promote_types(delta.dtype, torch.float32)
-    delta, inputs = delta.to(dtype), inputs.to(dtype)
-    largest_entry(delta)
+    delta, exponent = scaled(delta.to(dtype))
+    inputs, other = scaled(inputs.to(dtype))
     if inputs.dim() == 3:
         inputs = short_factor(inputs, norm)
     elif record.by_singular_values and inputs.shape[-2] < inputs.shape[-1]:
         inputs = row_factor(inputs)
     if tolerance is None or record.within_tolerance is None:
-        return record.of_product(delta, inputs)
-    return record.within_tolerance(delta, inputs, tolerance)[0]
+        norms = record.of_product(delta, inputs)
+    else:
+        norms = record.within_tolerance(delta, inputs, tolerance)[0]
+    return times_power_of_two(norms, exponent + other)
 
 
 def second_factor(inputs: Float[Tensor, "t d_in"], norm: str) -> Float[Tensor, "t r"]:
@@ -143,6 +147,5 @@ def matrix_norm(matrix: Float[Tensor, "d_out d_in"], norm: str = "nuclear") -> F
     7.0
     """
     record = norm_named(norm)
-    matrix = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
-    largest_entry(matrix)
-    return record.of_matrix(matrix)
+    matrix, exponent = scaled(matrix.to(torch.promote_types(matrix.dtype, torch.float32)))
+    return times_power_of_two(record.of_matrix(matrix), exponent)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corrpo.strength.norms.rounding import eigenvalues_of, lower_gram
+from corrpo.strength.norms.rounding import eigenvalues_of, lower_gram, vector_lengths
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,7 @@ def gram_singular_values(matrix: Float[Tensor, "*n q p"]) -> Float[Tensor, "*n r
 
 
 def rank_one_length(
-    delta: Float[Tensor, "n d_out"], inputs: Float[Tensor, "n d_in"], order: int = 2
-) -> Float[Tensor, " n"]:
+    delta: Float[Tensor, "*n d_out"], inputs: Float[Tensor, "*n d_in"], order: int = 2
+) -> Float[Tensor, "*n"]:
     """|delta_i| |a_i| in float64, vector norms of this order; with 2, the singular value of delta_i a_i^T."""
-    return torch.linalg.vector_norm(delta.double(), ord=order, dim=-1) * torch.linalg.vector_norm(
-        inputs.double(), ord=order, dim=-1
-    )
+    return vector_lengths(delta, order) * vector_lengths(inputs, order)

@@ -20,6 +20,7 @@ from corrpo.errors import NonFiniteError
 UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 UNDERFLOW = {torch.float32: 2.0**-149, torch.float64: 2.0**-1074}
 
+_LIMIT = {torch.float32: 126, torch.float64: 1000}
 _SPLIT_SIDE = 96
 """From this side on, three quarters of a Gram matrix in two products take less time than all of it."""
 
@@ -36,6 +37,51 @@ def largest_entry(matrix: Float[Tensor, "*n rows columns"]) -> Float[Tensor, "*n
     if not torch.isfinite(largest).all():
         raise NonFiniteError("a gradient holds NaN or infinite values; try a wider dtype (float32)")
     return largest
+
+
+def scaled(matrix: Float[Tensor, "*n rows columns"]) -> tuple[Tensor, Tensor]:
+    """Each matrix divided by the power of two next to its largest entry, without rounding; and the exponents.
+
+    A matrix that is not so large or small that a square or product could overflow or lose digits is left as
+    it is, with exponent 0. `times_power_of_two` takes a norm back.
+
+    Raises:
+        NonFiniteError: an entry is NaN or infinite.
+    """
+    exponent = _exponent(largest_entry(matrix))
+    if exponent.any():
+        matrix = matrix * torch.exp2(-exponent.to(matrix.dtype))[..., None, None]
+    return matrix, exponent
+
+
+def times_power_of_two(values: Tensor, exponent: Tensor) -> Tensor:
+    """values * 2^exponent in float64, by two factors neither of which overflows alone.
+
+    >>> times_power_of_two(torch.tensor(3.0), torch.tensor(2))
+    tensor(12., dtype=torch.float64)
+    """
+    half = exponent // 2
+    return values.double() * torch.exp2(half.double()) * torch.exp2((exponent - half).double())
+
+
+def vector_lengths(vectors: Float[Tensor, "*n d"], order: int = 2) -> Float[Tensor, "*n"]:
+    """The norm of this order of each vector, in float64, however large or small; NaN of NaN.
+
+    >>> vector_lengths(torch.tensor([3e-200, 4e-200], dtype=torch.float64)).item()
+    5e-200
+    """
+    if vectors.dtype != torch.float64:  # no square of a narrower number leaves float64
+        return torch.linalg.vector_norm(vectors, ord=order, dim=-1, dtype=torch.float64)
+    exponent = _exponent(torch.nan_to_num(vectors.abs().amax(-1), nan=1.0, posinf=1.0))
+    lengths = torch.linalg.vector_norm(vectors * torch.exp2(-exponent.double())[..., None], ord=order, dim=-1)
+    return times_power_of_two(lengths, exponent)
+
+
+def _exponent(largest: Tensor) -> Tensor:
+    """That of the power of two next to each number; 0 where its square is far from the ends of the dtype."""
+    limit = _LIMIT[largest.dtype]
+    exponent = torch.frexp(largest).exponent.clamp(-limit, limit)
+    return torch.where(exponent.abs() > limit // 4, exponent, 0)
 
 
 def gamma(terms: int, dtype: torch.dtype) -> float:
