@@ -6,6 +6,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 import torch
+from accelerate import Accelerator
 from scipy.stats import pearsonr, spearmanr
 
 from corrpo import Fingerprint, logit_gradient_norms, measure
@@ -149,6 +150,22 @@ def test_a_model_in_training_is_measured_in_eval_mode_and_left_in_training(lab_m
     modes = [module.training for module in lab_model.modules()]
     assert measure(lab_model, lab_tokenizer, asked, **options).tokens.equals(truth.tokens)
     assert [module.training for module in lab_model.modules()] == modes
+
+
+def test_it_is_measured_in_the_dtype_of_its_weights_inside_of_autocast(lab_model, lab_tokenizer):
+    """So that the dtype of the fingerprint is the one that was used."""
+    samples = [*SAMPLES[:1], {"id": "asked", "prompt": "2 + 2 = "}]
+    options = QUICK | {"max_new_tokens": 6}
+    plain = measure(lab_model, lab_tokenizer, samples, **options)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = measure(lab_model, lab_tokenizer, samples, **options)
+        assert torch.is_autocast_enabled("cpu")
+    assert inside.tokens.equals(plain.tokens)
+    assert inside.model["dtype"] == "float32"
+    own = lab_model.forward
+    wrapped = Accelerator(cpu=True, mixed_precision="bf16").prepare(lab_model)
+    assert measure(wrapped, lab_tokenizer, samples, **options).tokens.equals(plain.tokens)
+    assert wrapped.forward != own
 
 
 def test_a_long_prompt_does_not_shorten_its_neighbours(lab_model, lab_tokenizer):

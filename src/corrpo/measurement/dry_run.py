@@ -31,6 +31,7 @@ from corrpo.models.memory import free_memory
 from corrpo.models.probing import Cost, generation_cost, peak_bytes_of, seconds_of, weight_bytes
 from corrpo.models.threads import threads_for
 from corrpo.models.token_limits import context_length, vocabulary_size
+from corrpo.models.turns import model_turn
 from corrpo.samples import Sample, as_samples
 from corrpo.samples.token_sampling import stratified_positions
 from corrpo.strength.entropy import token_entropy
@@ -117,7 +118,7 @@ def dry_run(
         for item, room in zip(work, rooms, strict=True)
     ]
     copies = 2 if options.untrained else 1
-    with threads_for(model), eval_mode(model):
+    with model_turn(model), threads_for(model), eval_mode(model):
         generation = generation_cost(
             TransformersEngine(model, tokenizer), device, _batches(work, rooms, options)
         )

@@ -43,9 +43,11 @@ from corrpo.models.generation.backends.transformers import TransformersEngine
 from corrpo.models.generation.batches import respond_to_batch, response_text
 from corrpo.models.keywords import keywords_of, narrow
 from corrpo.models.loading import untrained_model
+from corrpo.models.own_precision import own_precision
 from corrpo.models.sharding import full_parameters
 from corrpo.models.threads import threads_for
 from corrpo.models.token_limits import context_length, vocabulary_size
+from corrpo.models.turns import model_turn
 from corrpo.samples import (
     Sample,
     SampleOptions,
@@ -98,7 +100,9 @@ def measure(
 
     Args:
         model: a transformers causal LM; left as found. One that training keeps in pieces (FSDP, ZeRO-3) is
-            made whole for as long, so every process must call this; its samples may be its own.
+            made whole for as long, so every process must call this; its samples may be its own. It computes
+            in the dtype of its weights, which the fingerprint states: `torch.autocast` is off inside. Threads
+            that use one model wait for one another.
         tokenizer: its tokenizer.
         samples: a file (JSON lines, JSON, Parquet, CSV), a dataset or its folder, or dicts {"prompt",
             "response", "answer", "id"}; see `load_samples`. A sample without a response is answered by the
@@ -116,7 +120,7 @@ def measure(
     """
     if keywords.output is None and keywords.team is not None and keywords.team.size > 1:
         raise BadInputError("several processes share their work through a folder: give output")
-    with full_parameters(model) as full_model:
+    with model_turn(model), full_parameters(model) as full_model, own_precision(full_model):
         return _measure(full_model, tokenizer, samples, keywords)
 
 

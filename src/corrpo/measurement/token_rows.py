@@ -10,6 +10,7 @@ from corrpo.errors import CorrpoError, NonFiniteError
 from corrpo.measurement.fingerprint_format import TOKEN_COLUMNS, schema
 from corrpo.measurement.options import MeasureOptions
 from corrpo.models.keywords import narrow
+from corrpo.models.turns import process_turn
 from corrpo.samples import token_texts
 from corrpo.samples.token_sampling import stratified_positions
 from corrpo.strength.entropy import squared_logits_gradient, token_entropy, token_logprob
@@ -33,7 +34,7 @@ def measure_response(
     ids = torch.tensor(prompt_ids + response_ids, device=next(model.parameters()).device)
     n = len(response_ids)
     written = ids[len(prompt_ids) :]
-    with torch.no_grad():
+    with process_turn, torch.no_grad():  # another thread may hold a config that models share
         logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=n + 1).logits[0, :-1]
     entropy = _finite_entropy(logits, sample)
     target = logits.gather(-1, written[:, None])

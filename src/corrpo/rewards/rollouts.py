@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from corrpo.errors import NonFiniteError
 from corrpo.models.eval_mode import eval_mode
+from corrpo.models.turns import model_turn
 from corrpo.rewards.inversion_settings import InversionSettings
 from corrpo.rewards.rollout_correlation import rollout_correlation
 from corrpo.samples.token_sampling import stratified_positions
@@ -103,6 +104,18 @@ class RolloutMeter:
         Raises:
             NonFiniteError: NaN or infinite logits or gradients.
         """
+        with model_turn(model):
+            return self._measured(model, prompt_ids, completion_ids, written, seed, first)
+
+    def _measured(
+        self,
+        model: Any,
+        prompt_ids: Sequence[Sequence[int]],
+        completion_ids: Sequence[Sequence[int]],
+        written: Sequence[Sequence[int]] | None,
+        seed: int,
+        first: int,
+    ) -> RolloutSignals:
         starts = [len(p) for p in prompt_ids]
         by_model = written or [[1] * len(ids) for ids in completion_ids]
         chosen = [

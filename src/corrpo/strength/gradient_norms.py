@@ -12,6 +12,7 @@ from corrpo.models.keywords import keywords_of, narrow
 from corrpo.models.loading import check_present
 from corrpo.models.peft_adapters import check_adapters
 from corrpo.models.token_limits import vocabulary_size
+from corrpo.models.turns import model_turn
 from corrpo.strength.derivatives.model_state import frozen_eval_mode
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.estimators import ESTIMATORS, estimator_named
@@ -45,7 +46,9 @@ def logit_gradient_norms(
 
     Args:
         model: a transformers causal LM. It is put in eval mode for the call, no weight's `.grad` is
-            touched, and mode, requires_grad, hooks and attention backend are left as they were.
+            touched, and mode, requires_grad, hooks and attention backend are left as they were. Forward
+            and backward hooks of yours are part of it: the gradient is that of the model with them. Inside
+            `torch.autocast` it computes as it does there.
         input_ids: one sequence, prompt and response, [length] or [1, length].
         positions: indices p >= 1 into the sequence of the tokens whose logit is differentiated, in any
             order.
@@ -64,7 +67,8 @@ def logit_gradient_norms(
     """
     check_present(model)
     spec = narrow(options, GradientSpec)
-    layers = layers_for(model, spec.estimator, spec.layers, spec.projections)
+    with model_turn(model):
+        layers = layers_for(model, spec.estimator, spec.layers, spec.projections)
     ids, targets = _without_padding(input_ids, _checked_positions(positions), options.attention_mask)
     _check_vocabulary(model, ids)
     distinct, order = torch.unique(targets, sorted=True, return_inverse=True)

@@ -189,8 +189,7 @@ class FingerprintCallback(TrainerCallback):
             if read_json(earlier[step] / FINGERPRINT)["model"]["digest"] == model_digest(model):
                 return Fingerprint.load(earlier[step])
             _set_aside(self.output, step)
-        with own_precision(model):
-            fingerprint = measure(model, self.tokenizer, self.samples, **vars(self.settings))
+        fingerprint = measure(model, self.tokenizer, self.samples, **vars(self.settings))
         fingerprint = replace(fingerprint, samples=fingerprint.samples | {"name": self.sample_set})
         if self.output is not None:
             fingerprint.save(_step_folder(self.output, step))
@@ -241,21 +240,6 @@ def random_states_kept() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002
-
-
-@contextmanager
-def own_precision(model: nn.Module) -> Iterator[None]:
-    """Without the autocast that accelerate puts around a model's forward, and with it again after."""
-    wrapped = model.__dict__.get("forward")
-    plain = model.__dict__.get("_original_forward")
-    if wrapped is None or plain is None:
-        yield
-        return
-    model.forward = plain
-    try:
-        yield
-    finally:
-        model.forward = wrapped
 
 
 def _tokenizer_of(trainer: Trainer) -> Any:

@@ -112,7 +112,7 @@ def short_request(request: GradientRequest) -> GradientRequest:
 def computing_dtype(request: GradientRequest) -> torch.dtype:
     """The dtype that projections compute in: under autocast not that of the weights."""
     with observed(request.layers[:1], request.spec.projections[:1]) as record:
-        target_scores(request, request.positions, int(request.positions[-1]))
+        target_scores(request, request.positions, request.prefix(int(request.positions[-1])))
     return record[0].output.dtype
 
 

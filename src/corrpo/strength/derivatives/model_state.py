@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import RLock
 
 import torch
 from torch import nn
 
 from corrpo.models.eval_mode import eval_mode
+from corrpo.models.turns import model_turn, process_turn
 from corrpo.strength.derivatives.user_hooks import user_hooks
-
-_ONE_AT_A_TIME = RLock()
 
 
 @contextmanager
@@ -22,7 +20,7 @@ def frozen_eval_mode(model: nn.Module) -> Iterator[None]:
     that come later, and its backward cannot be run twice. That is set for the whole process, and models may
     share a config or be one model, so threads take turns.
     """
-    with _ONE_AT_A_TIME, _restored_after(model):
+    with model_turn(model), process_turn, _restored_after(model):
         yield
 
 

@@ -132,18 +132,18 @@ def has_direct_head(model: nn.Module) -> bool:
     Known from a forward pass of two tokens: LoRA or a quantized head, a head that something else has
     replaced, a user's hook on it or around it, and logits that the model changes afterwards all give False.
     """
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None  # pyright: ignore
-    if type(head) is not nn.Linear or "forward" in head.__dict__ or hooks_of_output(user_hooks(model), head):
-        return False
-    given: list[Any] = []
-    handle = head.register_forward_hook(lambda _module, _args, output: given.append(output))
-    device = next(model.parameters()).device
-    try:
-        with frozen_eval_mode(model), torch.no_grad():
-            ids = torch.zeros(1, 2, dtype=torch.long, device=device)
+    with frozen_eval_mode(model), torch.no_grad():
+        head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None  # pyright: ignore
+        replaced = type(head) is not nn.Linear or "forward" in head.__dict__
+        if replaced or hooks_of_output(user_hooks(model), head):
+            return False
+        given: list[Any] = []
+        handle = head.register_forward_hook(lambda _module, _args, output: given.append(output))
+        try:
+            ids = torch.zeros(1, 2, dtype=torch.long, device=next(model.parameters()).device)
             logits = model(input_ids=ids, use_cache=False).logits
-    finally:
-        handle.remove()
+        finally:
+            handle.remove()
     return len(given) == 1 and torch.equal(given[0].to(logits), logits)
 
 

@@ -52,8 +52,9 @@ class TransformersEngine:
     ) -> list[Generation]:
         """See `Engine` and `generate`."""
         from corrpo.models.threads import threads_for
+        from corrpo.models.turns import model_turn
 
-        with threads_for(self.model):
+        with model_turn(self.model), threads_for(self.model):
             return generate(
                 self.model,
                 self.tokenizer,
@@ -96,8 +97,8 @@ def generate(
     """Write a response to each prompt of token ids, all in one left-padded batch; temperature 0 is greedy.
 
     The same batch with the same seed gives the same responses, and the global random state is left as it was;
-    seed None draws on from it. The model's mode is restored. An error about logits that are NaN or +inf has
-    the prompt's number as its `row`; one about GPU memory says what to lower.
+    seed None draws on from it. The model's mode is restored, and threads take turns. An error about logits
+    that are NaN or +inf has the prompt's number as its `row`; one about GPU memory says what to lower.
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
@@ -137,20 +138,23 @@ def _generating(model: Any, device: "torch.device", seed: int | None) -> Iterato
     from transformers import GenerationConfig
 
     from corrpo.models.eval_mode import eval_mode
+    from corrpo.models.turns import model_turn, process_turn
 
     gpus = [device] if device.type == "cuda" else []
-    own_config, model.generation_config = model.generation_config, GenerationConfig()
-    try:
-        with (
-            eval_mode(model),
-            torch.no_grad(),
-            nullcontext() if seed is None else torch.random.fork_rng(devices=gpus),
-        ):
+    with (
+        model_turn(model),
+        process_turn,
+        eval_mode(model),
+        torch.no_grad(),
+        nullcontext() if seed is None else torch.random.fork_rng(devices=gpus),
+    ):
+        own_config, model.generation_config = model.generation_config, GenerationConfig()
+        try:
             if seed is not None:
                 torch.manual_seed(seed)
             yield
-    finally:
-        model.generation_config = own_config
+        finally:
+            model.generation_config = own_config
 
 
 def _padding_token(model: Any, tokenizer: Any, ends: list[int]) -> int:

@@ -1,0 +1,22 @@
+"""A model at the precision of its weights, whatever autocast is around it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+@contextmanager
+def own_precision(model: Any) -> Iterator[None]:
+    """Without the caller's `torch.autocast`, and without the one that accelerate puts around a forward."""
+    wrapped, plain = (model.__dict__.get(name) for name in ("forward", "_original_forward"))
+    unwrapped = wrapped is not None and plain is not None
+    try:
+        if unwrapped:
+            model.forward = plain
+        with torch.autocast(next(model.parameters()).device.type, enabled=False):
+            yield
+    finally:
+        if unwrapped:
+            model.forward = wrapped
