@@ -31,6 +31,10 @@ class BadInputError(CorrpoError, ValueError):
     """An argument, a sample or a file does not have the form it must have."""
 
 
+class DamagedFileError(BadInputError):
+    """A file of results is not as it was written: its checksum is another, or it cannot be read."""
+
+
 class NonFiniteError(CorrpoError):
     """A model produced NaN or infinite values where numbers were needed.
 

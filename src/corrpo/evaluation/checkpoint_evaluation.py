@@ -2,20 +2,21 @@
 
 import gc
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from corrpo.errors import CorrpoError
 from corrpo.evaluation.options import EvaluateOptions
-from corrpo.evaluation.results import EVALUATION, Evaluation, evaluation_folder
+from corrpo.evaluation.results import EVALUATION, Evaluation, evaluation_folder, is_evaluated
 from corrpo.evaluation.scored_generations import scored_generations
 from corrpo.evaluation.scoring import counts, estimates
 from corrpo.evaluation.suites.suite import Suite
 from corrpo.jobs.files import read_json, write_json
 from corrpo.jobs.outcome import Outcome, outcome_of
 from corrpo.jobs.process_team import Team
-from corrpo.jobs.run_folder import RunFolder
+from corrpo.jobs.run_folder import RunFolder, is_whole
 from corrpo.jobs.versions import library_versions
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.generation.backend import Engine, find_backend, open_backend
@@ -46,10 +47,11 @@ class Job:
 
     def are_evaluated(self) -> bool:
         """Whether all suites are there and the model's files are as they were when it was evaluated."""
-        if not all((self.folder(suite) / EVALUATION).exists() for suite in self.suites):
+        if not all([is_evaluated(self.folder(suite)) for suite in self.suites]):
             return False
         source = self.output / self.checkpoint.key / SOURCE
-        known = read_json(source) if source.exists() else None
+        is_known = source.exists() and is_whole(partial(read_json, source), source)
+        known = read_json(source) if is_known else None
         return known is not None and known == source_stamp(self.checkpoint, self.loading)
 
 
@@ -105,7 +107,7 @@ def _evaluate_suite(
         "versions": _versions(suite, job.options),
     }
     with RunFolder(job.folder(suite), claim, team).claimed() as run:
-        if run.team.from_first((run.path / EVALUATION).exists):
+        if run.team.from_first(partial(is_evaluated, run.path)):
             if run.team.first:
                 run.drop_parts()
             return

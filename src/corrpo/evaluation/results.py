@@ -10,6 +10,7 @@ import polars as pl
 
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import read_parquet, read_versioned, write_json, write_parquet
+from corrpo.jobs.run_folder import is_whole
 from corrpo.statistics.accuracy_estimate import Estimate
 
 SCHEMA_VERSION = 1
@@ -107,6 +108,12 @@ class Evaluation:
             counts=summary["counts"],
             generations=read_parquet(Path(folder) / GENERATIONS),
         )
+
+
+def is_evaluated(folder: Path) -> bool:
+    """Whether a folder holds a finished evaluation; one that is damaged is told of, and no longer counts."""
+    done = folder / EVALUATION
+    return done.exists() and is_whole(lambda: Evaluation.load(folder), done)
 
 
 def evaluation_folder(key: str, suite: str) -> str:

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.suites.load_suite import load_suite
 from corrpo.evaluation.suites.suite import Suite
 from corrpo.experiments.experiment_result import ExperimentResult, experiment_result
-from corrpo.experiments.one_run import Run, finish_run, read_run
+from corrpo.experiments.one_run import RUN, Run, finish_run, read_run
 from corrpo.experiments.preregistration import register, registered_plan
 from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.result_tables import RESULTS, RESULTS_SCHEMA, RUNS, RUNS_SCHEMA, table_of
@@ -31,6 +32,7 @@ from corrpo.jobs.outcome import Outcome
 from corrpo.jobs.process_count import processes_for
 from corrpo.jobs.process_pool import parallel
 from corrpo.jobs.progress_bar import progress_bar
+from corrpo.jobs.run_folder import is_whole
 from corrpo.models.checkpoints import find_checkpoints
 from corrpo.models.model_names import model_location
 from corrpo.statistics import Correlation
@@ -137,7 +139,9 @@ def _planned(recipe: ExperimentRecipe, suite: Suite, output: Path, launcher: tup
 
 
 def _finish_runs(runs: Sequence[Run], processes: int | None, device: str, *, progress: bool) -> None:
-    left = [run for run in runs if not run.is_finished]
+    left = [
+        run for run in runs if not run.is_finished or not is_whole(partial(read_run, run), run.folder / RUN)
+    ]
     if not left:
         return
     initial_models = [find_checkpoints([model_location(run.source)])[0][0] for run in left]

@@ -4,14 +4,15 @@ import errno
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from corrpo.errors import BadInputError, OutputFolderError
+from corrpo.errors import BadInputError, DamagedFileError, OutputFolderError
+from corrpo.jobs.checksums import BLANK, PARQUET_KEY, check_parquet, sealed, with_checksum, without_checksum
 
 
 @contextmanager
@@ -50,42 +51,61 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole, readable by every parser: NaN and infinities are refused."""
+    """Write JSON whole, readable by every parser: NaN and infinities are refused.
+
+    An object is written with its checksum as its last entry.
+    """
+    content = with_checksum(content) if isinstance(content, dict) else content
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_parquet(path: Path, table: pl.DataFrame) -> None:
-    """Write a Parquet file whole."""
+    """Write a Parquet file whole, with its checksum."""
     content = io.BytesIO()
-    table.write_parquet(content)
+    table.write_parquet(content, metadata={PARQUET_KEY: BLANK})
     with whole_file(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        temporary.write_bytes(sealed(content.getvalue()))
 
 
-def read_parquet(path: Path) -> pl.DataFrame:
-    """Read a Parquet file.
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read a Parquet file, or some columns of it.
 
     Raises:
-        BadInputError: the file is missing or is no Parquet; names it.
+        BadInputError: the file is missing; names it.
+        DamagedFileError: it is no Parquet, or its checksum is another.
     """
+    content = read_checked_bytes(path)
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(io.BytesIO(content), columns=None if columns is None else list(columns))
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadInputError(f"cannot read {path}: {error}; remove it and measure again") from error
+        raise DamagedFileError(f"cannot read {path}: {error}; remove it and measure again") from error
+
+
+def read_checked_bytes(path: Path) -> bytes:
+    """The bytes of a Parquet file, whose checksum, if it has one, is right; errors as of `read_parquet`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(
+            f"cannot read {path}: {error.strerror or error}; remove it and measure again"
+        ) from error
+    check_parquet(path, content)
+    return content
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        BadInputError: the file is missing or is not JSON; names the file and the line.
+        BadInputError: the file is missing; names it.
+        DamagedFileError: it is not JSON (names the line), or its checksum is another.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return without_checksum(path, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise BadInputError(f"{path} does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path} is not valid JSON: {error}") from error
+        raise DamagedFileError(f"{path} is not valid JSON: {error}") from error
 
 
 def read_versioned(path: Path, version: int, again: str = "measure again") -> Any:

@@ -5,6 +5,7 @@ When it is done, the parts have become the final files and are gone. A run that 
 settings refuses it and names what differs.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from typing import Any
 
 import polars as pl
 
-from corrpo.errors import BadInputError, OutputFolderError
+from corrpo.errors import BadInputError, DamagedFileError, OutputFolderError
 from corrpo.jobs.files import read_json, read_parquet, write_json, write_parquet
 from corrpo.jobs.folder_lock import locked_by_team
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.settings_differences import differences_between
+
+logger = logging.getLogger(__name__)
 
 SETTINGS = "settings.json"
 PARTS = "parts"
@@ -79,6 +82,8 @@ class RunFolder:
                 self._check_settings()
                 for path in (*self.path.glob(".*.tmp"), *self.path.glob(f"{PARTS}/.*.tmp")):
                     path.unlink()
+                for path in sorted(self.path.glob(f"{PARTS}/*.parquet")):
+                    is_whole(lambda path=path: read_parquet(path), path)
             team.wait("checked")
             yield RunFolder(self.path, self.settings, team)
 
@@ -139,6 +144,17 @@ class RunFolder:
             path.unlink()
         if folder.exists():
             folder.rmdir()
+
+
+def is_whole(read: Callable[[], object], to_remove: Path) -> bool:
+    """Whether a result can be read; of one that is damaged a line is told, and `to_remove` is removed."""
+    try:
+        read()
+    except DamagedFileError as error:
+        logger.warning("%s; it is made again", str(error).partition(". Put back")[0])
+        to_remove.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def refuse_other_files(folder: Path, owner: str) -> None:

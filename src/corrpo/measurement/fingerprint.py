@@ -1,5 +1,6 @@
 """The fingerprint of one model on one set of samples: statistics, tokens, and all that made them."""
 
+import hashlib
 import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from corrpo.errors import BadInputError
+from corrpo.jobs.checksums import check_content
 from corrpo.jobs.files import read_parquet, read_versioned, write_json, write_parquet, write_text
 from corrpo.jobs.run_folder import SETTINGS
 from corrpo.measurement.fingerprint_format import (
@@ -155,8 +157,10 @@ class Fingerprint:
         if self.untrained_tokens is not None:
             write_parquet(folder / UNTRAINED, self.untrained_tokens)
         rows = [row | {"prompt": json.loads(row["prompt"])} for row in self.responses.iter_rows(named=True)]
-        write_text(folder / RESPONSES, "".join(json.dumps(row) + "\n" for row in rows))
-        write_json(folder / FINGERPRINT, self._summary())
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        write_text(folder / RESPONSES, lines)
+        digest = hashlib.sha256(lines.encode()).hexdigest()
+        write_json(folder / FINGERPRINT, self._summary() | {"responses_sha256": digest})
 
     def _summary(self) -> dict[str, Any]:
         def plain(statistics: dict[str, Correlation]) -> dict[str, Any]:
@@ -179,14 +183,15 @@ class Fingerprint:
         """Read a folder that `save` or `corrpo measure` wrote.
 
         Raises:
-            BadInputError: there is no finished fingerprint in the folder, or its schema is another.
+            BadInputError: there is no finished fingerprint in the folder, its schema is another, or one of
+                its files is damaged (`DamagedFileError`).
         """
         folder = Path(folder)
         if not (folder / FINGERPRINT).exists():
             state = "is unfinished" if (folder / SETTINGS).exists() else f"holds no {FINGERPRINT}"
             raise BadInputError(f"{folder} {state}; run corrpo measure with --output {folder} to the end")
         summary = read_versioned(folder / FINGERPRINT, SCHEMA_VERSION)
-        lines = (folder / RESPONSES).read_text(encoding="utf-8").splitlines()
+        lines = read_response_lines(folder, summary)
         responses = [row | {"prompt": json.dumps(row["prompt"])} for row in map(json.loads, lines)]
         untrained = summary["untrained"]
         return cls(
@@ -208,6 +213,21 @@ def baseline_of(summary: dict[str, Any]) -> Correlation | None:
     """`Fingerprint.baseline` of the content of a fingerprint.json; None if an older version wrote it."""
     baseline = summary.get("baseline")
     return None if baseline is None else Correlation.from_dict(baseline)
+
+
+def read_response_lines(folder: Path, summary: dict[str, Any]) -> list[bytes]:
+    """The lines of responses.jsonl, as they were when fingerprint.json, read as `summary`, was written.
+
+    Raises:
+        BadInputError: the file is missing; or it is damaged (`DamagedFileError`).
+    """
+    path = folder / RESPONSES
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(f"cannot read {path}: {error.strerror or error}; measure again") from error
+    check_content(path, content, summary.get("responses_sha256"))
+    return content.splitlines()
 
 
 def _is_same(first: Any, second: Any) -> bool:

@@ -22,7 +22,7 @@ from rich.progress import Progress
 from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.progress_bar import progress_bar
-from corrpo.jobs.run_folder import Part, RunFolder, make_parts
+from corrpo.jobs.run_folder import Part, RunFolder, is_whole, make_parts
 from corrpo.jobs.run_record import run_record
 from corrpo.jobs.versions import library_versions
 from corrpo.measurement.fingerprint import Fingerprint
@@ -147,7 +147,7 @@ def _measure(
         if keywords.output is not None:
             claim = identity | {"versions": library_versions(), "prompts_digest": _digest(work)}
             run = stack.enter_context(RunFolder(Path(keywords.output), claim, keywords.team).claimed())
-            if run.team.from_first((run.path / FINGERPRINT).exists):
+            if run.team.from_first(lambda: _is_finished(run.path)):
                 return _finished(run)
         stack.enter_context(threads_for(model))
         stack.enter_context(eval_mode(model))
@@ -172,6 +172,11 @@ def _measure(
             fingerprint.save(run.path)
         run.team.wait("saved")
         return _finished(run)
+
+
+def _is_finished(folder: Path) -> bool:
+    done = folder / FINGERPRINT
+    return done.exists() and is_whole(lambda: Fingerprint.load(folder), done)
 
 
 def _finished(run: RunFolder) -> Fingerprint:

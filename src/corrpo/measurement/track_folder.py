@@ -7,14 +7,16 @@ whose files are as they were is not loaded again; otherwise its weights decide, 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from corrpo.errors import CorrpoError, OutputFolderError
 from corrpo.jobs.files import read_json, write_json, write_parquet
 from corrpo.jobs.outcome import Outcome
-from corrpo.jobs.run_folder import refuse_other_files
+from corrpo.jobs.run_folder import is_whole, refuse_other_files
 from corrpo.jobs.settings_differences import differences_between
+from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.fingerprint_format import FINGERPRINT
 from corrpo.measurement.trajectory import TRACK, TRACK_VERSION, Point, Trajectory, read_point
 from corrpo.models.checkpoints import Checkpoint, Skipped, in_order
@@ -99,7 +101,12 @@ class TrackFolder:
         self.checkpoints = checkpoints
         for checkpoint in checkpoints:
             folder = self.output / checkpoint.key
-            if (folder / FINGERPRINT).exists() and self._is_unchanged(checkpoint, loading):
+            done = folder / FINGERPRINT
+            if (
+                done.exists()
+                and self._is_unchanged(checkpoint, loading)
+                and is_whole(partial(Fingerprint.load, folder), done)
+            ):
                 self.points[checkpoint.key] = read_point(checkpoint, folder)
             else:
                 self.left.append(checkpoint)
@@ -107,7 +114,7 @@ class TrackFolder:
 
     def _source_of(self, checkpoint: Checkpoint) -> dict[str, Any]:
         path = self.output / checkpoint.key / SOURCE
-        return read_json(path) if path.exists() else {}
+        return read_json(path) if path.exists() and is_whole(partial(read_json, path), path) else {}
 
     def _is_unchanged(self, checkpoint: Checkpoint, loading: LoadOptions) -> bool:
         """True if the files that a fingerprint was measured on are as they were, or were deleted."""

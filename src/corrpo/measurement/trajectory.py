@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from corrpo.errors import BadInputError
-from corrpo.jobs.files import read_versioned
+from corrpo.jobs.files import read_parquet, read_versioned
 from corrpo.jobs.settings_differences import differences_between
 from corrpo.measurement.comparison import mean_or_none, measured_with
 from corrpo.measurement.fingerprint import SCHEMA_VERSION, STATISTICS, baseline_of
@@ -250,10 +250,7 @@ def read_point(checkpoint: Checkpoint, folder: Path) -> Point:
 
 
 def _point(checkpoint: Checkpoint, folder: Path, summary: dict[str, Any]) -> Point:
-    try:
-        tokens = pl.read_parquet(folder / TOKENS, columns=["entropy_bits", "strength"])
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadInputError(f"cannot read {folder / 'tokens.parquet'}: {error}; measure again") from error
+    tokens = read_parquet(folder / TOKENS, ["entropy_bits", "strength"])
     measured = tokens.drop_nulls("strength")
     samples = summary["samples"]
     return Point(

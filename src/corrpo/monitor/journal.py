@@ -1,6 +1,8 @@
 """Work over the lines of a file: it stands in a file of its own until it is done, and can be gone on with."""
 
+import hashlib
 import json
+import logging
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -9,6 +11,8 @@ from corrpo.errors import OutputFolderError
 from corrpo.jobs.files import whole_file
 from corrpo.jobs.folder_lock import lock_file
 from corrpo.jobs.settings_differences import differences_between
+
+logger = logging.getLogger(__name__)
 
 
 class Journal:
@@ -49,18 +53,16 @@ class Journal:
         """Write the record of a line, which has its number as "line"."""
         assert self._file is not None
         try:
-            self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+            self._file.write(_line(record))
             self._file.flush()
         except OSError as error:
             raise self._cannot_write(error) from error
         self.done[record["line"]] = record
 
     def become(self, output: Path) -> None:
-        """The records, without the header, become `output`; the journal is removed."""
-        with whole_file(output) as temporary, self.path.open("rb") as source, temporary.open("wb") as target:
-            next(source)
-            for line in source:
-                target.write(line)
+        """The records, in order and without the header, become `output`; the journal is removed."""
+        with whole_file(output) as temporary, temporary.open("w", encoding="utf-8") as target:
+            target.writelines(json.dumps(self.done[line]) + "\n" for line in sorted(self.done))
         self.path.unlink()
 
     def _go_on(self) -> None:
@@ -68,18 +70,21 @@ class Journal:
         self._file.seek(0)
         content = self._file.read()
         complete = content[: content.rfind(b"\n") + 1]
-        header = json.dumps(self.header).encode() + b"\n"
+        header = _line(self.header)
         if header.startswith(content):
             self._file.truncate(0)
             self._file.write(header)
             self._file.flush()
             return
-        try:
-            first, *records = (json.loads(line) for line in complete.split(b"\n")[:-1])
-            self.done = {record["line"]: record for record in records}
-        except (ValueError, TypeError, KeyError) as error:
-            raise OutputFolderError(f"{self.path} is not the work of corrpo monitor; remove it") from error
-        differences = differences_between(first, json.loads(json.dumps(self.header)))
+        lines = complete.split(b"\n")[:-1]
+        known = _record(lines[0]) if lines else None
+        if known is None:
+            raise OutputFolderError(f"{self.path} is damaged, or not the work of corrpo monitor; remove it")
+        read = [_record(line) for line in lines[1:]]
+        self.done = {record["line"]: record for record in read if record is not None and "line" in record}
+        if bad := sum(record is None for record in read):
+            logger.warning("%s has %d damaged lines; their work is done again", self.path, bad)
+        differences = differences_between(known, json.loads(json.dumps(self.header)))
         if differences:
             raise OutputFolderError(
                 f"{self.path} holds work that was done otherwise: {'; '.join(differences)}. Remove it, or "
@@ -96,6 +101,24 @@ class Journal:
     def _close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    """JSON, a tab (there is none in JSON), the SHA-256 of the JSON, and the end of the line."""
+    text = json.dumps(record, allow_nan=False).encode()
+    return text + b"\t" + hashlib.sha256(text).hexdigest().encode() + b"\n"
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """What a line holds; None if it is not as it was written. Lines of 0.2 have no checksum."""
+    text, tab, digest = line.partition(b"\t")
+    if tab and hashlib.sha256(text).hexdigest().encode() != digest:
+        return None
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def journal_beside(output: Path, ending: str, header: dict[str, Any]) -> Journal:

@@ -15,6 +15,7 @@ import polars as pl
 
 from corrpo.errors import BadInputError
 from corrpo.evaluation.results import Evaluation
+from corrpo.jobs.files import read_parquet
 from corrpo.measurement.fingerprint_format import TOKENS
 from corrpo.measurement.trajectory import Point, Trajectory
 from corrpo.statistics import Correlation, TokenSeries
@@ -236,9 +237,7 @@ def _associations(
 def _rhos(points: Sequence[Point], resamples: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """rho at each point, float [T], and over halves of the samples, float [B, T]."""
     columns = ["sample", "entropy_bits", "strength"]
-    tokens = [
-        pl.read_parquet(point.folder / TOKENS, columns=columns).drop_nulls("strength") for point in points
-    ]
+    tokens = [read_parquet(point.folder / TOKENS, columns).drop_nulls("strength") for point in points]
     place = {
         sample: i for i, sample in enumerate(sorted({name for table in tokens for name in table["sample"]}))
     }

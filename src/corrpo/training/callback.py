@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from transformers import (
 
 from corrpo.errors import BadInputError, NonFiniteError, OutputFolderError
 from corrpo.jobs.files import read_json
+from corrpo.jobs.run_folder import is_whole
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.fingerprint_format import FINGERPRINT
 from corrpo.measurement.options import MeasureOptions
@@ -185,10 +187,11 @@ class FingerprintCallback(TrainerCallback):
 
     def _fingerprint(self, model: nn.Module, step: int) -> Fingerprint:
         """That of an earlier run of this step with the same weights, or a new one, saved if wanted."""
-        if self.output is not None and step in (earlier := step_folders(self.output)):
-            if read_json(earlier[step] / FINGERPRINT)["model"]["digest"] == model_digest(model):
-                return Fingerprint.load(earlier[step])
-            _set_aside(self.output, step)
+        earlier = None if self.output is None else step_folders(self.output).get(step)
+        if earlier is not None and is_whole(partial(Fingerprint.load, earlier), earlier / FINGERPRINT):
+            if (known := Fingerprint.load(earlier)).model["digest"] == model_digest(model):
+                return known
+            _set_aside(earlier.parent, step)
         fingerprint = measure(model, self.tokenizer, self.samples, **vars(self.settings))
         fingerprint = replace(fingerprint, samples=fingerprint.samples | {"name": self.sample_set})
         if self.output is not None:

@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from corrpo.errors import BadInputError
-from corrpo.jobs.files import read_versioned
-from corrpo.measurement.fingerprint import SCHEMA_VERSION
+from corrpo.jobs.files import read_checked_bytes, read_json, read_versioned
+from corrpo.measurement.fingerprint import SCHEMA_VERSION, read_response_lines
 from corrpo.measurement.fingerprint_format import (
     FINGERPRINT,
     LATER_COLUMNS,
@@ -79,10 +79,7 @@ def read_responses(folder: Path) -> dict[str, dict[str, Any]]:
         BadInputError: the file is missing, or a line is no JSON object with an id and a prompt; names it.
     """
     path = folder / RESPONSES
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise BadInputError(f"cannot read {path}: {error.strerror or error}; measure again") from error
+    lines = read_response_lines(folder, read_json(folder / FINGERPRINT))
     rows = {}
     for number, line in enumerate(lines, start=1):
         try:
@@ -103,6 +100,7 @@ def token_table(folder: Path) -> pl.DataFrame:
     finite, and the ranks of files that have none, are null.
     """
     path = folder / TOKENS
+    read_checked_bytes(path)
     with _errors_that_name(path):
         scanned = pl.scan_parquet(path)
         have = scanned.collect_schema().names()
