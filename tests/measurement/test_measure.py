@@ -11,6 +11,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from corrpo import Fingerprint, logit_gradient_norms, measure
 from corrpo.errors import BadInputError, NonFiniteError, OutputFolderError
+from corrpo.jobs.files import write_json
 from corrpo.measurement.fingerprint import STATISTICS
 from corrpo.measurement.summary import subsampling_error
 
@@ -238,7 +239,7 @@ def test_save_and_load(lab_model, lab_tokenizer, tmp_path):
     with pytest.raises(BadInputError, match=r"holds no fingerprint\.json"):
         Fingerprint.load(tmp_path)
     stored = json.loads((tmp_path / "f" / "fingerprint.json").read_text())
-    (tmp_path / "f" / "fingerprint.json").write_text(json.dumps(stored | {"schema_version": 9}))
+    write_json(tmp_path / "f" / "fingerprint.json", stored | {"schema_version": 9})
     with pytest.raises(BadInputError, match="schema version 9"):
         Fingerprint.load(tmp_path / "f")
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from corrpo import Fingerprint
 from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
+from corrpo.jobs.files import write_json
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.measurement.checkpoint_measurement import measure_checkpoint
 from corrpo.measurement.fingerprint import STATISTICS
@@ -269,7 +270,7 @@ def test_the_folder_of_a_callback_is_a_trajectory(run, samples, tmp_path):
     path = callback / "step-000020/fingerprint.json"
     summary = json.loads(path.read_text())
     summary["settings"]["norm"] = "spectral"
-    path.write_text(json.dumps(summary))
+    write_json(path, summary)
     with pytest.raises(BadInputError, match="norm was 'nuclear', now 'spectral'"):
         Trajectory.load(callback)
 

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from corrpo.errors import BadInputError
+from corrpo.jobs.files import read_json
 from corrpo.monitor.calibration import Calibration, Labelled, calibrate, threshold_rank
 
 MODEL = {"name": "tiny", "digest": "a" * 64}
@@ -144,7 +145,7 @@ def test_a_calibration_comes_back_from_its_file_and_is_refused_elsewhere(tmp_pat
         again.check("b" * 64, SETTINGS)
     with pytest.raises(BadInputError, match=r"window=64 \(calibrated 128\)"):
         again.check("a" * 64, {"window": 64})
-    record = json.loads((tmp_path / "cal.json").read_text())
+    record = read_json(tmp_path / "cal.json")
     for broken in ({"side": "up"}, {"whole": float("nan")}, {"model": {}}, {"schema_version": 9}):
         (tmp_path / "bad.json").write_text(json.dumps(record | broken))
         with pytest.raises(BadInputError, match=r"bad\.json"):
