@@ -23,7 +23,7 @@ import torch
 
 from common import heading, shown, table
 from corrpo import load_model
-from corrpo.jobs.files import write_json, write_parquet, write_text
+from corrpo.jobs.files import read_json, write_json, write_parquet, write_text
 from corrpo.lab import sample_location
 from corrpo.models.generation.backends.transformers import generate
 from corrpo.samples import encode_prompt, load_samples
@@ -120,7 +120,7 @@ def grown(options: Namespace) -> None:
 def memory(options: Namespace) -> dict[str, float]:
     """MiB by "LENGTH ESTIMATOR", of OUT/memory.json, completed."""
     path = options.out / "memory.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = read_json(path) if path.exists() else {}
     for length in options.lengths:
         for name in ESTIMATORS:
             if f"{length} {name}" not in known:

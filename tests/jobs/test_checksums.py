@@ -188,7 +188,7 @@ def test_a_damaged_line_of_the_monitors_journal_is_done_again(tmp_path, places):
 @quickly
 def test_a_calibration(tmp_path, places):
     path = tmp_path / "calibration.json"
-    calibration = Calibration("high", 0.05, {}, 0.25, 0.5, {"name": "m", "digest": "d"}, {"a": 1})
+    calibration = Calibration("high", 0.05, None, 0.25, 0.5, {"name": "m", "digest": "d"}, {"a": 1})
     calibration.save(path)
     same_or_named(path, places, lambda: Calibration.load(path))
 

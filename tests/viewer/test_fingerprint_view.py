@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import corrpo
 from corrpo.answers.verifier import Reply
 from corrpo.errors import BadInputError
+from corrpo.jobs.files import read_json, write_json
 from corrpo.lab import sample_location
 from corrpo.models.model_names import model_location
 from corrpo.samples import load_samples
@@ -141,6 +142,8 @@ def test_any_prompt_and_answer_can_be_sent(tmp_path_factory, text):
     fingerprint.save(folder)
     row = {"id": "s0", "prompt": [{"role": text, "content": text}], "response": text, "answer": text}
     (folder / "responses.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    summary = read_json(folder / "fingerprint.json")
+    write_json(folder / "fingerprint.json", summary | {"responses_sha256": None})
     run = ViewedFingerprint(folder, text)
     for content in (run.index, run.sample(0)):
         sent = json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8")

@@ -191,8 +191,10 @@ class Fingerprint:
             state = "is unfinished" if (folder / SETTINGS).exists() else f"holds no {FINGERPRINT}"
             raise BadInputError(f"{folder} {state}; run corrpo measure with --output {folder} to the end")
         summary = read_versioned(folder / FINGERPRINT, SCHEMA_VERSION)
-        lines = read_response_lines(folder, summary)
-        responses = [row | {"prompt": json.dumps(row["prompt"])} for row in map(json.loads, lines)]
+        written = (folder / RESPONSES).read_bytes()
+        check_content(folder / RESPONSES, written, summary.get("responses_sha256"))
+        rows = map(json.loads, written.splitlines())
+        responses = [row | {"prompt": json.dumps(row["prompt"])} for row in rows]
         untrained = summary["untrained"]
         return cls(
             model=summary["model"],
@@ -213,21 +215,6 @@ def baseline_of(summary: dict[str, Any]) -> Correlation | None:
     """`Fingerprint.baseline` of the content of a fingerprint.json; None if an older version wrote it."""
     baseline = summary.get("baseline")
     return None if baseline is None else Correlation.from_dict(baseline)
-
-
-def read_response_lines(folder: Path, summary: dict[str, Any]) -> list[bytes]:
-    """The lines of responses.jsonl, as they were when fingerprint.json, read as `summary`, was written.
-
-    Raises:
-        BadInputError: the file is missing; or it is damaged (`DamagedFileError`).
-    """
-    path = folder / RESPONSES
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadInputError(f"cannot read {path}: {error.strerror or error}; measure again") from error
-    check_content(path, content, summary.get("responses_sha256"))
-    return content.splitlines()
 
 
 def _is_same(first: Any, second: Any) -> bool:

@@ -78,11 +78,12 @@ class Journal:
             return
         lines = complete.split(b"\n")[:-1]
         known = _record(lines[0]) if lines else None
-        if known is None:
-            raise OutputFolderError(f"{self.path} is damaged, or not the work of corrpo monitor; remove it")
         read = [_record(line) for line in lines[1:]]
-        self.done = {record["line"]: record for record in read if record is not None and "line" in record}
-        if bad := sum(record is None for record in read):
+        whole = [record for record in read if record is not None]
+        if not isinstance(known, dict) or not all(isinstance(r, dict) and "line" in r for r in whole):
+            raise OutputFolderError(f"{self.path} is damaged, or not the work of corrpo monitor; remove it")
+        self.done = {record["line"]: record for record in whole}
+        if bad := len(read) - len(whole):
             logger.warning("%s has %d damaged lines; their work is done again", self.path, bad)
         differences = differences_between(known, json.loads(json.dumps(self.header)))
         if differences:
@@ -109,16 +110,15 @@ def _line(record: dict[str, Any]) -> bytes:
     return text + b"\t" + hashlib.sha256(text).hexdigest().encode() + b"\n"
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
+def _record(line: bytes) -> Any:
     """What a line holds; None if it is not as it was written. Lines of 0.2 have no checksum."""
     text, tab, digest = line.partition(b"\t")
     if tab and hashlib.sha256(text).hexdigest().encode() != digest:
         return None
     try:
-        record = json.loads(text)
+        return json.loads(text)
     except ValueError:
         return None
-    return record if isinstance(record, dict) else None
 
 
 def journal_beside(output: Path, ending: str, header: dict[str, Any]) -> Journal:

@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 
 from corrpo.errors import BadInputError
+from corrpo.jobs.checksums import check_content
 from corrpo.jobs.files import read_checked_bytes, read_json, read_versioned
-from corrpo.measurement.fingerprint import SCHEMA_VERSION, read_response_lines
+from corrpo.measurement.fingerprint import SCHEMA_VERSION
 from corrpo.measurement.fingerprint_format import (
     FINGERPRINT,
     LATER_COLUMNS,
@@ -79,9 +80,12 @@ def read_responses(folder: Path) -> dict[str, dict[str, Any]]:
         BadInputError: the file is missing, or a line is no JSON object with an id and a prompt; names it.
     """
     path = folder / RESPONSES
-    lines = read_response_lines(folder, read_json(folder / FINGERPRINT))
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(f"cannot read {path}: {error.strerror or error}; measure again") from error
     rows = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(content.splitlines(), start=1):
         try:
             row = json.loads(line)
             rows[str(row["id"])] = row | {"prompt": row["prompt"]}
@@ -89,6 +93,7 @@ def read_responses(folder: Path) -> dict[str, dict[str, Any]]:
             raise BadInputError(
                 f"{path} line {number} is not a response of corrpo measure ({error!r}); measure again"
             ) from error
+    check_content(path, content, read_json(folder / FINGERPRINT).get("responses_sha256"))
     return rows
 
 
