@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from math_verify import parse, verify
 
 from corrpo.answers.checks.math import equal_as_math
 from corrpo.answers.notation import UnreadableAnswerError
@@ -447,3 +448,32 @@ def test_a_long_answer_is_read_at_once(unit):
         with contextlib.suppress(UnreadableAnswerError):
             read_answer((front + unit * 2000)[:2000])
     assert time.process_time() - start < 3
+
+
+def test_the_page_on_answers_has_the_verdicts_of_all_three():
+    page = (Path(__file__).parents[2] / "docs" / "ANSWERS.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    responses, golds = ([row[place].strip("`") for row in rows] for place in (0, 1))
+    ours = [reply.verdict == "right" for reply in judge(responses, golds)]
+    quoted = [f"${gold}$" for gold in golds]
+    theirs = [verify(parse(gold), parse(text)) for text, gold in zip(responses, quoted, strict=True)]
+    of_trl = [reply.verdict == "right" for reply in judge(responses, quoted, "trl")]
+    found = [
+        ["right" if verdict else "not right" for verdict in row]
+        for row in zip(ours, theirs, of_trl, strict=True)
+    ]
+    assert len(rows) > 25
+    assert [row[2:5] for row in rows] == found
+
+
+@pytest.mark.slow
+def test_the_corpus_is_judged_as_expected():
+    corpus = Path(__file__).with_name("corpus.jsonl").read_text(encoding="utf-8").splitlines()
+    pairs_ = [json.loads(line) for line in corpus]
+    replies = judge([pair["response"] for pair in pairs_], [pair["answer"] for pair in pairs_])
+    differ = [
+        (pair["kind"], pair["response"], pair["answer"], reply)
+        for pair, reply in zip(pairs_, replies, strict=True)
+        if (reply.verdict == "right") != (pair["expected"] == "right")
+    ]
+    assert differ == []
