@@ -127,8 +127,14 @@ def test_the_table_and_the_paths_are_printed(run, samples, tmp_path, capsys):
     assert f"{rho.value:.2f}".replace("-", "−") in lines[3]
     assert f"[{rho.low:.2f}, {rho.high:.2f}]".replace("-", "−") in lines[3]
     assert "rests on 3 samples" in printed.out
-    written = ["track.json", "trajectory.parquet", "report.html", "figures/figure3.svg"]
-    assert [str(output / name) for name in written] == lines[-5:-1]
+    written = [
+        "track.json",
+        "trajectory.parquet",
+        "report.html",
+        "figures/figure3.svg",
+        "figures/figure3.pdf",
+    ]
+    assert [str(output / name) for name in written] == lines[-6:-1]
 
 
 @pytest.mark.slow

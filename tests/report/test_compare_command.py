@@ -47,7 +47,10 @@ def test_tables_are_printed_within_a_hundred_columns(runs, capsys):
 def test_everything_is_written_and_the_paths_are_printed(runs, tmp_path, capsys):
     output = tmp_path / "made" / "out"
     run(Compare(labels(runs), output=output, resamples=20))
-    written = {"comparison.json", "comparison.html", "types.svg", "scatter-qwen2.svg", "scatter-llama.svg"}
+    figures = {
+        f"{name}.{end}" for name in ("types", "scatter-qwen2", "scatter-llama") for end in ("svg", "pdf")
+    }
+    written = {"comparison.json", "comparison.html"} | figures
     assert {path.name for path in output.iterdir()} == written
     printed = capsys.readouterr().out.splitlines()
     assert {str(output / name) for name in written} <= set(printed)

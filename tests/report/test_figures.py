@@ -156,3 +156,12 @@ def test_the_numbers_of_figure_2_have_their_controls_beside_them():
         (False, -0.42, -0.51),
         (True, None, None),
     ]
+
+
+def test_types_say_how_many_samples_and_what_the_bars_are():
+    values = [
+        TypeValue("f", name, "maths", replace(DEFINED, n_samples=n)) for name, n in (("base", 60), ("rl", 64))
+    ]
+    shown = texts(types_svg("t", *[values], value_label="rho"))
+    assert "n = 60–64" in " ".join(shown)
+    assert "sample set (n samples); bars: intervals over samples" in shown

@@ -166,6 +166,20 @@ def test_the_share_of_responses_that_were_cut_is_told(tmp_path):
     assert row.cut == 0.2
 
 
+def test_a_report_says_what_its_rho_means_and_what_it_does_not(fingerprint):
+    measured = dataclasses.replace(
+        fingerprint,
+        statistics=fingerprint.statistics | {"spearman": Correlation(-0.4, -0.5, -0.3, 0.01, 9, 5)},
+    )
+    text = Page(measure_page(measured)).text
+    assert "the one with the higher entropy has the lower strength in about 64 % of pairs." in text
+    for words in (
+        "What it does not mean. Not that the model reasons",
+        "What to do next. See whether position",
+    ):
+        assert words in text
+
+
 def test_a_subsampled_measurement_says_so():
     fingerprint = make_fingerprint(**SMALL)
     fingerprint.samples.update(measured_tokens=50, subsampling={"standard_error": 0.0321})

@@ -20,8 +20,8 @@ class Compare:
     `corrpo measure` wrote, or a folder of such folders, one per sample set. A label may be given several
     times."""
     output: Path | None = None
-    """Folder for comparison.json, comparison.html and the figures as SVG; made if missing. Files of an
-    earlier comparison are replaced. Without it, the tables are printed and nothing is written."""
+    """Folder for comparison.json, comparison.html and the figures as SVG and PDF; made if missing. Files of
+    an earlier comparison are replaced. Without it, the tables are printed and nothing is written."""
     method: Literal["spearman", "pearson", "partial_spearman"] = "spearman"
     """Coefficient of the differences; partial_spearman holds the position in the response constant."""
     resamples: int = 1000

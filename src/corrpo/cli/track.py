@@ -99,7 +99,7 @@ def _track(options: Track) -> None:
     for line in warnings(last.spearman, settings, tracked.trajectory.largest_cut):
         console.print(line, highlight=False, markup=False)
     trajectory = replace(tracked.trajectory, label=options.output.resolve().name)
-    written = write_report(Collection(trajectories=(trajectory,)), options.output, formats=("svg",))
+    written = write_report(Collection(trajectories=(trajectory,)), options.output, formats=("svg", "pdf"))
     for path in (options.output / TRACK, options.output / TABLE, *written):
         print(path)
     if tracked.failed:

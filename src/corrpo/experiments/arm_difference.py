@@ -35,6 +35,7 @@ and problems and takes percentiles:
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from scipy import stats
@@ -42,6 +43,9 @@ from scipy import stats
 from corrpo.errors import BadInputError
 from corrpo.statistics.coefficients import Array
 from corrpo.statistics.correlation_records import Record
+
+FEWEST_SEEDS = 3
+"""Seeds below which a report shows no interval: a t of one degree of freedom spans more than is possible."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Contrast(Record):
         reason: why something above is None, else None.
 
     >>> print(Contrast(0.031, 0.012, 0.05, 0.0043, 5, 200, 4.2, 1e-4, 1e-5))
-    +3.1 [+1.2, +5.0] points, p=0.0043 (5 seeds, 200 problems)
+    +3.1 [+1.2, +5.0] points, p of t=0.0043 (5 seeds, 200 problems)
     """
 
     value: float
@@ -81,7 +85,12 @@ class Contrast(Record):
         if self.low is None or self.high is None or self.p is None:
             return f"{100 * self.value:+.1f} points {sizes}: {self.reason}"
         interval = f"[{100 * self.low:+.1f}, {100 * self.high:+.1f}] points"
-        return f"{100 * self.value:+.1f} {interval}, p={self.p:.2g} {sizes}"
+        return f"{100 * self.value:+.1f} {interval}, p of t={self.p:.2g} {sizes}"
+
+    @property
+    def shown(self) -> "Contrast":
+        """As a report shows it: see `_as_shown`; a difference lies in [-1, 1]."""
+        return _as_shown(self, -1, 1)
 
     def p_at_least(self, size: float) -> float | None:
         """One-sided p-value of a true difference of `size` or more; None without an interval."""
@@ -127,7 +136,7 @@ def crossed_contrast(differences: Array, *, confidence: float = 0.95) -> Contras
 
     >>> rng = np.random.default_rng(0)
     >>> print(crossed_contrast(0.05 + rng.normal(0, 0.02, (5, 1)) + rng.normal(0, 0.3, (5, 100))))
-    +4.3 [+1.4, +7.2] points, p=0.014 (5 seeds, 100 problems)
+    +4.3 [+1.4, +7.2] points, p of t=0.014 (5 seeds, 100 problems)
     """
     if differences.ndim != 2 or not differences.size or not np.isfinite(differences).all():
         raise BadInputError(
@@ -174,6 +183,26 @@ class SeedMean(Record):
     low: float | None
     high: float | None
     n_seeds: int
+
+    def within(self, least: float, most: float) -> "SeedMean":
+        """As a report shows it: see `_as_shown`.
+
+        >>> SeedMean(0.2, -2.15, 2.61, 2).within(0, 1)
+        SeedMean(value=0.2, low=None, high=None, n_seeds=2)
+        >>> SeedMean(0.2, -0.1, 0.5, 3).within(0, 1).low
+        0
+        """
+        return _as_shown(self, least, most)
+
+
+_Shown = TypeVar("_Shown", Contrast, SeedMean)
+
+
+def _as_shown(result: _Shown, least: float, most: float) -> _Shown:
+    """No interval from fewer than `FEWEST_SEEDS`, and none beyond what is possible."""
+    if result.low is None or result.high is None or result.n_seeds < FEWEST_SEEDS:
+        return replace(result, low=None, high=None)
+    return replace(result, low=max(result.low, least), high=min(result.high, most))
 
 
 def mean_over_seeds(values: Array, confidence: float) -> SeedMean:

@@ -123,10 +123,12 @@ def _arm_result(
     return ArmResult(
         model=model,
         arm=arm,
-        accuracy={k: mean_over_seeds(values, confidence) for k, values in accuracy.items()},
-        rho=mean_over_seeds(rows["rho"].fill_null(math.nan).to_numpy(), confidence),
+        accuracy={k: mean_over_seeds(values, confidence).within(0, 1) for k, values in accuracy.items()},
+        rho=mean_over_seeds(rows["rho"].fill_null(math.nan).to_numpy(), confidence).within(-1, 1),
         change=mean_over_seeds(change, confidence).value,
-        change_from_baseline=mean_over_seeds(change - of_baseline if len(change) else change, confidence),
+        change_from_baseline=mean_over_seeds(
+            change - of_baseline if len(change) else change, confidence
+        ).within(-4, 4),
         mean_tokens=float(rows["mean_tokens"].to_numpy().mean()),
     )
 

@@ -100,6 +100,7 @@ def _listed(comparisons: Sequence[Comparison]) -> str:
 
 def _points(contrast: Contrast) -> str:
     """The value and its interval in points of accuracy."""
+    contrast = contrast.shown
     if contrast.low is None or contrast.high is None:
         return f"{_signed(100 * contrast.value, 1)} points"
     ends = f"[{_signed(100 * contrast.low, 1)}, {_signed(100 * contrast.high, 1)}]"
@@ -110,8 +111,10 @@ def _rho(mean: SeedMean) -> str:
     """The value and its interval."""
     if mean.value is None:
         return "not known, as rho does not exist"
+    mean = mean.within(-4, 4)
     if mean.low is None or mean.high is None:
-        return f"{_signed(mean.value, 2)}, of one seed"
+        seeds = "one seed" if mean.n_seeds == 1 else f"{mean.n_seeds} seeds, which give no interval"
+        return f"{_signed(mean.value, 2)}, of {seeds}"
     return f"{_signed(mean.value, 2)} [{_signed(mean.low, 2)}, {_signed(mean.high, 2)}]"
 
 

@@ -4,6 +4,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from corrpo.statistics import Correlation
+from corrpo.statistics.correlation_records import decimal
 from corrpo.strength.estimators import measures_last_layer_alone
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def _cells(name: str, correlation: Correlation) -> list[str]:
     value, low, high, p = correlation.value, correlation.low, correlation.high, correlation.p
     return [
         name,
-        "undefined" if value is None else f"{value:.2f}",
-        "" if low is None or high is None else f"[{low:.2f}, {high:.2f}]",
+        "undefined" if value is None else decimal(value),
+        "" if low is None or high is None else f"[{decimal(low)}, {decimal(high)}]",
         "" if p is None else f"{p:.2g}",
         f"{correlation.n_tokens:,}",
         f"{correlation.n_samples:,}",

@@ -1,5 +1,6 @@
 """What the numbers of a report support, in words that follow from the settings and the results."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,6 +72,39 @@ def sign(correlation: Correlation) -> str:
     if correlation.low > 0:
         return "It is positive: its interval lies above 0."
     return "Its sign is undecided: its interval contains 0."
+
+
+def reading(correlation: Correlation) -> list[str]:
+    """What a rho means, what it does not mean, and what to do next; a paragraph each.
+
+    The share of pairs is that of two normal variables: Kendall's tau is 2 asin(2 sin(pi rho / 6)) / pi
+    (Kruskal 1958, Journal of the American Statistical Association 53).
+
+    >>> reading(Correlation(-0.4, -0.5, -0.3, 0.001, 1234, 64))[0][:93]
+    'What it means. Ranked by entropy and by strength, these tokens stand in partly opposite order'
+    """
+    rho = correlation.value
+    lines = []
+    if rho is not None:
+        tau = 2 * math.asin(2 * math.sin(math.pi * rho / 6)) / math.pi
+        share, lower = (1 + abs(tau)) / 2, "lower" if rho < 0 else "higher"
+        order = "partly opposite" if rho < 0 else "partly the same"
+        lines.append(
+            f"What it means. Ranked by entropy and by strength, these tokens stand in {order} order: of two "
+            f"drawn at random, the one with the higher entropy has the {lower} strength in about "
+            f"{100 * share:.0f} % of pairs. At rho 0 that is 50 %, at -1 or 1 100 %, at -0.4 about 64 %."
+        )
+    lines += [
+        "What it does not mean. Not that the model reasons well or badly: models of every kind have shown "
+        "either sign. Not that entropy sets the strength, or the reverse. And not the same thing on other "
+        "samples, lengths of responses, estimators or layers.",
+        "What to do next. See whether position explains it (position held constant), the architecture "
+        "(--untrained) or what costs nothing (the baseline): where one of these is as far from 0, little is "
+        "left to explain. Then set another model beside it on the same samples (corrpo compare), follow it "
+        "over training (corrpo track), and put a claim to the test with controls and seeds (corrpo "
+        "experiment).",
+    ]
+    return lines
 
 
 def few_samples(correlation: Correlation) -> str | None:

@@ -27,7 +27,7 @@ def draw(result: ExperimentResult, stem: str) -> Iterator[Drawn]:
     """One drawing of all comparisons at the first k of the analysis."""
     verdict, k = result.verdict, result.verdict.analysis.k[0]
     bars = [
-        Bar(row.model, row.arm, 100 * row.contrast.value, *_percent_interval(row.contrast))
+        Bar(row.model, row.arm, 100 * row.contrast.value, *_percent_interval(row.contrast.shown))
         for row in (*verdict.deciding, *verdict.others)
         if row.k == k
     ]

@@ -64,7 +64,7 @@ FIGURE = ReportFigure(
     needs="compared",
     draw=draw,
     shows="Spearman ρ of token entropy and gradient strength ({estimator}) by sample set and model type. "
-    "Bars are\nintervals that resample whole samples; a hollow marker has none.",
+    "Bars are\nintervals over whole samples; a hollow marker has none. n: samples that ρ is over.",
     source="{name}.svg, from comparison.json, “rows”.",
     has_anchor=False,
 )
@@ -101,11 +101,13 @@ def types_figure(name: str, values: Sequence[TypeValue], *, value_label: str) ->
         row = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
         row[0].set_ylim(*_limits(values))
         for place, family in zip(row, families, strict=True):
-            _frame(place, label(family), sets)
-            for value in values:
-                if value.family == family:
-                    _draw(place, value, sets, types)
+            mine = [value for value in values if value.family == family]
+            ticks = [_tick(name, [value for value in mine if value.sample_set == name]) for name in sets]
+            _frame(place, label(family), ticks)
+            for value in mine:
+                _draw(place, value, sets, types)
         row[0].set_ylabel(value_label)
+        figure.supxlabel("sample set (n samples); bars: intervals over samples", fontsize=7.5)
         _legend(figure, types, values)
         return Drawing(name, figure, _data(values))
 
@@ -141,15 +143,22 @@ def _limits(values: Sequence[TypeValue]) -> tuple[float, float]:
     return max(low - pad, -1.04), min(high + pad, 1.04)
 
 
-def _frame(axes: Axes, title: str, sets: Sequence[str]) -> None:
+def _tick(sample_set: str, values: Sequence[TypeValue]) -> str:
+    """The name of a sample set, and below it how many samples the correlations are over."""
+    counts = sorted({value.correlation.n_samples for value in values})
+    several = f"{counts[0]:,}–{counts[-1]:,}" if len(counts) > 1 else f"{counts[0]:,}" if counts else "0"
+    return f"{label(sample_set, 16)}\nn = {several}"
+
+
+def _frame(axes: Axes, title: str, ticks: Sequence[str]) -> None:
     axes.set_title(title, fontweight="bold")
     axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
     axes.grid(axis="y", color=RULE, linewidth=0.4, alpha=0.6)
     axes.set_axisbelow(True)
-    for edge in np.arange(len(sets) - 1) + 0.5:
+    for edge in np.arange(len(ticks) - 1) + 0.5:
         axes.axvline(edge, color=RULE, linewidth=0.5, linestyle=(0, (1, 2)))
-    axes.set_xlim(-0.5, len(sets) - 0.5)
-    axes.set_xticks(range(len(sets)), [label(name, 16) for name in sets])
+    axes.set_xlim(-0.5, len(ticks) - 0.5)
+    axes.set_xticks(range(len(ticks)), ticks)
     axes.tick_params(axis="x", length=0)
     axes.spines["bottom"].set_visible(False)
     axes.locator_params(axis="y", nbins=7)

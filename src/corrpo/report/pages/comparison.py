@@ -19,14 +19,14 @@ Figures = dict[Section, list[PageFigure]]
 
 
 def write_comparison(comparison: Comparison, fingerprints: Sequence[Fingerprint], folder: Path) -> list[Path]:
-    """Write comparison.json, the figures as SVG, and comparison.html into a folder; returns their paths.
+    """Write comparison.json, the figures as SVG and PDF, and comparison.html; returns their paths.
 
     The fingerprints are those of `comparison.rows`, in their order.
     """
     compared = ComparedFingerprints(comparison, fingerprints)
     figures = _figures(compared)
     write_json(folder / "comparison.json", comparison.as_dict())
-    written = write_figures(figures, folder, ("svg",))
+    written = write_figures(figures, folder, ("svg", "pdf"))
     write_text(folder / "comparison.html", _page(compared, figures))
     return [folder / "comparison.json", *written, folder / "comparison.html"]
 

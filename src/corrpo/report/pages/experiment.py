@@ -28,7 +28,7 @@ SUPPORT = (
 def write_experiment_report(result: ExperimentResult, folder: Path) -> list[Path]:
     """Write FOLDER/report.html, FOLDER/report.md and FOLDER/figures; the paths of all files."""
     figures = draw_figures(result, ("experiment",))
-    written = write_figures(figures, folder / "figures", ("svg", "parquet"))
+    written = write_figures(figures, folder / "figures", ("svg", "pdf", "parquet"))
     registered = read_json(folder / PREREGISTRATION)
     write_text(folder / MARKDOWN, markdown(result, registered))
     page = render(

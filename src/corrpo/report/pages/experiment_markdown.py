@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corrpo.experiments.accuracy_against_rho import AccuracyAgainstRho
-from corrpo.experiments.arm_difference import SeedMean
+from corrpo.experiments.arm_difference import Contrast, SeedMean
 from corrpo.experiments.comparisons import Comparison
 from corrpo.experiments.experiment_result import ExperimentResult
 from corrpo.report.formatting import DASH, bracketed, count, decimal, markdown_table, p_value, percent
@@ -73,19 +73,23 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
             row.treatment,
             row.arm,
             f"pass@{row.k}",
-            f"{percent(row.contrast.value)}{_interval(row.contrast.low, row.contrast.high, 1, 100)}",
+            _points(row.contrast.shown),
             p_value(row.p_corrected),
             p_value(row.p_excluded),
             percent(row.detectable),
             count(row.seeds_needed),
-            _mean(row.rho, 3),
+            _mean(row.rho.within(-4, 4), 3),
         )
         for row in comparisons
     ]
-    head = ("model", "arm", "less", "outcome", "difference", "p (Holm)", "p of a difference of interest")
+    head = ("model", "arm", "less", "outcome", "difference", "p of t (Holm)", "p of a difference of interest")
     return markdown_table(
         (*head, "detectable", "seeds needed", "difference in change of rho"), rows, text_columns=4
     )
+
+
+def _points(contrast: Contrast) -> str:
+    return percent(contrast.value) + _interval(contrast.low, contrast.high, 1, 100)
 
 
 def _arms(result: ExperimentResult) -> str:

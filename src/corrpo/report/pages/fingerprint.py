@@ -36,6 +36,7 @@ def measure_page(fingerprint: Fingerprint) -> str:
         fingerprint=fingerprint,
         headline=fingerprint.spearman,
         sign=explanations.sign(fingerprint.spearman),
+        reading=explanations.reading(fingerprint.spearman),
         statistics=[(STATISTIC_NAMES[name], name, fingerprint.statistics[name]) for name in STATISTICS],
         few_samples=explanations.few_samples(fingerprint.spearman),
         cut=explanations.cut_note(fingerprint.cut_share, fingerprint.settings),

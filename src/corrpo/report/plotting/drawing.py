@@ -22,7 +22,18 @@ PNG_DPI = 300
 def numbers_table(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """Rows of text, whole numbers and floats as a table; text is made visible, a float may be missing."""
     shown = [{k: visible(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
-    floats = ("value", "low", "high", "x", "rho", "rho_low", "rho_high")
+    floats = (
+        "value",
+        "low",
+        "high",
+        "x",
+        "rho",
+        "rho_low",
+        "rho_high",
+        "change",
+        "change_low",
+        "change_high",
+    )
     floats += ("accuracy", "accuracy_low", "accuracy_high")
     table = pl.DataFrame(shown, infer_schema_length=None)
     return table.with_columns(pl.col(name).cast(pl.Float64) for name in floats if name in table.columns)

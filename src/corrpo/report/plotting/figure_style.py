@@ -47,9 +47,9 @@ _STYLE = {
     "ytick.major.size": 2.5,
     "legend.frameon": False,
     "legend.fontsize": 7.5,
-    "figure.facecolor": "none",
+    "figure.facecolor": "white",
     "axes.facecolor": "none",
-    "savefig.facecolor": "none",
+    "savefig.facecolor": "white",
     "figure.dpi": 72,
 }
 
