@@ -305,6 +305,20 @@ def test_a_stopped_measurement_goes_on_and_measures_nothing_twice(
     ]
 
 
+def test_a_finished_measurement_that_was_damaged_is_made_again(lab_model, lab_tokenizer, tmp_path, caplog):
+    full = measure(lab_model, lab_tokenizer, SAMPLES[:1], output=tmp_path, **QUICK)
+    path = tmp_path / "tokens.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(BadInputError, match=r"tokens\.parquet was changed since it was written"):
+        Fingerprint.load(tmp_path)
+    again = measure(lab_model, lab_tokenizer, SAMPLES[:1], output=tmp_path, **QUICK)
+    assert again.tokens.equals(full.tokens)
+    (record,) = caplog.records
+    assert record.getMessage().endswith("its checksum does not match; it is made again")
+
+
 def test_a_folder_of_other_settings_or_other_files_is_refused(lab_model, lab_tokenizer, tmp_path):
     measure(lab_model, lab_tokenizer, SAMPLES, output=tmp_path / "out", **QUICK)
     with pytest.raises(OutputFolderError, match=r"settings.norm was 'nuclear', now 'frobenius'"):
