@@ -8,8 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
-import tyro
-
+from corrpo.cli.command_line import parse
 from corrpo.cli.main import VERBS, options_class
 from corrpo.cli.train import STAGES
 from corrpo.errors import BadInputError
@@ -53,7 +52,7 @@ def check_command(words: list[str]) -> None:
     Raises:
         AssertionError: with what is wrong.
     """
-    if words[0] in ("--help", "VERB") or "--help" in words:
+    if words[0] in ("--help", "--completion", "VERB") or "--help" in words:
         return
     verb = next((verb for verb in VERBS if words[: len(verb.split())] == verb.split()), None)
     assert verb is not None, f"there is no verb {words[0]!r}"
@@ -62,12 +61,7 @@ def check_command(words: list[str]) -> None:
         _check_training(rest)
         return
     try:
-        tyro.cli(
-            options_class(verb, rest),
-            args=rest,
-            config=(tyro.conf.FlagCreatePairsOff,),
-            console_outputs=False,
-        )
+        parse(verb, options_class(verb, rest), rest, prints_help=False)
     except SystemExit as error:
         raise AssertionError(f"corrpo {' '.join(words)} cannot be read") from error
 

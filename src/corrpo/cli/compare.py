@@ -1,25 +1,28 @@
 """`corrpo compare`: fingerprints of model types side by side, as tables, figures and a report."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from corrpo.cli.printing import OptionalOutput, Printed
+
 
 @dataclass(frozen=True)
-class Compare:
-    """Compare fingerprints: `corrpo compare base=DIR1 reasoning=DIR2 safety=DIR3 --output DIR`.
+class Compare(Printed):
+    """Compare fingerprints: `corrpo compare DIR1 DIR2 --output DIR`, or `base=DIR1 sft=DIR2`.
 
     Prints the correlations with their intervals, and the differences between types on the same samples.
     """
 
-    labels: Annotated[Positional[tuple[str, ...]], arg(metavar="LABEL=DIR ...")]
-    """LABEL=DIR, one or more. LABEL is a model type such as base, safety or reasoning, or FAMILY/TYPE such
-    as qwen2/base: each family has its own panel, and differences are taken within it. DIR is a folder that
-    `corrpo measure` wrote, or a folder of such folders, one per sample set. A label may be given several
-    times."""
-    output: Path | None = None
+    labels: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="[LABEL=]DIR ...", help_behavior_hint="(one or more)")
+    ]
+    """DIR is a folder that corrpo measure wrote, or a folder of such folders, one per sample set. LABEL is a
+    model type such as base, safety or reasoning, or FAMILY/TYPE such as qwen2/base: each family has its own
+    panel, and differences are taken within it. It may be given several times; the folder's name stands for
+    one that is not given."""
+    output: OptionalOutput = None
     """Folder for comparison.json, comparison.html and the figures as SVG and PDF; made if missing. Files of
     an earlier comparison are replaced. Without it, the tables are printed and nothing is written."""
     method: Literal["spearman", "pearson", "partial_spearman"] = "spearman"
@@ -31,8 +34,8 @@ class Compare:
     """Seed of the resampling."""
 
 
-def run(config: Compare) -> None:
-    """Load, compare, print, and write what was asked for."""
+def run(config: Compare) -> dict[str, Any]:
+    """Load, compare, print, and write what was asked for; what comparison.json holds."""
     from rich.console import Console
     from rich.progress import track
 
@@ -57,3 +60,4 @@ def run(config: Compare) -> None:
     if config.output is not None:
         paths = write_comparison(comparison, [row.fingerprint for row in labelled], config.output)
         print(*paths, sep="\n")
+    return comparison.as_dict()

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from corrpo.cli.printing import Printed
 from corrpo.models.load_options import Dtype
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convert:
+class Convert(Printed):
     """Write a GGUF file as the folder of a model that every tool reads, and that loads in a moment.
 
     corrpo convert qwen2.5-0.5b-instruct-q8_0.gguf out/qwen2.5-0.5b
@@ -26,8 +27,10 @@ class Convert:
     """Of the weights: float32 (auto), which holds every dequantized number as it is, bfloat16, ..."""
 
 
-def run(options: Convert) -> None:
+def run(options: Convert) -> dict[str, Any]:
     """Convert, and print the folder."""
     from corrpo.models.gguf_conversion import convert
 
-    print(convert(options.file, options.output, dtype=options.dtype))
+    folder = convert(options.file, options.output, dtype=options.dtype)
+    print(folder)
+    return {"model": str(folder)}

@@ -5,17 +5,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from corrpo.cli import compare
+from corrpo.cli.printing import Output, Quietable
 from corrpo.errors import install_command
 
 
 @dataclass(frozen=True)
-class Demo:
+class Demo(Quietable):
     """Measure the lab's six tiny models, then train one by GRPO and by CorR-PO, and measure it again.
 
     Writes a comparison report of each part. Takes some minutes on two cores and downloads nothing.
     """
 
-    output: Path = Path("demo")
+    output: Output = Path("demo")
     """Folder of the results; a demonstration that was stopped goes on."""
 
 

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from corrpo.cli.printing import Output, Printed
+
 
 @dataclass(frozen=True, kw_only=True)
-class Diagnose:
+class Diagnose(Printed):
     """Set models of several training regimes and families side by side, in one table with intervals.
 
     corrpo diagnose qwen2/base=out/measured/base qwen2/sft=out/measured/sft --evaluated out/evaluated \\
@@ -17,10 +19,12 @@ class Diagnose:
     Writes OUTPUT/diagnosis.parquet, .csv and .md (the table), .json (settings and all differences), .svg.
     """
 
-    labels: Annotated[Positional[tuple[str, ...]], arg(metavar="FAMILY/REGIME=DIR ...")]
+    labels: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="FAMILY/REGIME=DIR ...", help_behavior_hint="(one or more)")
+    ]
     """DIR is a folder that corrpo measure wrote, or a folder of such folders. Families may have been measured
     in other projections, and are not compared with one another."""
-    output: Path
+    output: Output
     """Folder of the table; made if missing. Files of an earlier diagnosis are replaced."""
     evaluated: tuple[Path, ...] = ()
     """Folders that corrpo evaluate wrote: gives pass@1 of the models whose weights are the same."""
@@ -38,8 +42,8 @@ class Diagnose:
     """Seed of the resampling."""
 
 
-def run(options: Diagnose) -> None:
-    """Load, write, and print the table."""
+def run(options: Diagnose) -> dict[str, Any]:
+    """Load, write, and print the table; its rows, and what diagnosis.json holds."""
     from corrpo.evaluation.results import load_evaluations
     from corrpo.measurement.labelled_fingerprints import load_labelled
     from corrpo.report.diagnosis import diagnose
@@ -58,3 +62,4 @@ def run(options: Diagnose) -> None:
         renew_page(options.page, diagnosis.table())
     print(markdown(diagnosis.table()))
     print(*paths, sep="\n")
+    return {"models": diagnosis.table().to_dicts(), **diagnosis.as_dict()}

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from corrpo.errors import BadInputError, CorrpoError
+from corrpo.cli.printing import Output, Printed, UnfinishedError, refuse_json
+from corrpo.errors import BadInputError
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.suites.benchmark import BENCHMARKS
 from corrpo.jobs.torchrun import current_team
@@ -28,7 +29,7 @@ SUITES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(EvaluateOptions, CheckpointOptions):
+class Evaluate(EvaluateOptions, CheckpointOptions, Printed):
     """Evaluate models, or the checkpoints of a run, on reasoning benchmarks, with intervals.
 
     corrpo evaluate base=Qwen/Qwen2.5-7B r1=deepseek-ai/DeepSeek-R1-Distill-Qwen-7B \\
@@ -38,10 +39,14 @@ class Evaluate(EvaluateOptions, CheckpointOptions):
     OUTPUT/evaluations.parquet. Ctrl-C keeps what is done; the same command goes on from there.
     """
 
-    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME=]MODEL ...")]
+    words: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="[NAME=]MODEL ...", help_behavior_hint="(one or more)")
+    ]
     """MODEL is a folder, a .gguf file, a name on the hub as NAME or NAME@REVISION, lab:FAMILY/KIND, or the
     folder of a run, whose checkpoints are evaluated; [STAGE[:STEP]=]SOURCE as in corrpo track."""
     suite: Annotated[tuple[str, ...], arg(help=SUITES)]
+    output: Output
+    """Folder of the results, new or of the same settings; the same command goes on where it stopped."""
     data: tuple[str, ...] = ()
     """SUITE=FILE.jsonl: a local copy of a benchmark, in place of fetching it."""
     dry_run: bool = False
@@ -49,11 +54,14 @@ class Evaluate(EvaluateOptions, CheckpointOptions):
     nothing."""
 
 
-def run(options: Evaluate) -> None:
+def run(options: Evaluate) -> dict[str, Any] | None:
     """Load the suites, evaluate, and print the table; or print what that would take.
 
+    Returns:
+        What each evaluation.json holds; None where nothing is evaluated.
+
     Raises:
-        CorrpoError: some checkpoints could not be evaluated, after all others were.
+        UnfinishedError: some checkpoints could not be evaluated, after all others were.
     """
     from rich.console import Console
 
@@ -67,8 +75,9 @@ def run(options: Evaluate) -> None:
         for name in options.suite
     ]
     if options.dry_run:
+        refuse_json(options, "--dry-run does")
         _dry_run(options, suites)
-        return
+        return None
     team = current_team()
     evaluated = evaluate(
         options.words,
@@ -79,7 +88,7 @@ def run(options: Evaluate) -> None:
         team=team,
     )
     if not team.first:
-        return
+        return None
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)
@@ -87,11 +96,17 @@ def run(options: Evaluate) -> None:
     for line in _failures(evaluated.evaluations):
         console.print(line, highlight=False, markup=False)
     print(options.output / EVALUATIONS)
+    results = {
+        "evaluations": [one.as_dict() for one in evaluated.evaluations],
+        "output": str(options.output),
+    }
     if evaluated.failed:
-        raise CorrpoError(
+        raise UnfinishedError(
             f"{len(evaluated.failed)} checkpoints could not be evaluated; the same command tries them again: "
-            f"{'; '.join(map(str, evaluated.failed))}"
+            f"{'; '.join(map(str, evaluated.failed))}",
+            results,
         )
+    return results
 
 
 def _dry_run(options: Evaluate, suites: Sequence["Suite"]) -> None:

@@ -3,16 +3,17 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from corrpo.cli.printing import Output, Printed
 from corrpo.cli.train import NEEDED
 from corrpo.errors import require_packages
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
+class Experiment(Printed):
     """Train every arm of a recipe with every seed, and say whether the inversion is what helps.
 
     corrpo experiment recipes/lab/experiment_small.yaml --output out/experiment
@@ -25,7 +26,7 @@ class Experiment:
 
     recipe: Annotated[Positional[Path], arg(metavar="RECIPE")]
     """YAML of models, seeds, arms, training, evaluation, fingerprint and analysis."""
-    output: Path
+    output: Output
     """Folder of the results, new or of the same recipe."""
     processes: int | None = None
     """Runs at once; by GPUs or cores and free memory if not given."""
@@ -36,8 +37,8 @@ class Experiment:
     """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
 
 
-def run(options: Experiment) -> None:
-    """Run, write, and print the verdict.
+def run(options: Experiment) -> dict[str, Any]:
+    """Run, write, and print the verdict; what verdict.json holds.
 
     Raises:
         CorrpoError: see `corrpo.experiments.run_experiment.run_experiment`.
@@ -64,3 +65,4 @@ def run(options: Experiment) -> None:
     print(result.verdict.sentence)
     for path in (*(options.output / name for name in (RESULTS, RUNS, VERDICT)), *written):
         print(path)
+    return result.as_dict()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
+from corrpo.cli.printing import Output, Printed
 from corrpo.lab import FAMILIES, KINDS
 
 
 @dataclass(frozen=True)
-class LabBuild:
-    """Settings of `corrpo lab build`."""
+class LabBuild(Printed):
+    """Train the tiny models of the lab again from a seed, and write its sample sets."""
 
-    output: Path
+    output: Output
     """Folder for checkpoints, sample sets and the record of the build; an unfinished build goes on."""
     seed: int = 0
     """Seed of the data and the initial weights, 0 or more."""
@@ -28,7 +29,7 @@ class LabBuild:
     """Start the other kinds from the base that ships with corrpo, and train none."""
 
 
-def run(settings: LabBuild) -> None:
+def run(settings: LabBuild) -> dict[str, Any]:
     """Build, then say where the checkpoints are."""
     from corrpo.lab.build.build import build
     from corrpo.lab.build.settings import Variant
@@ -39,3 +40,4 @@ def run(settings: LabBuild) -> None:
     )
     for folder in made:
         print(folder)
+    return {"written": [str(folder) for folder in made]}

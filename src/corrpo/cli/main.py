@@ -1,17 +1,18 @@
 """`corrpo VERB ...`: finds the verb's file, reads its options, runs it, and prints errors plainly.
 
 A verb is a module of this folder with a frozen dataclass of options and `run(options)`, or with a
-`main(words)` that reads its own command line. Only the module of the verb that was asked for is imported, and
-it imports what is heavy within `run`, so that --help is quick.
+`main(words)` that reads its own command line; --json prints what either returns. Only the module of the verb
+that was asked for is imported, and it imports what is heavy within `run`, so that --help is quick.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-from corrpo.errors import CorrpoError
+from corrpo.cli.printing import READER_GONE, Printed, printed, reader_is_gone
+from corrpo.errors import CorrpoError, did_you_mean
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.torchrun import launched
 
@@ -35,6 +36,8 @@ VERBS = {
 SHARED = ("measure", "track", "evaluate")
 """Verbs whose work several processes share, if torchrun started them."""
 
+SHELLS = ("bash", "zsh", "fish")
+
 HELP = """\
 corrpo {version}: look inside a reasoning model: token entropy against the strength of the logit's gradient.
 
@@ -54,6 +57,11 @@ A first measurement
 
 Training
   corrpo train corrpo --config recipes/lab/corrpo.yaml     (corrpo train --help tells the stages)
+
+In scripts
+  --quiet leaves results and errors alone; --json prints the results as one object. Progress and remarks go to
+  standard error, in files and pipes as a line every 30 seconds. NO_COLOR is obeyed. Completion of options:
+  corrpo --completion bash (or zsh, fish) prints the script, to be read by the shell as it starts
 
 Over training, and beside accuracy
   corrpo track sft=out/sft grpo=out/grpo --samples prompts.jsonl --output out/track/mine/r1
@@ -75,8 +83,13 @@ What is reported
 
 def help_text() -> str:
     """The page that `corrpo --help` prints."""
-    verbs = "\n".join(f"  {verb:<12} {line}" for verb, (_, line) in VERBS.items())
-    return HELP.format(version=version("corrpo"), verbs=verbs)
+    lines = {verb: line for verb, (_, line) in VERBS.items()}
+    return HELP.format(version=version("corrpo"), verbs=verb_lines(lines))
+
+
+def verb_lines(lines: Mapping[str, str]) -> str:
+    """A line of help for each verb."""
+    return "\n".join(f"  {verb:<12} {line}" for verb, line in lines.items())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,27 +97,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 1 after an error of corrpo, printed without a traceback; 2 for a command line
-        that cannot be read; 130 after Ctrl-C.
+        that cannot be read; 130 after Ctrl-C; 141 where nobody reads the output any more.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = _main(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        if not reader_is_gone():
+            raise
+        return READER_GONE
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(help_text())
         return 0
     if words[0] == "--version":
         print(f"corrpo {version('corrpo')}")
         return 0
+    if words[0] == "--completion":
+        return _print_completion(words[1:])
     verb = next((verb for verb in VERBS if words[: len(verb.split())] == verb.split()), None)
-    if verb is None:
-        print(f"corrpo: there is no verb {words[0]!r}; there are {', '.join(VERBS)}", file=sys.stderr)
-        return 2
+    return _no_verb(words) if verb is None else _run_verb(verb, words[len(verb.split()) :])
+
+
+def _run_verb(verb: str, words: list[str]) -> int:
     if verb not in SHARED:
-        return _run_or_report(verb, words[len(verb.split()) :], Team())
+        return _run_or_report(verb, words, Team())
     try:
         with launched() as team:
-            return _run_or_report(verb, words[len(verb.split()) :], team)
+            return _run_or_report(verb, words, team)
     except CorrpoError as error:
         print(f"corrpo {verb}: {error}", file=sys.stderr)
         return 1
+
+
+def _no_verb(words: list[str]) -> int:
+    """The exit status of words that name no verb: what there is below the first, or the nearest verb."""
+    below = {verb: line for verb, (_, line) in VERBS.items() if verb.startswith(f"{words[0]} ")}
+    asked = bool(below) and words[1:2] in ([], ["-h"], ["--help"])
+    if asked:
+        print(f"corrpo {words[0]}\n\n{verb_lines(below)}")
+        return 0 if words[1:] else 2
+    known = below or VERBS
+    given = " ".join(words[: 2 if below else 1])
+    print(
+        f"corrpo: there is no verb {given!r}; there are {', '.join(known)}{did_you_mean(given, known)}",
+        file=sys.stderr,
+    )
+    return 2
+
+
+def _print_completion(words: list[str]) -> int:
+    if len(words) != 1 or words[0] not in SHELLS:
+        print(
+            f"corrpo: give a shell, as in --completion bash; there are {', '.join(SHELLS)}", file=sys.stderr
+        )
+        return 2
+    from corrpo.cli.command_line import completion
+
+    print(completion({verb: options_class(verb, []) for verb in VERBS}, words[0]))
+    return 0
 
 
 def _run_or_report(verb: str, words: list[str], team: Team) -> int:
@@ -143,18 +197,15 @@ def _run(verb: str, words: list[str], *, prints_help: bool) -> None:
     module = verb_module(verb)
     options_type = options_class(verb, words)
     if options_type is None:
-        module.main(words)
+        given = {flag: f"--{flag}" in words for flag in ("quiet", "json")}
+        with printed(Printed(**given)) as results:
+            results.append(module.main([word for word in words if word not in ("--quiet", "--json")]))
         return
-    import tyro
+    from corrpo.cli.command_line import parse
 
-    options = tyro.cli(
-        options_type,
-        prog=f"corrpo {verb}",
-        args=words,
-        config=(tyro.conf.FlagCreatePairsOff,),
-        console_outputs=prints_help,
-    )
-    module.run(options)
+    options = parse(verb, options_type, words, prints_help=prints_help)
+    with printed(options) as results:
+        results.append(module.run(options))
 
 
 if __name__ == "__main__":

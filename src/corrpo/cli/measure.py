@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
+from corrpo.cli.printing import OptionalOutput, Output, Printed, refuse_json
 from corrpo.errors import BadInputError
 from corrpo.jobs.torchrun import check_processes, current_team, device_of_process
 from corrpo.lab import sample_location
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _MeasureModel(MeasureOptions, SampleOptions, LoadOptions):
-    model: Positional[str]
+class _MeasureModel(MeasureOptions, SampleOptions, LoadOptions, Printed):
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A local folder (of a model, or of an adapter), a .gguf file, a name on the hub, or lab:FAMILY/KIND
     (lab:qwen2/reasoning)."""
     list_projections: bool = False
@@ -45,7 +46,7 @@ class Measure(_MeasureModel):
     a dataset; or lab:reasoning, lab:safety, lab:base. A line of JSON is {"prompt": text or chat messages,
     "response": optional, "answer": optional, "id": optional}; messages, conversations, and other names of
     the columns are read too."""
-    output: Path
+    output: Output
     """Folder of the results, new or of the same measurement."""
     dry_run: bool = False
     """Tell what would be done, and what time and memory it would take here, from a few tokens; write
@@ -58,7 +59,7 @@ class ListProjections(_MeasureModel):
 
     samples: Path | None = None
     """Not read."""
-    output: Path | None = None
+    output: OptionalOutput = None
     """Not written."""
 
 
@@ -72,14 +73,23 @@ def options_class(words: Sequence[str]) -> type[Measure | ListProjections]:
     return ListProjections if wanted and not {"-h", "--help"} & set(words) else Measure
 
 
-def run(options: Measure | ListProjections) -> None:
-    """Load, measure, write the report, and print the headline; or print what would be measured."""
+def run(options: Measure | ListProjections) -> dict[str, Any] | None:
+    """Load, measure, write the report, and print the headline; or print what would be measured.
+
+    Returns:
+        What fingerprint.json holds; None where nothing is measured.
+
+    Raises:
+        BadInputError: --json where nothing is measured.
+    """
+    if isinstance(options, Measure) and not options.dry_run:
+        return _measure(options)
+    refuse_json(options, "--list-projections and --dry-run do")
     if isinstance(options, ListProjections):
         _list_projections(options)
-    elif options.dry_run:
-        _dry_run(options)
     else:
-        _measure(options)
+        _dry_run(options)
+    return None
 
 
 def _list_projections(options: ListProjections) -> None:
@@ -105,9 +115,11 @@ def _dry_run(options: Measure) -> None:
     print_dry_run(dry_run(model, tokenizer, samples, narrow(options, MeasureOptions)))
 
 
-def _measure(options: Measure) -> None:
+def _measure(options: Measure) -> dict[str, Any] | None:
     from rich.console import Console
 
+    from corrpo.jobs.files import read_json
+    from corrpo.measurement.fingerprint_format import FINGERPRINT
     from corrpo.report import write_measure_report
     from corrpo.report.terminal_tables import fingerprint_lines
 
@@ -115,7 +127,7 @@ def _measure(options: Measure) -> None:
     with team.together() as together:
         fingerprint = _measured(options, together)
     if not team.first:
-        return
+        return None
     write_measure_report(fingerprint, options.output / "report.html")
     console = Console()
     for line in fingerprint_lines(fingerprint):
@@ -123,6 +135,7 @@ def _measure(options: Measure) -> None:
     if skipped := len(fingerprint.samples["skipped"]):
         console.print(f"left out           {skipped} responses", highlight=False)
     console.print(f"report             {options.output / 'report.html'}", highlight=False, soft_wrap=True)
+    return {**read_json(options.output / FINGERPRINT), "output": str(options.output)}
 
 
 def _measured(options: Measure, team: "Team") -> "Fingerprint":

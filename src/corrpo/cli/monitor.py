@@ -4,10 +4,11 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
+from corrpo.cli.printing import OptionalOutput, Printed, refuse_json
 from corrpo.errors import BadInputError, require_packages
 from corrpo.models.generation.backend import find_backend
 from corrpo.models.keywords import narrow
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MonitorCommand(MonitorOptions, WritingOptions, LoadOptions, ServiceOptions):
+class MonitorCommand(MonitorOptions, WritingOptions, LoadOptions, ServiceOptions, Printed):
     """Flag generations whose rho is that of low reasoning, at a calibrated false-alarm rate.
 
     corrpo monitor MODEL --calibrate labelled.jsonl --output cal.json
@@ -37,7 +38,7 @@ class MonitorCommand(MonitorOptions, WritingOptions, LoadOptions, ServiceOptions
     the three at a time.
     """
 
-    model: Positional[str]
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A local folder, a .gguf file, a name on the hub, or lab:FAMILY/KIND."""
     calibrate: Path | None = None
     """Labelled generations, as JSON lines or the generations.parquet of corrpo evaluate: find the thresholds
@@ -49,7 +50,7 @@ class MonitorCommand(MonitorOptions, WritingOptions, LoadOptions, ServiceOptions
     """Answer POST /v1/score and /v1/generate, GET /health, /metrics and /openapi.json."""
     calibration: Path | None = None
     """What --calibrate wrote, for this model and these options. Without it nothing is flagged."""
-    output: Path | None = None
+    output: OptionalOutput = None
     """File of the results."""
     skip_bad_lines: bool = False
     """Tell bad lines and go on, in place of stopping at the first."""
@@ -72,8 +73,11 @@ class MonitorCommand(MonitorOptions, WritingOptions, LoadOptions, ServiceOptions
     """Seconds that requests have to be answered after SIGTERM or Ctrl-C."""
 
 
-def run(options: MonitorCommand) -> None:
+def run(options: MonitorCommand) -> dict[str, Any] | None:
     """Calibrate, judge a file, or serve.
+
+    Returns:
+        The calibration, or how many generations were judged how; None of a service.
 
     Raises:
         BadInputError: none or several of the three, or a file or option that is missing.
@@ -95,11 +99,9 @@ def run(options: MonitorCommand) -> None:
     if options.calibrate is not None and options.calibration is not None:
         raise BadInputError("--calibration is for --generations and --serve; --calibrate writes --output")
     if options.serve:
-        _serve(options)
-    elif options.calibrate is not None:
-        _calibrate(options)
-    else:
-        _judge(options)
+        refuse_json(options, "--serve does")
+        return _serve(options)
+    return _judge(options) if options.calibrate is None else _calibrate(options)
 
 
 def _monitor(options: MonitorCommand) -> "Monitor":
@@ -113,7 +115,7 @@ def _monitor(options: MonitorCommand) -> "Monitor":
     return Monitor(model, tokenizer, narrow(options, MonitorOptions), calibration, name=options.model)
 
 
-def _calibrate(options: MonitorCommand) -> None:
+def _calibrate(options: MonitorCommand) -> dict[str, Any]:
     from corrpo.monitor.calibration import calibrate
     from corrpo.monitor.generation_file import labelled_generations
 
@@ -134,6 +136,7 @@ def _calibrate(options: MonitorCommand) -> None:
     calibration.save(options.output)
     print(_summary(calibration))
     print(options.output)
+    return {**asdict(calibration), "output": str(options.output)}
 
 
 def _summary(calibration: "Calibration") -> str:
@@ -156,7 +159,7 @@ def _summary(calibration: "Calibration") -> str:
     return "\n".join(lines)
 
 
-def _judge(options: MonitorCommand) -> None:
+def _judge(options: MonitorCommand) -> dict[str, Any]:
     from corrpo.monitor.generation_file import judge_file
     from corrpo.monitor.response_writers import reading, watching
 
@@ -178,6 +181,7 @@ def _judge(options: MonitorCommand) -> None:
     options.output.with_name(f"{options.output.name}.responses").unlink(missing_ok=True)
     print(", ".join(f"{name} {count:,}" for name, count in counts.items()))
     print(options.output)
+    return {**counts, "output": str(options.output)}
 
 
 def _written_by_engine(options: MonitorCommand, how: WritingOptions) -> dict[int, list[int]]:

@@ -1,16 +1,16 @@
 """`corrpo report DIR... --output DIR`: any set of results as one page, with its figures as files."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from corrpo.cli.printing import Output, Printed
 from corrpo.report.options import ReportOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(ReportOptions):
+class Report(ReportOptions, Printed):
     """Report results: figures 1 to 5, tables, intervals, controls, settings and what they support.
 
     corrpo report out/measured out/track out/evaluated --output out/report
@@ -20,15 +20,17 @@ class Report(ReportOptions):
     one figure are refused.
     """
 
-    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[LABEL=]DIR ...")]
+    words: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="[LABEL=]DIR ...", help_behavior_hint="(one or more)")
+    ]
     """Folders that corrpo measure, track or evaluate wrote, or folders of such folders. LABEL is
     FAMILY/NAME or NAME; a family has a panel of its own. Without one the last two names of a folder are its
     label. A trajectory and an evaluation under one label are one run."""
-    output: Path
+    output: Output
     """Folder of the page and the figures; made if missing. Files of an earlier report are replaced."""
 
 
-def run(options: Report) -> None:
+def run(options: Report) -> dict[str, Any]:
     """Collect, write, and print the paths."""
     from rich.console import Console
     from rich.progress import track
@@ -53,3 +55,4 @@ def run(options: Report) -> None:
         messages.print(line, highlight=False, markup=False, soft_wrap=True)
     paths = write_results(results, options.output)
     print(*paths, sep="\n")
+    return {"written": [str(path) for path in paths]}

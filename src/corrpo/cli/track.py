@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from corrpo.errors import CorrpoError
+from corrpo.cli.printing import Output, Printed, UnfinishedError, refuse_json
 from corrpo.jobs.torchrun import current_team
 from corrpo.lab import sample_location
 from corrpo.measurement.options import MeasureOptions
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Track(MeasureOptions, SampleOptions, CheckpointOptions):
+class Track(MeasureOptions, SampleOptions, CheckpointOptions, Printed):
     """Measure every checkpoint of a training on the same samples: rho over steps.
 
     corrpo track sft=out/sft grpo=out/grpo --start Qwen/Qwen2.5-7B --samples prompts.jsonl --output out/track
@@ -31,29 +31,36 @@ class Track(MeasureOptions, SampleOptions, CheckpointOptions):
     command goes on from there, and measures the checkpoints that a running job has written since.
     """
 
-    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[STAGE[:STEP]=]SOURCE ...")]
+    words: Annotated[
+        Positional[tuple[str, ...]],
+        arg(metavar="[STAGE[:STEP]=]SOURCE ...", help_behavior_hint="(one or more)"),
+    ]
     """SOURCE is the folder of a run (its checkpoint-N folders and final), the folder of a model, a .gguf
     file, a name on the hub as NAME or NAME@REVISION, or lab:FAMILY/KIND. Stages follow one another in the
     order given. STAGE is the run's own or the source's short name if not given; STEP is for names that do not
     tell it."""
     samples: Path
     """Prompts as in corrpo measure, or lab:reasoning, lab:safety, lab:base."""
-
+    output: Output
+    """Folder of the results, new or of the same settings; the same command goes on where it stopped."""
     dry_run: bool = False
     """Tell what would be done, and what time and memory it would take here, from a few tokens; write
     nothing."""
 
 
-def run(options: Track) -> None:
+def run(options: Track) -> dict[str, Any] | None:
     """Measure, write, and print the trajectory; or print what that would take.
 
+    Returns:
+        What track.json holds, with the rows of trajectory.parquet; None where nothing is measured.
+
     Raises:
-        CorrpoError: some checkpoints could not be measured, after all others were.
+        UnfinishedError: some checkpoints could not be measured, after all others were.
     """
-    if options.dry_run:
-        _dry_run(options)
-    else:
-        _track(options)
+    if not options.dry_run:
+        return _track(options)
+    refuse_json(options, "--dry-run does")
+    return _dry_run(options)
 
 
 def _dry_run(options: Track) -> None:
@@ -69,9 +76,10 @@ def _dry_run(options: Track) -> None:
     print_dry_run(plan, lines, len(checkpoints), count)
 
 
-def _track(options: Track) -> None:
+def _track(options: Track) -> dict[str, Any] | None:
     from rich.console import Console
 
+    from corrpo.jobs.files import read_json
     from corrpo.measurement.track import track
     from corrpo.measurement.track_folder import TABLE
     from corrpo.measurement.trajectory import TRACK
@@ -90,7 +98,7 @@ def _track(options: Track) -> None:
         **vars(narrow(options, MeasureOptions)),
     )
     if not team.first:
-        return
+        return None
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)
@@ -102,12 +110,19 @@ def _track(options: Track) -> None:
     written = write_report(Collection(trajectories=(trajectory,)), options.output, formats=("svg", "pdf"))
     for path in (options.output / TRACK, options.output / TABLE, *written):
         print(path)
+    results = {
+        **read_json(options.output / TRACK),
+        "rows": trajectory.table().to_dicts(),
+        "output": str(options.output),
+    }
     if tracked.failed:
         total = len(tracked.failed) + len(tracked.trajectory.points)
-        raise CorrpoError(
+        raise UnfinishedError(
             f"{len(tracked.failed)} of {total} checkpoints could not be measured; the same command tries "
-            f"them again: {'; '.join(map(str, tracked.failed))}"
+            f"them again: {'; '.join(map(str, tracked.failed))}",
+            results,
         )
+    return results
 
 
 def _table(trajectory: "Trajectory") -> "Table":

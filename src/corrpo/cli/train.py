@@ -36,7 +36,7 @@ adapters. Ctrl-C keeps what was saved; the same command with --resume goes on fr
 Several processes: torchrun --nproc_per_node 2 -m corrpo.cli.main train STAGE --config RECIPE.yaml (also on
 CPUs), or accelerate launch --config_file recipes/accelerate/fsdp2.yaml -m corrpo.cli.main train ... on GPUs.
 
-corrpo train STAGE --help lists the fields of a stage.
+corrpo train STAGE --help lists the fields of a stage. --quiet and --json are those of every verb.
 """
 
 USUAL = {
@@ -51,8 +51,8 @@ USUAL = {
 DOCUMENTATION = "https://huggingface.co/docs/trl"
 
 
-def main(words: Sequence[str]) -> None:
-    """Read the stage and its recipe, train, and print the folder of the final model."""
+def main(words: Sequence[str]) -> dict[str, Any] | None:
+    """Read the stage and its recipe, train, and print the folder of the final model, which is returned."""
     if not words or words[0] in ("-h", "--help"):
         stages = "\n".join(f"  {name:<8}{stage.meaning}" for name, stage in STAGES.items())
         print(HELP.format(stages=stages))
@@ -74,6 +74,7 @@ def main(words: Sequence[str]) -> None:
     if config.process_index == 0:
         print(final)
     _leave_process_group()
+    return {"model": str(final)} if config.process_index == 0 else None
 
 
 def _leave_process_group() -> None:

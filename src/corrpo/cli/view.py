@@ -3,10 +3,11 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
+from corrpo.cli.printing import Quietable
 from corrpo.errors import require_packages
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class View:
+class View(Quietable):
     """Read responses token by token, on a page that only this machine can open.
 
     corrpo view out/qwen
@@ -24,7 +25,7 @@ class View:
     gradient. Ctrl-C ends it.
     """
 
-    folder: Positional[Path]
+    folder: Annotated[Positional[Path], arg(metavar="DIR")]
     """A folder that corrpo measure wrote, or one with such folders below, as corrpo track writes."""
     port: int = 0
     """Of 127.0.0.1; 0 takes any free one. An SSH tunnel must have the same port at both ends."""
@@ -32,8 +33,8 @@ class View:
     """How a response is found right or wrong, where its sample has an answer: exact compares the last
     <answer>...</answer>, or else the last \\boxed{...}, as text or decimal number; math asks math-verify,
     and where that fails the response is neither; none leaves it."""
-    browser: bool = True
-    """Open the page in the browser."""
+    no_browser: bool = False
+    """Leave the browser alone: print the address, and do not open the page."""
 
 
 def run(options: View) -> None:
@@ -58,7 +59,7 @@ def _view(options: View) -> None:
         _prepare(fingerprints)
         address = f"http://{HOST}:{opened.getsockname()[1]}/"
         print(f"{address}  (Ctrl-C ends it)", flush=True)
-        if options.browser:
+        if not options.no_browser:
             webbrowser.open(address)
         serve(fingerprints, opened)
 

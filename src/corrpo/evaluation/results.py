@@ -76,19 +76,20 @@ class Evaluation:
             OutputFolderError: the disk is full or the folder cannot be written to.
         """
         write_parquet(Path(folder) / GENERATIONS, self.generations)
-        write_json(
-            Path(folder) / EVALUATION,
-            {
-                "schema_version": SCHEMA_VERSION,
-                "model": self.model,
-                "checkpoint": self.checkpoint,
-                "suite": self.suite,
-                "estimates": {name: estimate.as_dict() for name, estimate in self.estimates.items()},
-                "counts": self.counts,
-                "settings": self.settings,
-                "versions": self.versions,
-            },
-        )
+        write_json(Path(folder) / EVALUATION, self.as_dict())
+
+    def as_dict(self) -> dict[str, Any]:
+        """What evaluation.json holds: everything but the generations."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "model": self.model,
+            "checkpoint": self.checkpoint,
+            "suite": self.suite,
+            "estimates": {name: estimate.as_dict() for name, estimate in self.estimates.items()},
+            "counts": self.counts,
+            "settings": self.settings,
+            "versions": self.versions,
+        }
 
     @classmethod
     def load(cls, folder: Path | str) -> "Evaluation":

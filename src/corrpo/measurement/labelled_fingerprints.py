@@ -50,15 +50,20 @@ class Labelled:
 
 
 def parse_label(argument: str) -> tuple[str, Path]:
-    """Split `LABEL=DIR` at the first equals sign; none of its parts may be empty.
+    """Split `LABEL=DIR` at the first equals sign; a folder without a label goes by its own name.
+
+    Raises:
+        BadInputError: neither a folder that there is, nor a label and a folder; names it.
 
     >>> parse_label("qwen2/base=runs/base")[0]
     'qwen2/base'
     """
+    if argument and Path(argument).is_dir():
+        return Path(argument).resolve().name, Path(argument)
     label, equals, folder = argument.partition("=")
     label = label.strip()
     if not (equals and folder and label and all(part.strip() for part in label.split("/"))):
-        raise BadInputError(f"{argument!r} is not LABEL=DIR: {FORM}")
+        raise BadInputError(f"{argument!r} is no folder, and not LABEL=DIR: {FORM}")
     return label, Path(folder)
 
 
