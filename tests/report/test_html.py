@@ -173,6 +173,7 @@ def test_a_report_says_what_its_rho_means_and_what_it_does_not(fingerprint):
     )
     text = Page(measure_page(measured)).text
     assert "the one with the higher entropy has the lower strength in about 64 % of pairs." in text
+    assert "The two panels have axes of their own. tokens.parquet" in text
     for words in (
         "What it does not mean. Not that the model reasons",
         "What to do next. See whether position",

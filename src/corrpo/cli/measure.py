@@ -131,7 +131,7 @@ def _measure(options: Measure) -> dict[str, Any] | None:
     write_measure_report(fingerprint, options.output / "report.html")
     console = Console()
     for line in fingerprint_lines(fingerprint):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if skipped := len(fingerprint.samples["skipped"]):
         console.print(f"left out           {skipped} responses", highlight=False)
     console.print(f"report             {options.output / 'report.html'}", highlight=False, soft_wrap=True)

@@ -44,7 +44,9 @@ def command_line(words: Sequence[str]) -> str:
     >>> command_line(["/usr/bin/corrpo", "train", "sft", "--hub_token", "abc", "--max_tokens", "64", "a b"])
     "corrpo train sft --hub_token ... --max_tokens 64 'a b'"
     """
-    shown, secret = [Path(words[0]).name], False
+    program = Path(words[0])
+    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
+    shown, secret = [name], False
     for word in words[1:]:
         option, equals, _ = word.partition("=")
         if secret:

@@ -92,7 +92,7 @@ def reading(correlation: Correlation) -> list[str]:
         lines.append(
             f"What it means. Ranked by entropy and by strength, these tokens stand in {order} order: of two "
             f"drawn at random, the one with the higher entropy has the {lower} strength in about "
-            f"{100 * share:.0f} % of pairs. At rho 0 that is 50 %, at -1 or 1 100 %, at -0.4 about 64 %."
+            f"{100 * share:.0f} % of pairs. At rho 0 it is 50 %, at -0.4 about 64 %, at -1 all of them."
         )
     lines += [
         "What it does not mean. Not that the model reasons well or badly: models of every kind have shown "

@@ -10,13 +10,25 @@ from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.report.explanations import BASELINE_NOTE, estimator_label, warnings
 from corrpo.report.formatting import count, decimal, p_value, percent, visible, with_interval
 
+_LEGEND = (
+    "perm. p: of permutations within samples; pos. held: rho with position held constant; r: Pearson; cut: "
+    "responses that ended at max_new_tokens."
+)
+
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print the correlations, the differences, and why any of them is missing."""
     console.print(_correlations(comparison))
     if comparison.differences:
+        console.print()
         console.print(_differences(comparison))
-    for line in [BASELINE_NOTE, *_reasons(comparison), *(f"Note: {note}" for note in comparison.notes)]:
+    console.print()
+    for line in [
+        _LEGEND,
+        BASELINE_NOTE,
+        *_reasons(comparison),
+        *(f"Note: {note}" for note in comparison.notes),
+    ]:
         console.print(Text(visible(line)), style="dim")
 
 
@@ -37,7 +49,12 @@ def fingerprint_lines(fingerprint: Fingerprint) -> list[str]:
 
 def _table(title: str, text_columns: list[str], number_columns: list[str]) -> Table:
     table = Table(
-        title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold"
+        title=title,
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+        title_style="bold",
     )
     for name in text_columns:
         table.add_column(name, overflow="fold")
@@ -50,16 +67,16 @@ def _correlations(comparison: Comparison) -> Table:
     measured = estimator_label(comparison.measurement)
     table = _table(
         f"Entropy and gradient strength ({measured})",
-        ["model", "sample set"],
+        ["model", "sample\nset"],
         [
             "rho [interval]",
-            "permut.\np",
-            "position\nheld",
+            "perm.\np",
+            "pos.\nheld",
             "r",
             "by\ntoken",
             "base-\nline",
             "cut\n%",
-            "tokens",
+            "to-\nkens",
             "n",
         ],
     )
