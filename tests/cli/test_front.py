@@ -11,6 +11,7 @@ import pytest
 
 from corrpo.cli.command_line import flags
 from corrpo.cli.main import SHELLS, VERBS, main, options_class
+from corrpo.jobs.files import read_json
 from corrpo.measurement.fingerprint_format import FINGERPRINT
 
 COMMAND = [sys.executable, "-m", "corrpo"]
@@ -110,7 +111,7 @@ def test_json_is_one_object_on_standard_output_and_quiet_leaves_the_other_empty(
     assert printed.stderr == ""
     results = json.loads(printed.stdout)
     assert results.pop("output") == str(folder / "reasoning")
-    assert results == json.loads((folder / "reasoning" / FINGERPRINT).read_text())
+    assert results == read_json(folder / "reasoning" / FINGERPRINT)
 
 
 def test_folders_are_compared_without_labels(measured, capsys):

@@ -37,8 +37,8 @@ class Compare(Printed):
 def run(config: Compare) -> dict[str, Any]:
     """Load, compare, print, and write what was asked for; what comparison.json holds."""
     from rich.console import Console
-    from rich.progress import track
 
+    from corrpo.jobs.progress_bar import with_progress
     from corrpo.measurement.comparison import compare_fingerprints
     from corrpo.measurement.labelled_fingerprints import load_labelled
     from corrpo.report.pages.comparison import write_comparison
@@ -47,14 +47,13 @@ def run(config: Compare) -> dict[str, Any]:
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)
-    messages = Console(stderr=True)
     labelled = load_labelled(config.labels)
     comparison = compare_fingerprints(
         labelled,
         method=config.method,
         resamples=config.resamples,
         seed=config.seed,
-        progress=lambda pairs: track(pairs, "comparing types", console=messages, transient=True),
+        progress=lambda pairs: with_progress(pairs, "comparing types"),
     )
     print_comparison(comparison, console)
     if config.output is not None:

@@ -33,8 +33,8 @@ class Report(ReportOptions, Printed):
 def run(options: Report) -> dict[str, Any]:
     """Collect, write, and print the paths."""
     from rich.console import Console
-    from rich.progress import track
 
+    from corrpo.jobs.progress_bar import with_progress
     from corrpo.models.keywords import narrow
     from corrpo.report.collection import collect
     from corrpo.report.pages.report import write_results
@@ -49,7 +49,7 @@ def run(options: Report) -> dict[str, Any]:
     results = Results(
         collection,
         narrow(options, ReportOptions),
-        progress=lambda pairs: track(pairs, "comparing types", console=messages, transient=True),
+        progress=lambda pairs: with_progress(pairs, "comparing types"),
     )
     for line in results.unmatched:
         messages.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -65,10 +65,9 @@ def _view(options: View) -> None:
 
 
 def _prepare(fingerprints: "list[ViewedFingerprint]") -> None:
-    from rich.console import Console
-    from rich.progress import Progress
+    from corrpo.jobs.progress_bar import progress_bar
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar(shown=True, transient=True) as progress:
         task = progress.add_task("reading", total=len(fingerprints))
         for number, fingerprint in enumerate(fingerprints):
             for share in fingerprint.prepare():

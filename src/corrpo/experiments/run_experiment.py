@@ -149,7 +149,7 @@ def _finish_runs(runs: Sequence[Run], processes: int | None, device: str, *, pro
     console = Console(stderr=True, quiet=not progress, soft_wrap=True, highlight=False, markup=False)
     failures: list[Outcome[Run]] = []
     with (
-        progress_bar(shown=progress and console.is_terminal, console=console) as bar,
+        progress_bar(shown=progress, console=console) as bar,
         closing(parallel(finish_run, left, processes=count, device=device)) as outcomes,
     ):
         task = bar.add_task("runs", total=len(runs), completed=len(runs) - len(left))

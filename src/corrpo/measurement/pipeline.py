@@ -305,15 +305,17 @@ def _read(
     settings: MeasureOptions,
     kind: str,
 ) -> list[Part]:
-    """The token rows of every response of at least two tokens, a part each; its size is in tokens."""
+    """The token rows of every response of at least two tokens, a part each, as large as its measured tokens."""
     kept = (pl.col("response_tokens") >= 2) & (pl.col("finished") | (not settings.finished_only))
     rows = responses.filter(kept).iter_rows(named=True)
+
+    def measured(row: dict[str, Any]) -> int:
+        return min(row["response_tokens"], settings.max_tokens or row["response_tokens"])
 
     def make(row: dict[str, Any]) -> pl.DataFrame:
         sample = row["id"]
         return measure_response(model, tokenizer, prompts[sample], row["response_ids"], sample, settings)
 
     return [
-        Part(f"{kind}-{number:06d}", partial(make, row), row["response_tokens"])
-        for number, row in enumerate(rows)
+        Part(f"{kind}-{number:06d}", partial(make, row), measured(row)) for number, row in enumerate(rows)
     ]
