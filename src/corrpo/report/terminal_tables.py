@@ -35,12 +35,14 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 def fingerprint_lines(fingerprint: Fingerprint) -> list[str]:
     """The headline with its control, the other correlations, the baseline, and what a reader must know."""
     rho, untrained, baseline = fingerprint.spearman, fingerprint.untrained, fingerprint.baseline
-    rows = [("Spearman", rho), ("  untrained", untrained and untrained["spearman"])]
-    rows += [
+    rows = [
+        ("Spearman", rho),
+        ("  untrained", untrained["spearman"] if untrained else None),
         ("position held", fingerprint.position_partial),
         ("by unique token", fingerprint.spearman_by_token),
+        ("Pearson", fingerprint.pearson),
+        ("baseline", baseline),
     ]
-    rows += [("Pearson", fingerprint.pearson), ("baseline", baseline)]
     lines = [f"{name:<18} {correlation}" for name, correlation in rows if correlation]
     if baseline:
         lines[-1] += ": entropy with the logits' gradient, which costs nothing"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.utils import get_peft_config
 
 from corrpo.errors import BadInputError, UnsupportedModelError
@@ -174,7 +174,8 @@ def _make_trainer(
     data: tuple[Dataset, Dataset | None],
     line: ProgressLine,
 ) -> Any:
-    rewards, callbacks = {}, [line, SameOrder(), MetricsFile(Path(config.output_dir))]
+    rewards: dict[str, Any] = {}
+    callbacks: list[TrainerCallback] = [line, SameOrder(), MetricsFile(Path(config.output_dir))]
     if find_stage(stage).draws_rollouts:
         tasks = [find_task_reward(name) for name in recipe.rewards]
         functions = [task.function_for(tokenizer, config.chat_template_kwargs) for task in tasks]

@@ -70,9 +70,18 @@ def _place(arm: ArmResult, k: int) -> Place | None:
     if arm.arm == BEFORE or arm.change is None or accuracy.value is None or rho.value is None:
         return None
     before = rho.value - arm.change
-    percents = [None if end is None else 100 * end for end in (accuracy.low, accuracy.high)]
-    changes = [None if end is None else end - before for end in (rho.low, rho.high)]
-    return Place(arm.model, arm.arm, 100 * accuracy.value, *percents, arm.change, *changes)
+    percent = [None if end is None else 100 * end for end in (accuracy.low, accuracy.high)]
+    change = [None if end is None else end - before for end in (rho.low, rho.high)]
+    return Place(
+        panel=arm.model,
+        name=arm.arm,
+        accuracy=100 * accuracy.value,
+        accuracy_low=percent[0],
+        accuracy_high=percent[1],
+        change=arm.change,
+        change_low=change[0],
+        change_high=change[1],
+    )
 
 
 def arms_figure(
