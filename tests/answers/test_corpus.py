@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from corrpo.answers.reading import final_answer
 from corrpo.answers.verdict import judge
 
 PAIRS = [
@@ -23,6 +24,8 @@ _ELSEWHERE = re.compile(r"[$`]|align|\*\*|\*[0-9]|\\[\[(]|[A-Za-z]+ [A-Za-z]+ [A
 def bare_answer(response: str) -> str | None:
     r"""The answer of a response that has one, in a box or in tags, where it could stand in either.
 
+    A box that the words beside it deny is none.
+
     >>> bare_answer(r"so $\boxed{\frac34}$."), bare_answer("<answer> 7 </answer>"), bare_answer(r"\boxed{}")
     ('\\frac34', '7', None)
     """
@@ -30,7 +33,8 @@ def bare_answer(response: str) -> str | None:
         return None
     found = _BOX.search(response) or _TAGS.search(response)
     bare = found[1].strip() if found else ""
-    return None if not bare or _ELSEWHERE.search(bare) else bare
+    is_denied = (final_answer(response) or "").strip() != bare
+    return None if not bare or is_denied or _ELSEWHERE.search(bare) else bare
 
 
 def assert_verdicts(pairs) -> None:

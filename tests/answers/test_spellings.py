@@ -1,7 +1,6 @@
 """Answers in many spellings, through a box, tags and a sentence: one verdict wherever they stand."""
 
 import contextlib
-import json
 import time
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from corrpo.answers.structure import read_answer
 from corrpo.answers.verdict import judge
 
 FORMS = (r"so \boxed{%s}", "<answer>%s</answer>", "The answer is %s")
-FAULTS = [json.loads(line) for line in Path(__file__).with_name("faults.jsonl").read_text().splitlines()]
 
 # An answer, and a right answer that it is
 
@@ -300,17 +298,6 @@ def test_what_is_right_votes_together_and_what_is_wrong_apart():
     assert not any(equal_as_math(pairs(WRONG)))
 
 
-def test_faults_of_before():
-    """Answers that were judged otherwise once, with the kind of each fault."""
-    replies = judge([fault["response"] for fault in FAULTS], [fault["answer"] for fault in FAULTS])
-    differ = [
-        (fault, reply)
-        for fault, reply in zip(FAULTS, replies, strict=True)
-        if (reply.verdict == "right") != (fault["expected"] == "right")
-    ]
-    assert differ == []
-
-
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
@@ -464,16 +451,3 @@ def test_the_page_on_answers_has_the_verdicts_of_all_three():
     ]
     assert len(rows) > 25
     assert [row[2:5] for row in rows] == found
-
-
-@pytest.mark.slow
-def test_the_corpus_is_judged_as_expected():
-    corpus = Path(__file__).with_name("corpus.jsonl").read_text(encoding="utf-8").splitlines()
-    pairs_ = [json.loads(line) for line in corpus]
-    replies = judge([pair["response"] for pair in pairs_], [pair["answer"] for pair in pairs_])
-    differ = [
-        (pair["kind"], pair["response"], pair["answer"], reply)
-        for pair, reply in zip(pairs_, replies, strict=True)
-        if (reply.verdict == "right") != (pair["expected"] == "right")
-    ]
-    assert differ == []

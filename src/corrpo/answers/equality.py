@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from corrpo.answers.numerals import bare_percent, read_numeral, same_number
 from corrpo.answers.structure import (
     Assignment,
+    Chain,
     Collection,
     Interval,
     Leaf,
@@ -64,15 +65,22 @@ class _Comparison:
             return True
         if isinstance(one, Words) or isinstance(other, Words):
             return False
-        if isinstance(one, Assignment) and isinstance(other, Assignment):
-            return one.name == other.name and self.same(one.value, other.value)
+        if isinstance(one, Chain) or isinstance(other, Chain):
+            return self._same_as_chain(one, other)
         if isinstance(one, Assignment) or isinstance(other, Assignment):
             return self._same_as_assignment(one, other)
         if isinstance(one, Relation) or isinstance(other, Relation):
             return self._same_as_relation(one, other)
         return self._same_values(one, other)
 
+    def _same_as_chain(self, one: Node, other: Node) -> bool:
+        chain, value = (one, other) if isinstance(one, Chain) else (other, one)
+        assert isinstance(chain, Chain)
+        return all(self.same(item, value) for item in chain.items)
+
     def _same_as_assignment(self, one: Node, other: Node) -> bool:
+        if isinstance(one, Assignment) and isinstance(other, Assignment):
+            return one.name == other.name and self.same(one.value, other.value)
         if isinstance(other, Assignment):
             one, other = other, one
         assert isinstance(one, Assignment)
@@ -103,8 +111,15 @@ class _Comparison:
         for ordered, loose in ((one, other), (other, one)):
             if isinstance(ordered, Ordered) and not isinstance(loose, Leaf):
                 return ordered.brackets == "()" and self._same_in_order(ordered.items, _in_order(loose))
+        return self._same_collections(one, other)
+
+    def _same_collections(self, one: Node, other: Node) -> bool:
+        """One alone may be a single item; names that differ keep the order of items without names."""
         if not (isinstance(one, Collection) or isinstance(other, Collection)):
             return False
+        named, loose = (one, other) if _are_named(one) else (other, one)
+        if _are_named(named) and not any(isinstance(item, Assignment) for item in _items(loose)):
+            return self._same_in_order(_items(named), _in_order(loose))
         return self._same_in_any_order(_items(one), _items(other))
 
     def _same_intervals(self, one: Interval, other: Interval) -> bool:
@@ -126,6 +141,11 @@ class _Comparison:
                 return False
             del left[partner]
         return True
+
+
+def _are_named(node: Node) -> bool:
+    """Whether the items of a node have different names."""
+    return len({item.name for item in _items(node) if isinstance(item, Assignment)}) > 1
 
 
 def _in_order(node: Node) -> tuple[Node, ...]:

@@ -18,8 +18,9 @@ from corrpo.answers.structure import Leaf, Relation, Words
 
 DIGITS = (60, 1000)
 """Decimal digits to which expressions are evaluated: to see that they differ, and before they are equal."""
-POINTS = ((3, 7), (-5, 11), (19, 13), (-1, 3))
-"""Numerator and denominator from which the values of the variables are made, one pair for each trial."""
+POINTS = ((37, 14, 101), (-61, -14, 103), (257, -160, 107), (-29, 44, 109))
+"""Of each trial the numerator of the first variable, the step to that of the next, and the denominator: no
+whole numbers, where expressions meet or have no value, and both signs."""
 
 _MATRIX = sympy.MatrixBase | sympy.MatrixExpr
 _CASE = ConversionConfig(lowercase_symbols=False)
@@ -132,10 +133,8 @@ def _evaluated(expression: Any) -> Any:
     return expression.doit()
 
 
-def _point(symbols: list[Any], top: int, bottom: int) -> dict[Any, Any]:
-    return {
-        symbol: sympy.Rational(top * (2 * place + 3), bottom + place) for place, symbol in enumerate(symbols)
-    }
+def _point(symbols: list[Any], top: int, step: int, bottom: int) -> dict[Any, Any]:
+    return {symbol: sympy.Rational(top + step * place, bottom) for place, symbol in enumerate(symbols)}
 
 
 def _same_at(one: Any, other: Any, point: dict[Any, Any]) -> bool:

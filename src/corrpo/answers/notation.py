@@ -26,7 +26,8 @@ _SIGNS = str.maketrans(
         **dict.fromkeys("·⋅∙", "\\cdot "),
         **{"∅": "\\emptyset ", "×": "\\times ", "÷": "/", "±": "\\pm ", "∓": "\\mp ", "∞": "\\infty "},
         **{"∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "≈": "\\approx ", "≠": "\\ne ", "∧": "\\land "},
-        **{"≤": "\\le ", "⩽": "\\le ", "≥": "\\ge ", "⩾": "\\ge ", "⟨": "\\langle ", "⟩": "\\rangle "},
+        **{"≡": "\\equiv ", "…": "\\ldots ", "∛": "\\sqrt[3]"},
+        **{"≤": "\\le ", "⩽": "\\le ", "≥": "\\ge ", "⩾": "\\ge ", "⟨": "(", "⟩": ")"},
         **{
             "ℝ": "\\mathbb{R}",
             "ℤ": "\\mathbb{Z}",
@@ -47,18 +48,24 @@ _COMMANDS = {
     **dict.fromkeys(("lvert", "rvert", "vert", "mid"), "|"),
     **dict.fromkeys(("left", "right", "mleft", "mright", "big", "Big", "bigl", "bigr", "Bigl", "Bigr"), ""),
     **dict.fromkeys(("displaystyle", "textstyle", "limits", "rm", "bf", "it", "boxed"), ""),
-    **dict.fromkeys(("quad", "qquad", "enspace", "thinspace", "dots", "ldots", "cdots"), " "),
+    **dict.fromkeys(("quad", "qquad", "enspace", "thinspace"), " "),
+    **dict.fromkeys(("dots", "ldots", "cdots", "dotsc"), "\\ldots "),
+    **dict.fromkeys(("phantom", "hphantom", "vphantom"), "?"),
+    **dict.fromkeys(("langle", "lparen"), "("),
+    **dict.fromkeys(("rangle", "rparen"), ")"),
     **{"lt": "<", "gt": ">", "neq": "\\ne ", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[", "rbrack": "]"},
     **{"varnothing": "\\emptyset ", "degree": "^\\circ ", "ast": "*", "div": "/", "colon": ":", "imath": "i"},
     **{"lor": ",", "vee": ",", "wedge": "\\land ", "backslash": "\\setminus ", "euro": "€", "pounds": "£"},
-    **{"varphi": "\\phi ", "varepsilon": "\\epsilon "},
+    **{"lg": "\\log_{10} ", "varphi": "\\phi ", "varepsilon": "\\epsilon "},
 }
 _COMMAND = re.compile(r"\\([A-Za-z]+)\s*(\.(?![0-9]))?")
-_SPACE = re.compile(r"(?<!\\)\\[,;:> ]|\\!\s*|~|\\hspace\*?\{[^{}]*\}|\{\}(?=\^)")
+_SPACE = re.compile(
+    r"(?<!\\)\\[,;:> ]|\\!\s*|~|\\hspace\*?\{[^{}]*\}|\{\}(?=\^)|\\(?:text)?color\s*\{[A-Za-z]+\}"
+)
 _SPACES = re.compile(r"\s+")
 _DELIMITER = re.compile(r"\\[()\[\]]|(?<!\\)\$+")
 _MARKS = " \t\n.,;:`*_#"
-_FONT = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit|mathnormal)\s*\{([^{}]*)\}")
+_FONT = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit|mathnormal|underline)\s*\{([^{}]*)\}")
 _TEXT_JOINT = re.compile(r"\\(?:text|mbox|textrm|mathrm)\s*\{\s*([:;,]?)\s*(or|and|)\s*([:;,]?)\s*\}")
 _JOINT = re.compile(r"(?<![A-Za-z\\])\s*,?\s*\b(or|and)\b\s*(?![A-Za-z{]{3})")
 _PERCENT = re.compile(
@@ -82,11 +89,20 @@ _IMAGINARY = re.compile(r"\\(?:mathrm|text|mathit|rm)\s*\{\s*i\s*\}|(?<![A-Za-z\
 _MARKED_LETTER = re.compile(r"\\(?:text|mathrm|textbf|mbox|mathbf|textit)\s*\{\s*(\(?[A-Za-z]\)?)\s*\}")
 _DEGREES_IN_FUNCTION = re.compile(r"(\\(?:sin|cos|tan|cot|sec|csc)\s*\(?\{?[0-9.]+)\s*\^\{?\s*\\circ\s*\}?")
 _DEGREE = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)")
-_TWO_NUMBERS = re.compile(r"[0-9.] +[0-9.]|%\s*[0-9]")
+_TWO_NUMBERS = re.compile(r"[0-9.](?: +| *\{)[0-9.]|%\s*[0-9]")
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[{}]| +|.", re.DOTALL)
-_ARITY = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "\\overline": 1, "\\mathbb": 1, "\\vec": 1}
+_ARITY = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "\\overline": 1, "\\mathbb": 1, "\\vec": 1, "\\pmod": 1}
 _MEANINGLESS_SPACE = re.compile(r"(\\[A-Za-z]+) +(?=[A-Za-z])| +")
-_DOUBTFUL = re.compile(r"[0-9]/[0-9.]+[A-Za-z\\(]|!!|'|\?")
+_TIMES_TEN = re.compile(r"(?<=[0-9])\s*[xX]\s*(?=10\s*\^)")
+_CHOOSE = re.compile(r"\{?\b(\w{1,20})\s*\\choose\s*(\w{1,20})\b\}?")
+_MODULUS = re.compile(
+    r"\(?\s*(?:\\(?:text|mathrm)\s*\{\s*\(?\s*mod\s*\}|\\[pb]?mod(?![a-z])|(?<![A-Za-z\\])mod(?![A-Za-z]))"
+    r"\s*(\{[^{}]*\}|\w+)\s*\)?"
+)
+_DOUBTFUL = re.compile(
+    r"[0-9]/[0-9.]+(?:[A-Za-z(]|\\(?![\\}]|(?:[lg]e|ne|in|cup|cap|pm|end|setminus|approx|ldots)(?![a-z])))"
+    r"|!!|'|\?|\.\.|[^,;{(\[]\\ldots"
+)
 
 
 def without_marks(text: str) -> str:
@@ -95,11 +111,14 @@ def without_marks(text: str) -> str:
     >>> [without_marks(text) for text in ("$42$.", "**42**", r"\[x=5.\]", "`42`,", r"\$18.90")]
     ['42', '42', 'x=5', '42', '\\$18.90']
     """
-    text = " ".join(_DELIMITER.sub(" ", text).split())
+    text = " ".join(_SPACE.sub(_plain_space, _DELIMITER.sub(" ", text)).split())
     before = None
     while before != text:
         before = text
-        text = text.strip(_MARKS) if not re.match(r"\s*\.[0-9]", text) else "0" + text.strip()
+        if re.match(r"\s*\.[0-9]", text):
+            text = "0" + text.strip()
+        else:
+            text = text.lstrip(_MARKS) if text.endswith("..") else text.strip(_MARKS)
         if text.startswith("\\boxed"):
             text = _inside(text[6:].strip()) or text
     return text
@@ -142,7 +161,10 @@ def one_notation(text: str) -> str:
     text = latex_signs(text).replace("°", "^\\circ ")
     text = _SPACES.sub(" ", _COMMAND.sub(_renamed, text))
     text = _PERCENT.sub("%", _FONT.sub(r"\1", text))
-    text = _joined(text.replace("**", "^"))
+    text = _joined(_CHOOSE.sub(r"\\binom{\1}{\2}", _TIMES_TEN.sub(r"\\times ", text.replace("**", "^"))))
+    if "\\equiv" in text:
+        text = _MODULUS.sub(r"\\pmod \1", text)
+    text = text.replace("...", "\\ldots ").replace("\\mathbb{R}-\\{", "\\mathbb{R}\\setminus\\{")
     for plain, sign in (("<=", "\\le "), (">=", "\\ge "), ("!=", "\\ne "), ("==", "=")):
         text = text.replace(plain, sign)
     text = _IMAGINARY.sub("I", _MARKED_LETTER.sub(r"\1", text))

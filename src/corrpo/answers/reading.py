@@ -7,7 +7,7 @@ time: no expression is evaluated and no number is converted, so that hostile tex
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from corrpo.errors import BadInputError
 
@@ -23,13 +23,30 @@ _PLACEHOLDER = re.compile(
 _VARIABLE = r"(?:[A-Za-z](?:_\{?\w{1,3}\}?)?\s*=)"
 _JOINT = re.compile(
     rf"(?:[\s$,;&(){{}}~]|\\[()\[\],;: ]|\\text\s*\{{|\\q?quad|{_VARIABLE}"
-    r"|(?i:and|or|also|maybe|perhaps|possibly|either|else|alternatively)\b)+"
+    r"|(?i:and|or|also|maybe|perhaps|possibly|either|else|alternatively)\b)*"
 )
+_NAME = re.compile(rf"(?<![A-Za-z0-9\\}}]){_VARIABLE}\s*$")
+_DENIED = re.compile(
+    r"(?:\b(?:not|never|cannot|neither|nor|if|whether|unless|doubt|deny|wrong|incorrect|except|unlike|than"
+    r"|instead of|anything but)|n['’]t|\\neq?|≠|!=)(?:\s+(?:be|equal|to|is|it|the|my|an?|that|think|believe"
+    r"|say|sure|claim|exactly|simply|just|answer|value|result|right|correct|final|really))*[\s$\\(\[{:*]*$",
+    re.IGNORECASE,
+)
+"""What before an answer says that it is none."""
+_REFUTED = re.compile(
+    r"[\s$*)\]\\]*(?:\?|(?:(?:is|was|would be|can)(?:\s*not|n['’]t)?|cannot)\s+(?:be\s+)?"
+    r"(?:wrong|incorrect|false|(?<=not |n't )(?:the |a |my )?(?:right|correct|answer|solution|final)))",
+    re.IGNORECASE,
+)
+"""What behind an answer says that it is none."""
+LONGEST_REMARK = 80
+"""Characters before and behind an answer that are looked at for such a remark."""
 LONGEST_JOINT = 80
 """Characters between two boxes beyond which they make no list."""
 _NAMED = re.compile(r"(?i:\banswer\b[^.\n:=]{0,60}?(?:\bis\b|:|=|\*\*\s*\n))[:*\s]*|####")
+_DENIAL = re.compile(r"\b(?:not|never|cannot|wrong|incorrect)\b|n['’]t", re.IGNORECASE)
 _DELIMITED = re.compile(r"\$\$?[^$]+\$\$?|\\\((?:[^\\]|\\(?!\)))+\\\)|\\\[(?:[^\\]|\\(?!\]))+\\\]")
-_SENTENCE_END = re.compile(r"[.?]?\s*\n|[.?](?:\s|$)")
+_SENTENCE_END = re.compile(r"\.?\s*\n|\.(?:\s|$)|(?<=\?)\s")
 LONGEST_NAMED = 2100
 """Characters of a sentence that are looked at for the answer it names."""
 
@@ -112,34 +129,53 @@ def tagged_answer(text: str) -> str | None:
 def boxed_answer(text: str) -> str | None:
     r"""The text in the \boxed{...} that opens last; of boxes that make a list, the texts with commas between.
 
-    Only boxes that close and say something count: one that is empty or holds a placeholder hides no other.
-    Boxes make a list if nothing but commas, "and", "or" and the like stands between. Braces inside are
-    balanced; \{ and \} are not braces.
+    Only boxes that close and say something count: one that is empty, holds a placeholder, or is denied by the
+    words beside it hides no other. Of boxes in boxes the outermost counts. Boxes make a list if nothing but
+    commas, "and", "or" and the like stands between; different names before them are part of it. Braces inside
+    are balanced; \{ and \} are not braces.
 
     >>> boxed_answer(r"so \boxed{1}. Or rather \boxed{\frac{1}{2}}, as in \boxed{...}")
     '\\frac{1}{2}'
     >>> boxed_answer(r"Before, \boxed{5}. The roots are $x=\boxed{1}$ and $x=\boxed{2}$.")
     '1, 2'
+    >>> boxed_answer(r"$x=\boxed{1}$ and $y=\boxed{2}$, not \boxed{5}")
+    'x=1, y=2'
     """
-    boxes = [box for box in _boxes(text) if not _PLACEHOLDER.fullmatch(text[box[1] : box[2]])]
-    if not boxes:
-        return None
-    start, *last = boxes.pop()
-    answers = [text[slice(*last)]]
-    for outer, inner, end in reversed(boxes):
-        joint = text[end + 1 : start] if end < start else ""
-        if len(joint) > LONGEST_JOINT or not joint or not _JOINT.fullmatch(joint):
+    boxes = [box for box in _boxes(text) if _is_meant(text, box)]
+    listed = boxes[-1:]
+    for box in reversed(boxes[:-1]):
+        joint = slice(box.after, listed[0].start)
+        if joint.stop - joint.start > LONGEST_JOINT or not _JOINT.fullmatch(text[joint]):
             break
-        answers.append(text[inner:end])
-        start = outer
-    distinct = dict.fromkeys(reversed(answers))
-    return ", ".join(distinct) if len(distinct) > 1 else answers[0]
+        listed.insert(0, box)
+    answers = [text[box.inside] for box in listed]
+    names = [_NAME.search(text[max(box.start - LONGEST_REMARK, 0) : box.start]) for box in listed]
+    given = ["".join(name.group().split()) for name in names if name]
+    if len(given) == len(listed) and len(set(given)) > 1:
+        answers = [name + answer for name, answer in zip(given, answers, strict=True)]
+    return ", ".join(dict.fromkeys(answers)) or None
 
 
-def _boxes(text: str) -> list[tuple[int, int, int]]:
-    """Of each box that closes its start, the start of what is inside and the end of that, by the second."""
+class _Box(NamedTuple):
+    """Where a box starts, what is inside it, and where the text goes on behind it."""
+
+    start: int
+    inside: slice
+    after: int
+
+
+def _is_meant(text: str, box: _Box) -> bool:
+    """Whether a box holds something that is not denied."""
+    before = text[max(box.start - LONGEST_REMARK, 0) : box.start]
+    behind = text[box.after : box.after + LONGEST_REMARK]
+    is_empty = _PLACEHOLDER.fullmatch(text[box.inside])
+    return not (is_empty or _DENIED.search(before) or _REFUTED.match(behind))
+
+
+def _boxes(text: str) -> list[_Box]:
+    """The boxes that close, in order; of those in others only one that fills the other."""
     opened: list[tuple[int, int] | None] = []
-    boxes = []
+    closed = []
     for brace in _BRACE.finditer(text):
         token = brace.group()
         if token.endswith("{") and token[:2] != "\\{":
@@ -147,8 +183,20 @@ def _boxes(text: str) -> list[tuple[int, int, int]]:
         elif token == "}" and opened:
             start = opened.pop()
             if start is not None:
-                boxes.append((*start, brace.start()))
-    return sorted(boxes, key=lambda box: box[1])
+                closed.append((*start, brace.start()))
+    boxes: list[_Box] = []
+    for start, inner, end in sorted(closed):
+        if not boxes or start >= boxes[-1].after:
+            boxes.append(_Box(start, slice(inner, end), end + 1))
+        elif _fills(text, boxes[-1].inside, start, end + 1):
+            boxes[-1] = boxes[-1]._replace(inside=slice(inner, end))
+    return boxes
+
+
+def _fills(text: str, inside: slice, start: int, after: int) -> bool:
+    """Whether nothing but a little space stands beside what goes from `start` to `after`."""
+    is_near = start - inside.start < LONGEST_JOINT and inside.stop - after < LONGEST_JOINT
+    return is_near and not (text[inside.start : start] + text[after : inside.stop]).strip(" \n\t$")
 
 
 def named_answer(text: str) -> str | None:
@@ -157,17 +205,31 @@ def named_answer(text: str) -> str | None:
     >>> named_answer("I add them. The final answer is 42. I hope it is correct."), named_answer("So 42")
     ('42', None)
     """
-    *_, start = (-1, *(name.end() for name in _NAMED.finditer(text)))
-    if start < 0:
+    named = [name for name in _NAMED.finditer(text) if not _is_denied(text, name)]
+    if not named:
         return None
+    start = named[-1].end()
     rest = text[start : start + LONGEST_NAMED].lstrip(" *")
     delimited = _DELIMITED.match(rest)
     sentence = delimited.group() if delimited else _SENTENCE_END.split(rest.lstrip(), maxsplit=1)[0]
     return sentence.strip() or None
 
 
+def _is_denied(text: str, name: re.Match[str]) -> bool:
+    """Whether the words before a name of the answer, or in it, say that what follows is not the answer."""
+    before = text[max(name.start() - LONGEST_REMARK, 0) : name.start()]
+    return _DENIED.search(before) is not None or _DENIAL.search(name.group()) is not None
+
+
 def final_answer(text: str) -> str | None:
-    """What a response answers: the first there is of `tagged_answer`, `boxed_answer` and `named_answer`."""
+    """What a response answers: the first there is of `tagged_answer`, `boxed_answer` and `named_answer`.
+
+    Thoughts are no answer: where there is a `</think>`, what stands behind the last one counts.
+
+    >>> final_answer(r"<think>Is it \\boxed{5}?</think> The answer is 6.")
+    '6'
+    """
+    text = text.rpartition("</think>")[2]
     for find in (tagged_answer, boxed_answer, named_answer):
         answer = find(text)
         if answer is not None:

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from corrpo.answers.notation import UnreadableAnswerError, latex_signs, one_notation, without_marks
+from corrpo.answers.numerals import read_numeral
 from corrpo.answers.units import split_unit
 from corrpo.answers.words import MARKED, choice_letter, read_words, without_opening
 
@@ -70,7 +72,14 @@ class Relation:
     right: Leaf
 
 
-Node = Words | Leaf | Collection | Ordered | Interval | Assignment | Relation
+@dataclass(frozen=True)
+class Chain:
+    """Items that are said to be equal, more than two."""
+
+    items: tuple["Node", ...]
+
+
+Node = Words | Leaf | Collection | Ordered | Interval | Assignment | Relation | Chain
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ def parts_of(node: Node) -> Iterator[Words | Leaf]:
         case Words() | Leaf():
             yield node
             return
-        case Collection(items=children) | Ordered(items=children):
+        case Collection(items=children) | Ordered(items=children) | Chain(items=children):
             pass
         case Interval():
             children = (node.low, node.high)
@@ -106,7 +115,7 @@ def parts_of(node: Node) -> Iterator[Words | Leaf]:
         yield from parts_of(child)
 
 
-_OPEN = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle"}
+_OPEN = {"(": ")", "[": "]", "\\{": "\\}"}
 _CLOSE = frozenset(_OPEN.values())
 _PIECE = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
 _BASED = re.compile(r"\(?([0-9A-F]+)\)?_(?:\{(?:\\text\{)?([0-9A-Za-z]+)\}?\}|([0-9]))")
@@ -126,8 +135,13 @@ _SIGNS = {
     "\\approx": "~",
 }
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
-_VARIABLE = r"(?:[A-Za-z]|\\(?!infty|pi)[a-z]+ ?|\\text\{[A-Za-z ]+\})(?:_(?:\{[A-Za-z0-9]+\}|[A-Za-z0-9]))?"
-_NAME = re.compile(rf"{_VARIABLE}(?:\({_VARIABLE}(?:,{_VARIABLE})*\))?")
+_VARIABLE = (
+    r"(?:[A-Z]{2,4}|m?\\angle ?[A-Z]{1,3}|\\overline\{[A-Z]{2}\}|\|[A-Z]{2}\||\[[A-Z]{3,5}\]"
+    r"|[A-Za-z]|\\(?!infty|pi)[a-z]+ ?|\\text\{[A-Za-z ]+\})(?:_(?:\{[A-Za-z0-9]+\}|[A-Za-z0-9]))?"
+)
+_CONGRUENCE = re.compile(r"(.+)\\pmod(\{.+\})")
+_CONDITION = re.compile(rf"{_VARIABLE}(?:\\in ?\\mathbb\{{R\}})?")
+_NAME = re.compile(rf"{_VARIABLE}(?:\^\{{-1\}})?(?:\({_VARIABLE}(?:,{_VARIABLE})*\))?")
 _INFINITY = Leaf("\\infty"), Leaf("-\\infty")
 _REALS = Interval(_INFINITY[1], _INFINITY[0], (False, False))
 _SETS = {"\\mathbb{R}": _REALS, "\\emptyset": Collection(()), "\\{\\}": Collection(())}
@@ -201,24 +215,28 @@ def _read_node(text: str) -> Node:
     parts, signs = _split(text, frozenset(_SIGNS))
     if signs:
         return _read_relation(parts, [_SIGNS[sign] for sign in signs])
+    sides, _ = _split(text, frozenset({"\\equiv"}))
+    if len(sides) == 2 and (congruence := _CONGRUENCE.fullmatch(sides[1])):
+        return Ordered((Leaf(sides[0]), *map(_read_node, congruence.groups())), "mod")
     parts, _ = _split(text, frozenset({"\\cup"}))
     if len(parts) > 1:
         return Collection(tuple(_read_node(part) for part in parts))
     parts, _ = _split(text, frozenset({"\\setminus"}))
     if len(parts) == 2:
         return _without_points(_read_node(parts[0]), _read_node(parts[1]))
-    return _read_bracketed(text)
+    return _SETS.get(text) or _read_bracketed(text)
 
 
 def _read_bracketed(text: str) -> Node:
     """A set, tuple or interval where brackets enclose all of the text; else one expression."""
-    if text in _SETS:
-        return _SETS[text]
     pieces = _PIECE.findall(text)
     first, last = pieces[0], pieces[-1]
     if not _is_enclosed(pieces):
         return _read_leaf(text)
     inside = text[len(first) : len(text) - len(last)].strip()
+    condition, _ = _split(inside, frozenset("|:"))
+    if first == "\\{" and len(condition) == 2 and _CONDITION.fullmatch(condition[0]):
+        return _read_node(condition[1])
     items, _ = _split(inside, frozenset(",;"))
     if len(items) == 1 and (first, last) in (("(", ")"), ("{", "}")):
         return _read_leaf(text) if "\\pm" in inside else _read_node(inside)
@@ -247,6 +265,8 @@ def _read_leaf(text: str) -> Node:
     if based:
         base = based[2] or based[3]
         return _based(based[1], _BASE_WORDS.get(base, base))
+    if text == "\\ldots":
+        return Leaf(text, base="list")
     clock = _CLOCK.fullmatch(text)
     if clock:
         return Leaf(":".join(part for part in clock.groups() if part), base="clock")
@@ -270,10 +290,21 @@ def _based(digits: str, base: str) -> Leaf:
 
 def _without_points(whole: Node, points: Node) -> Node:
     """The real numbers without some: the intervals between."""
-    points_ = points.items if isinstance(points, Collection) else ()
-    if whole != _REALS or len(points_) != 1:
+    items = points.items if isinstance(points, Collection) else ()
+    if whole != _REALS or not items:
         raise UnreadableAnswerError("a difference of sets")
-    return _but(points_[0], None)
+    if len(items) == 1:
+        return _but(items[0], None)
+    numbers = [
+        (number, item)
+        for item in items
+        if isinstance(item, Leaf) and (number := read_numeral(item.text)) and abs(number.exponent) <= 1000
+    ]
+    if len(numbers) != len(items):
+        raise UnreadableAnswerError("a difference of sets of points that are no numbers")
+    ordered = sorted(numbers, key=lambda pair: pair[0].value)
+    ends = [_INFINITY[1], *(item for _, item in ordered), _INFINITY[0]]
+    return Collection(tuple(Interval(*pair, (False, False)) for pair in pairwise(ends)))
 
 
 def _but(point: Node, variable: str | None) -> Collection:
@@ -288,19 +319,45 @@ def _read_relation(sides: list[str], signs: list[str]) -> Node:
         return _read_exact(sides, signs)
     if not all(sides):
         raise UnreadableAnswerError("a relation without a side")
-    if set(signs) <= {"=", "in"} and _NAME.fullmatch(sides[0]) and "in" not in signs[1:]:
-        return Assignment(sides[0].strip(), _read_node(sides[-1]))
-    if signs == ["="] and _NAME.fullmatch(sides[1]):
-        return Assignment(sides[1].strip(), _read_node(sides[0]))
+    named = _read_named(sides, signs)
+    if named is not None:
+        return named
     if len(signs) == 2 and _NAME.fullmatch(sides[1]) and signs[0][0] == signs[1][0] in ("<", ">"):
         ends = [(sides[0], signs[0].endswith("=")), (sides[2], signs[1].endswith("="))]
         (low, low_closed), (high, high_closed) = ends if signs[0][0] == "<" else ends[::-1]
         return _interval(low, high, (low_closed, high_closed), sides[1])
+    if signs == ["="]:
+        return Relation("=", Leaf(sides[0]), Leaf(sides[1]))
     if set(signs) == {"="}:
-        return Relation("=", Leaf(sides[0]), Leaf(sides[-1]))
+        return Chain(tuple(map(Leaf, sides)))
     if len(signs) > 1 or "in" in signs:
         raise UnreadableAnswerError("a chain of relations")
     return _read_comparison(sides[0], signs[0], sides[1])
+
+
+def _read_named(sides: list[str], signs: list[str]) -> Node | None:
+    """The value of a name or of a tuple of names; None where neither stands before or behind the sign."""
+    if set(signs) <= {"=", "in"} and _NAME.fullmatch(sides[0]) and "in" not in signs[1:]:
+        values = [side for side in sides[1:-1] if not _NAME.fullmatch(side)] + sides[-1:]
+        nodes = tuple(map(_read_node, values))
+        return Assignment(sides[0].strip(), nodes[0] if len(nodes) == 1 else Chain(nodes))
+    if len(signs) == 1 and signs[0] in ("=", "in") and (names := _names_in_brackets(sides[0])):
+        return _with_names(names, _read_node(sides[1])) if signs == ["="] else _read_node(sides[1])
+    if signs == ["="] and _NAME.fullmatch(sides[1]):
+        return Assignment(sides[1].strip(), _read_node(sides[0]))
+    return None
+
+
+def _names_in_brackets(text: str) -> list[str]:
+    """The names that a tuple of names consists of; none for anything else."""
+    names = text[1:-1].split(",") if text[0] == "(" and text[-1] == ")" else []
+    return names if len(names) > 1 and all(map(_NAME.fullmatch, names)) else []
+
+
+def _with_names(names: list[str], values: Node) -> Node:
+    if not isinstance(values, Ordered) or len(values.items) != len(names):
+        raise UnreadableAnswerError("a tuple of names without as many values")
+    return Ordered(tuple(map(Assignment, names, values.items)), values.brackets)
 
 
 def _read_exact(sides: list[str], signs: list[str]) -> Node:

@@ -46,6 +46,10 @@ _UNITS = {
     "mole": "mol moles",
     "electronvolt": "eV",
     "mph": "mph",
+    "erg": "erg ergs",
+    "angstrom": "Å angstrom angstroms",
+    "am": "am AM",
+    "pm": "pm PM",
     "unit": "unit units",
 }
 _UNIT_NAMES = {spelling: name for name, spellings in _UNITS.items() for spelling in spellings.split()}
@@ -54,15 +58,22 @@ _NOT_UNITS = re.compile(
     r"than|between|at|least|most|over|under|above|below|about|to|plus|minus|times|half|"
     r"quarter|third|hundred|thousand|million|billion|trillion|dozen|squared|cubed|root|"
     r"power|except|without|unless|maybe|perhaps|either|another|other|otherwise|if|is|are|"
-    r"was|when|where|with|mod|modulo|remainder|negative|percent|percentage|pct|divided|multiplied)\b"
+    r"was|when|where|with|mod|modulo|remainder|negative|percent|percentage|pct|divided|multiplied|too|short|"
+    r"ignor\w+|exclud\w+|omit\w+|neglect\w+|wrong|incorrect|false|off|negated|inverse|reciprocal|factorial|"
+    r"instead|rather|dozens|score|gross|grand|lakhs?|crores?|fold|halves|thirds|"
+    r"(?:four|fif|six|seven|eigh|nin|ten|twelf|hundred|thousand|million)ths?|hundreds|thousands|\w+illions|"
+    r"perchance|possibl[ye]|apart|choose|missing|(?!daily|weekly|monthly|yearly|hourly|family)\w+ly)\b"
 )
+_MULTIPLES = frozenset({"k", "M", "B", "T", "bn", "mn", "mil"})
+_HALF_OF_DAY = re.compile(r"(?<=[0-9 ])([apAP])\.? ?([mM])\b\.?$")
 _MEASURES = frozenset({"square", "sq", "cubic", "cu", "per"})
 _FACTOR = r"(?:square |sq\.? |cubic |cu\.? )?[A-Za-z°€£¢]+(?:\^\{?-?[0-9]\}?)?"
 _UNIT = re.compile(rf"{_FACTOR}(?:\s*(?:/|\\cdot|\*|\s|\bper\b)\s*{_FACTOR}){{0,6}}\.?")
 _UNIT_WORD = re.compile(r"[A-Za-z°€£¢]+")
 _SPLIT = re.compile(
-    r"(.*?[0-9)}!%i]|.*?\\pi)"
-    r"(\s*)((?:\\(?:text|mathrm|mbox|rm)\s*)?\{?\s*[A-Za-z°€£¢][A-Za-z°€£¢ /*.'^0-9{}\\-]*)",
+    r"(.*?[0-9)}!%]|.*?(?<![A-Za-z])i|.*?\\pi)"
+    r"(\s*)"
+    r"((?![eE][+-]?[0-9])(?:\\(?:text|mathrm|mbox|rm)\s*)?\{?\s*[A-Za-z°€£¢][A-Za-z°€£¢ /*.'^0-9{}\\-]*)",
     re.DOTALL,
 )
 
@@ -76,7 +87,7 @@ def split_unit(text: str) -> tuple[str, str | None, bool]:
     >>> split_unit(r"6\text{ cm}^2"), split_unit("3 apples"), split_unit("3 or 4"), split_unit("5 m")
     (('6', 'centimetre^2', False), ('3', 'apples', False), ('3 or 4', None, False), ('5', 'metre', True))
     """
-    quantity = _SPLIT.fullmatch(text)
+    quantity = _SPLIT.fullmatch(_HALF_OF_DAY.sub(r"\1\2", text))
     if quantity is None:
         return text, None, False
     number, space, rest = quantity.groups()
@@ -89,6 +100,7 @@ def split_unit(text: str) -> tuple[str, str | None, bool]:
         unit in ("i", "e")
         or not _UNIT.fullmatch(unit)
         or _NOT_UNITS.search(unit)
+        or not _MULTIPLES.isdisjoint(words)
         or not (is_known or is_marked or is_prose)
     ):
         return text, None, False

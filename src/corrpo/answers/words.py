@@ -16,12 +16,15 @@ _ARTICLE = re.compile(r"(?:the|an|a) (?=\w{3})")
 _OPENING = re.compile(
     r"(?:(?:so|thus|hence|therefore|then|finally)\b[,:]?\s*)?"
     r"(?:[A-Za-z][A-Za-z' ]{0,60}?\b(?:is|are|equals|has|have|gets?|gives|costs?|totals)\b(?: equal to\b)?"
-    r"|(?:the\s+|my\s+)?(?:(?:final|correct|right)\s+)?(?:answer|result|solution|value)\b)?\s*[:=]?\s*",
+    r"|(?:the\s+|my\s+)?(?:(?:final|correct|right)\s+)?(?:answer|result|solution|value|total|sum|area|volume|perimeter|"
+    r"length|width|height|radius|angle|distance|speed|probability|number|cost|profit|average|mean|median)\b)?\s*[:=]?\s*",
     re.IGNORECASE,
 )
 _DENIAL = re.compile(r"\b(?:not|no|none|never|neither|nor|if|unless|or|but)\b|n't", re.IGNORECASE)
-_CHOICE = re.compile(r"\(?([A-J])\)?")
-_CHOICE_AND_TEXT = re.compile(r"(?:\(([A-J])\)|([A-J])[.):])\s*(?=\S)(.*)", re.DOTALL)
+_CHOICE = re.compile(r"(?:(?i:option|choice|answer)\s+)?\(?([A-J])\)?")
+_CHOICE_AND_TEXT = re.compile(
+    r"(?:(?i:option|choice)\s+)?(?:\(([A-J])\)|([A-J])[.):])\s*(?=\S)(.*)", re.DOTALL
+)
 _OTHER_CHOICE = re.compile(r"\([A-J]\)|(?<![\w\\])[B-HJ](?!\w)|\b(?:or|and)\b")
 
 
@@ -47,11 +50,15 @@ def read_words(text: str) -> str | None:
 
     >>> read_words(r"\text{an Ellipse}"), read_words("New  York"), read_words("xy"), read_words("2 pi")
     ('ellipse', 'new york', None, None)
+    >>> read_words("mgh"), read_words("yes")
+    (None, 'yes')
     """
     opened = " ".join(plain_words(text).split()).rstrip(".!")
     if _WORDS.fullmatch(opened) is None:
         return None
     words = re.findall(_WORD, opened)
+    if len(words) == 1 and re.fullmatch("[b-df-hj-np-tv-xz]{3}", text):
+        return None
     is_marked = "\\" in text and any(len(word) > 1 for word in words)
     long = [
         word
