@@ -1,9 +1,10 @@
 """The one exception family of corrpo: what was given, what was expected, what to do next.
 
-And look-ups by name, which raise it alike.
+And look-ups by name, which raise it alike, and how the text of others is printed.
 """
 
 import difflib
+import unicodedata
 from collections.abc import Callable, Collection
 from importlib import import_module
 from importlib.util import find_spec
@@ -77,17 +78,46 @@ def did_you_mean(name: object, known: Collection[str], *, prefix: str = "") -> s
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or the name of its kind if it says nothing.
+    """The first line of what an error says, with the next where it ends in a colon; its kind if nothing.
 
     >>> first_line(ValueError("no such weights\\nin the file")), first_line(MemoryError())
     ('no such weights', 'MemoryError')
+    >>> first_line(ValueError("Field 'hidden_size':\\n  expected int"))
+    "Field 'hidden_size': expected int"
     """
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    first, *rest = (str(error).strip() or type(error).__name__).splitlines()
+    return f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first
+
+
+def visible(text: str) -> str:
+    r"""`text` with every character that does not show, or reorders others, written as its escape.
+
+    These are controls, formats (among them the bidirectional ones), lone surrogates, private and unassigned
+    code points, and line separators. The result is valid in UTF-8, HTML and XML.
+
+    >>> print(visible("a\x00b\u202ec\ud800"))
+    a\x00b\u202ec\ud800
+    """
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char)[0] == "C" or unicodedata.category(char) in ("Zl", "Zp")
+        else char
+        for char in text
+    )
+
+
+def in_one_line(text: object) -> str:
+    r"""What an error or a file says, `visible` and in one line.
+
+    >>> print(in_one_line("mapping values\n  are not allowed \x1b[31mhere"))
+    mapping values are not allowed \x1b[31mhere
+    """
+    return visible(" ".join(line.strip() for line in str(text).splitlines()))
 
 
 def check_known(what: str, name: object, known: Collection[str]) -> None:
     """Raise `unknown_name` of a name that is not in a table of names."""
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise unknown_name(what, name, known)
 
 

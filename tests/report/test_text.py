@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corrpo.errors import visible
 from corrpo.report.explanations import warnings
-from corrpo.report.formatting import decimal, token_text, visible
+from corrpo.report.formatting import decimal, token_text
 from corrpo.report.html_templates import render
 from corrpo.report.terminal_tables import fingerprint_lines
 from corrpo.statistics import Correlation

@@ -46,7 +46,8 @@ def is_correct(response: str, answer: str, check: CheckName = "math") -> bool:
             accuracy_reward, which reads \boxed{...} and LaTeX alone.
 
     Raises:
-        BadInputError: an unknown check, an empty answer, or, but for "exact", one that cannot be read.
+        BadInputError: an unknown check, a response that is no text, an empty answer, or, but for "exact", one
+            that cannot be read.
         CorrpoError: math-verify failed on this pair, timed out, or does not start; what the check needs is
             not installed. (In `math_answer`, which counts failures and time-outs, they score 0.0.)
 
@@ -55,6 +56,8 @@ def is_correct(response: str, answer: str, check: CheckName = "math") -> bool:
     """
     rule = find_check(check)
     given_answers([answer], 1)
+    if not isinstance(response, str):
+        raise BadInputError(f"response={response!r:.80}: expected text, not {type(response).__name__}")
     (reply,) = rule.judge([response], [answer])
     if reply.verdict == "unreadable":
         raise BadInputError(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from corrpo.errors import visible
 from corrpo.models.load_options import CheckpointOptions
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def print_costs(
     rounds = -(-models // processes)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for line in lines:
-        console.print(line)
+        console.print(visible(line))
     for name, cost in costs.items():
         if cost.seconds:
             console.print(f"{name:<13} about {duration(rounds * cost.seconds)}")

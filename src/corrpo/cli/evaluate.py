@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from corrpo.cli.printing import Output, Printed, UnfinishedError, refuse_json
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, visible
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.suites.benchmark import BENCHMARKS
 from corrpo.jobs.torchrun import current_team
@@ -94,7 +94,7 @@ def run(options: Evaluate) -> dict[str, Any] | None:
         console = Console(width=110)
     console.print(_table(evaluated.evaluations))
     for line in _failures(evaluated.evaluations):
-        console.print(line, highlight=False, markup=False)
+        console.print(visible(line), highlight=False, markup=False)
     print(options.output / EVALUATIONS)
     results = {
         "evaluations": [one.as_dict() for one in evaluated.evaluations],
@@ -155,7 +155,7 @@ def _table(evaluations: Sequence["Evaluation"]) -> "Table":
         for measure, estimate in evaluation.estimates.items():
             rows.setdefault(name, {})[evaluation.suite["name"], measure] = str(estimate).partition(" (")[0]
     for name, cells in rows.items():
-        table.add_row(Text(name), *(Text(cells.get(column, "")) for column in columns))
+        table.add_row(Text(visible(name)), *(Text(cells.get(column, "")) for column in columns))
     return table
 
 

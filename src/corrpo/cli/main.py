@@ -5,6 +5,8 @@ A verb is a module of this folder with a frozen dataclass of options and `run(op
 that was asked for is imported, and it imports what is heavy within `run`, so that --help is quick.
 """
 
+import logging
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -12,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from corrpo.cli.printing import READER_GONE, Printed, printed, reader_is_gone
-from corrpo.errors import CorrpoError, did_you_mean
+from corrpo.errors import CorrpoError, did_you_mean, in_one_line, visible
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.torchrun import launched
 
@@ -81,6 +83,17 @@ What is reported
 """
 
 
+_STYLES = re.compile(r"\x1b\[[\d;]*m")
+
+
+class VisibleRecord(logging.LogRecord):
+    """A record of a log whose message, which may quote files of models, is `visible` and without colours."""
+
+    def getMessage(self) -> str:
+        """The message, line by line."""
+        return "\n".join(map(visible, _STYLES.sub("", super().getMessage()).split("\n")))
+
+
 def help_text() -> str:
     """The page that `corrpo --help` prints."""
     lines = {verb: line for verb, (_, line) in VERBS.items()}
@@ -123,13 +136,14 @@ def _main(words: list[str]) -> int:
 
 
 def _run_verb(verb: str, words: list[str]) -> int:
+    logging.setLogRecordFactory(VisibleRecord)
     if verb not in SHARED:
         return _run_or_report(verb, words, Team())
     try:
         with launched() as team:
             return _run_or_report(verb, words, team)
     except CorrpoError as error:
-        print(f"corrpo {verb}: {error}", file=sys.stderr)
+        print(f"corrpo {verb}: {in_one_line(error)}", file=sys.stderr)
         return 1
 
 
@@ -167,12 +181,12 @@ def _run_or_report(verb: str, words: list[str], team: Team) -> int:
         _run(verb, words, prints_help=team.first)
     except CorrpoError as error:
         if team.stop(error):
-            print(f"corrpo {verb}: {error}", file=sys.stderr)
+            print(f"corrpo {verb}: {in_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
         message = str(stopped) or "stopped; what is done is kept, and the same command goes on."
         if team.stop(stopped):
-            print(f"\ncorrpo {verb}: {message}", file=sys.stderr)
+            print(f"\ncorrpo {verb}: {in_one_line(message)}", file=sys.stderr)
         return 130
     return 0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from corrpo.cli.printing import OptionalOutput, Output, Printed, refuse_json
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, visible
 from corrpo.jobs.torchrun import check_processes, current_team, device_of_process
 from corrpo.lab import sample_location
 from corrpo.measurement.options import MeasureOptions
@@ -139,14 +139,17 @@ def _measure(options: Measure) -> dict[str, Any] | None:
 
 
 def _measured(options: Measure, team: "Team") -> "Fingerprint":
-    from corrpo.measurement.pipeline import measure
+    from corrpo.jobs.run_folder import check_output
+    from corrpo.measurement.pipeline import known_before_loading, measure
     from corrpo.models.loading import load_model, quiet_loading
 
     check_processes(team, device_map=options.device_map)
     samples = sample_location(options.samples)
     given = load_samples(samples, narrow(options, SampleOptions))  # refused before a large model is loaded
+    settings = narrow(options, MeasureOptions)
+    check_output(options.output, known_before_loading(samples, given, settings))
     if team.first:
-        print(describe_samples(given), file=sys.stderr)
+        print(visible(describe_samples(given)), file=sys.stderr)
     with nullcontext() if team.first else quiet_loading():
         loading = replace(narrow(options, LoadOptions), device=device_of_process(options.device))
         model, tokenizer = load_model(options.model, **vars(loading))
@@ -160,5 +163,5 @@ def _measured(options: Measure, team: "Team") -> "Fingerprint":
         progress=team.first,
         team=team,
         **vars(narrow(options, SampleOptions)),
-        **vars(narrow(options, MeasureOptions)),
+        **vars(settings),
     )

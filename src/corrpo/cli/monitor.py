@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from corrpo.cli.printing import OptionalOutput, Printed, refuse_json
-from corrpo.errors import BadInputError, require_packages
+from corrpo.errors import BadInputError, in_one_line, require_packages
 from corrpo.models.generation.backend import find_backend
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import LoadOptions
@@ -116,11 +116,15 @@ def _monitor(options: MonitorCommand) -> "Monitor":
 
 
 def _calibrate(options: MonitorCommand) -> dict[str, Any]:
+    from corrpo.jobs.run_folder import check_output
     from corrpo.monitor.calibration import calibrate
     from corrpo.monitor.generation_file import labelled_generations
 
     assert options.calibrate is not None
     assert options.output is not None
+    if options.output.is_dir():
+        raise BadInputError(f"--output {options.output} is a folder; give the file of the calibration")
+    check_output(options.output.parent)
     monitor = _monitor(options)
     calibration = calibrate(
         labelled_generations(
@@ -161,10 +165,12 @@ def _summary(calibration: "Calibration") -> str:
 
 def _judge(options: MonitorCommand) -> dict[str, Any]:
     from corrpo.monitor.generation_file import judge_file
+    from corrpo.monitor.journal import refuse_existing
     from corrpo.monitor.response_writers import reading, watching
 
     assert options.generations is not None
     assert options.output is not None
+    refuse_existing(options.output)
     how = narrow(options, WritingOptions)
     watched = find_backend(options.backend).is_measurable
     writer = watching(how, options.seed) if watched else reading(_written_by_engine(options, how))
@@ -234,4 +240,4 @@ def _serve(options: MonitorCommand) -> None:
 
 
 def _print_left_out(message: str) -> None:
-    print(f"left out: {message}", file=sys.stderr)
+    print(f"left out: {in_one_line(message)}", file=sys.stderr)

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
+from corrpo.errors import visible
 from corrpo.measurement.options import MeasureOptions
 from corrpo.strength.estimators import ESTIMATORS, measures_last_layer_alone
 from corrpo.strength.estimators.fit import fitting_estimators, misfit
@@ -18,7 +19,9 @@ def print_projections(model: nn.Module, name: str, options: MeasureOptions, cons
 
     Layers that the model has not are an error, after the table.
     """
-    table = Table(title=f"{name}: {type(model).__name__}", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(
+        title=Text(visible(f"{name}: {type(model).__name__}")), box=box.SIMPLE_HEAD, title_justify="left"
+    )
     for column in ("layers", "mixer", "projection", "module", "d_out x d_in", "rows of the module"):
         table.add_column(column, overflow="fold")
     before = None
@@ -29,7 +32,8 @@ def print_projections(model: nn.Module, name: str, options: MeasureOptions, cons
         shown = kind if kind != before else ("", "")
         before = kind
         sizes = f"{row.d_out} x {row.d_in}"
-        table.add_row(*map(Text, (*shown, row.projection, row.module, sizes, row.share)))
+        cells = (*shown, row.projection, row.module, sizes, row.share)
+        table.add_row(*(Text(visible(cell)) for cell in cells))
     console.print(table)
     console.print(_measured(model, options), highlight=False, markup=False)
 

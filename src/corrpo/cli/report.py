@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from corrpo.cli.printing import Output, Printed
+from corrpo.errors import visible
 from corrpo.report.options import ReportOptions
 
 
@@ -44,7 +45,7 @@ def run(options: Report) -> dict[str, Any]:
     collection = collect(options.words)
     for path in collection.unfinished:
         messages.print(
-            f"left out, as it is unfinished: {path}", highlight=False, markup=False, soft_wrap=True
+            visible(f"left out, as it is unfinished: {path}"), highlight=False, markup=False, soft_wrap=True
         )
     results = Results(
         collection,
@@ -52,7 +53,7 @@ def run(options: Report) -> dict[str, Any]:
         progress=lambda pairs: with_progress(pairs, "comparing types"),
     )
     for line in results.unmatched:
-        messages.print(line, highlight=False, markup=False, soft_wrap=True)
+        messages.print(visible(line), highlight=False, markup=False, soft_wrap=True)
     paths = write_results(results, options.output)
     print(*paths, sep="\n")
     return {"written": [str(path) for path in paths]}

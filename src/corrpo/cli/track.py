@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from corrpo.cli.printing import Output, Printed, UnfinishedError, refuse_json
+from corrpo.errors import visible
 from corrpo.jobs.torchrun import current_team
 from corrpo.lab import sample_location
 from corrpo.measurement.options import MeasureOptions
@@ -149,5 +150,5 @@ def _table(trajectory: "Trajectory") -> "Table":
             decimal(point.mean_response_tokens, 1),
             percent(point.cut, 0),
         )
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(visible(cell)) for cell in cells))
     return table

@@ -16,7 +16,7 @@ from corrpo.evaluation.suites.suite import Suite
 from corrpo.jobs.files import read_json, write_json
 from corrpo.jobs.outcome import Outcome, outcome_of
 from corrpo.jobs.process_team import Team
-from corrpo.jobs.run_folder import RunFolder, is_whole
+from corrpo.jobs.run_folder import RunFolder, check_output, is_whole
 from corrpo.jobs.versions import library_versions
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.generation.backend import Engine, find_backend, open_backend
@@ -78,6 +78,8 @@ def _evaluate_suites(job: Job, device: str, team: Team) -> None:
             model = read_json(job.folder(suite) / EVALUATION)["model"]
             _evaluate_suite(job, team, model, stamp, suite, None)
         return
+    for suite in job.suites:
+        check_output(job.folder(suite), _known_before_loading(job, suite))
     with quiet_loading():
         engine = open_backend(job.options.backend, job.checkpoint, job.loading, device)
     model = engine.describe()
@@ -100,12 +102,8 @@ def _evaluate_suite(
     Where the engine gives no digest of the weights, the stamp of their files stands for it.
     """
     checkpoint, settings = job.checkpoint, suite_settings(job, suite)
-    claim = {
-        "model": model if model["digest"] is not None else model | {"weights": stamp},
-        "suite": suite.as_dict(),
-        "settings": settings,
-        "versions": _versions(suite, job.options),
-    }
+    known = _known_before_loading(job, suite)
+    claim = {"model": model if model["digest"] is not None else model | {"weights": stamp}, **known}
     with RunFolder(job.folder(suite), claim, team).claimed() as run:
         if run.team.from_first(partial(is_evaluated, run.path)):
             if run.team.first:
@@ -131,6 +129,15 @@ def _evaluate_suite(
         )
         evaluation.save(run.path)
         run.drop_parts()
+
+
+def _known_before_loading(job: Job, suite: Suite) -> dict[str, Any]:
+    """What of an evaluation's settings does not need its model."""
+    return {
+        "suite": suite.as_dict(),
+        "settings": suite_settings(job, suite),
+        "versions": _versions(suite, job.options),
+    }
 
 
 def suite_settings(job: Job, suite: Suite) -> dict[str, Any]:

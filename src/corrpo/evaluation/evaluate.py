@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from corrpo.errors import BadInputError, CorrpoError, require_packages
+from corrpo.errors import BadInputError, CorrpoError, in_one_line, require_packages
 from corrpo.evaluation.checkpoint_evaluation import Job, evaluate_checkpoint
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.results import (
@@ -89,18 +89,18 @@ def evaluate(words: Sequence[str], suites: Sequence[Suite], keywords: EvaluateKe
     )
     console = Console(stderr=True, quiet=not keywords.progress, soft_wrap=True, highlight=False, markup=False)
     for checkpoint in skipped:
-        console.print(f"skipped {checkpoint}")
+        console.print(in_one_line(f"skipped {checkpoint}"))
     failed: list[Skipped] = []
     jobs = [Job(checkpoint, output, tuple(suites), loading, options) for checkpoint in checkpoints]
     with locked_by_team(output, team) as together:
         for outcome in _outcomes(jobs, together, processes, progress=keywords.progress):
             if outcome.reason is not None:
                 failed.append(Skipped(outcome.item.name, outcome.reason))
-            console.print(f"{outcome.item}: {outcome.reason or 'evaluated'}")
+            console.print(in_one_line(f"{outcome.item}: {outcome.reason or 'evaluated'}"))
         folders = [job.folder(suite) for job in jobs for suite in suites]
         evaluations = [Evaluation.load(folder) for folder in folders if (folder / EVALUATION).exists()]
         if not evaluations:
-            raise CorrpoError(f"no checkpoint could be evaluated; the first failed so: {failed[0]}")
+            raise CorrpoError(f"no checkpoint could be evaluated: {'; '.join(map(str, failed))}")
         if together.first:
             write_parquet(output / EVALUATIONS, evaluations_table(load_evaluations(output)))
     return Evaluated(tuple(evaluations), tuple(skipped), tuple(failed))
@@ -122,7 +122,13 @@ def _outcomes(
         replace(job, show_progress=show_progress, is_finished=finished[job.checkpoint.key]) for job in jobs
     ]
     if team.size == 1:
-        yield from parallel(evaluate_checkpoint, jobs, processes=count, device=loading.device)
+        yield from parallel(
+            evaluate_checkpoint,
+            jobs,
+            processes=count,
+            device=loading.device,
+            died=lambda job, why: Outcome(job.checkpoint, why),
+        )
         return
     device = device_of_process(loading.device)
     for job in jobs:

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from corrpo.errors import BadInputError, check_known
 from corrpo.models.generation.backend import BackendName, check_backend, find_backend
-from corrpo.models.generation.sampling import check_sampling
+from corrpo.models.generation.sampling import check_sampling, check_seed
 from corrpo.models.keywords import plain_settings
 from corrpo.samples import Template
 
@@ -58,8 +58,7 @@ class EvaluateOptions:
         check_backend(self.backend)
         if not 0 < self.confidence < 1:
             raise BadInputError(f"confidence={self.confidence}: expected a number between 0 and 1")
-        if self.seed < 0:
-            raise BadInputError(f"seed={self.seed}: expected 0 or more")
+        check_seed(self.seed)
 
     @property
     def batch(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from corrpo.errors import BadInputError
-from corrpo.jobs.files import read_parquet, read_versioned, write_json, write_parquet
+from corrpo.jobs.files import read_parquet, read_versioned, results_read, write_json, write_parquet
 from corrpo.jobs.run_folder import is_whole
 from corrpo.statistics.accuracy_estimate import Estimate
 
@@ -99,16 +99,17 @@ class Evaluation:
             BadInputError: there is no finished evaluation in the folder, or its schema is another.
         """
         summary = read_versioned(Path(folder) / EVALUATION, SCHEMA_VERSION, "evaluate again")
-        return cls(
-            model=summary["model"],
-            checkpoint=summary["checkpoint"],
-            suite=summary["suite"],
-            settings=summary["settings"],
-            versions=summary["versions"],
-            estimates={name: Estimate.from_dict(record) for name, record in summary["estimates"].items()},
-            counts=summary["counts"],
-            generations=read_parquet(Path(folder) / GENERATIONS),
-        )
+        with results_read(Path(folder), "evaluate again into a new folder"):
+            return cls(
+                model=summary["model"],
+                checkpoint=summary["checkpoint"],
+                suite=summary["suite"],
+                settings=summary["settings"],
+                versions=summary["versions"],
+                estimates={name: Estimate.from_dict(record) for name, record in summary["estimates"].items()},
+                counts=summary["counts"],
+                generations=read_parquet(Path(folder) / GENERATIONS),
+            )
 
 
 def is_evaluated(folder: Path) -> bool:

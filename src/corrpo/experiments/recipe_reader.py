@@ -27,10 +27,13 @@ from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.result_tables import BEFORE
 from corrpo.experiments.verdict_rules import Analysis
 from corrpo.measurement.options import MeasureOptions
+from corrpo.models.generation.sampling import SEEDS
 from corrpo.models.gguf import is_gguf
+from corrpo.models.typed_values import describe_type
 from corrpo.training.recipe import RecipeArguments, known_fields, read_yaml, recipe_of
+from corrpo.training.run_stage import check_settings
 from corrpo.training.stages import config_class
-from corrpo.training.yaml_values import convert_value, describe_type
+from corrpo.training.yaml_values import convert_value
 
 Options = TypeVar("Options")
 
@@ -202,9 +205,9 @@ class _Reader:
 
     def _seeds(self) -> tuple[int, ...]:
         seeds = self.file.content["seeds"]
-        fits = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+        fits = isinstance(seeds, list) and all(type(seed) is int and 0 <= seed < SEEDS // 2 for seed in seeds)
         if not fits or len(set(seeds)) < len(seeds):
-            message = f"{seeds!r}: expected a list of whole numbers from 0 on, each once"
+            message = f"{seeds!r}: expected a list of whole numbers from 0 to {SEEDS // 2 - 1}, each once"
             raise self.file.error(message, "seeds")
         return tuple(seeds)
 
@@ -233,7 +236,12 @@ class _Reader:
         defaults = {"report_to": "none", "save_total_limit": 2}
         arm = Arm(name, preset, stage, defaults | shared | dict(PRESETS[preset].settings) | own)
         any_model = next(iter(self.file.content["models"].values()))
-        training_arguments(arm, str(any_model), 0, Path("unused"), self.file.place("arms", name))
+        place = self.file.place("arms", name)
+        recipe, config = training_arguments(arm, str(any_model), 0, Path("unused"), place)
+        try:
+            check_settings(stage, recipe, config)
+        except BadInputError as error:
+            raise BadInputError(f"{place}: {error}") from error
         return arm
 
     def _check_training_fields(self, stage: str, settings: Mapping[str, Any], *section: str) -> None:

@@ -18,13 +18,14 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
-from corrpo.errors import BadInputError, CorrpoError
+from corrpo.errors import BadInputError, CorrpoError, in_one_line
 from corrpo.evaluation.suites.load_suite import load_suite
 from corrpo.evaluation.suites.suite import Suite
 from corrpo.experiments.experiment_result import ExperimentResult, experiment_result
 from corrpo.experiments.one_run import RUN, Run, finish_run, read_run
-from corrpo.experiments.preregistration import register, registered_plan
+from corrpo.experiments.preregistration import PREREGISTRATION, register, registered_plan
 from corrpo.experiments.recipe import ExperimentRecipe
+from corrpo.experiments.recipe_reader import training_arguments
 from corrpo.experiments.result_tables import RESULTS, RESULTS_SCHEMA, RUNS, RUNS_SCHEMA, table_of
 from corrpo.jobs.files import write_json, write_parquet
 from corrpo.jobs.folder_lock import locked_folder
@@ -36,6 +37,7 @@ from corrpo.jobs.run_folder import is_whole
 from corrpo.models.checkpoints import find_checkpoints
 from corrpo.models.model_names import model_location
 from corrpo.statistics import Correlation
+from corrpo.training.run_stage import check_run
 
 VERDICT = "verdict.json"
 
@@ -119,6 +121,8 @@ def _planned(recipe: ExperimentRecipe, suite: Suite, output: Path, launcher: tup
     """Write or compare the plan. Seeds come before arms, so that part of the runs is a replication."""
     for model in recipe.models.values():
         find_checkpoints([model_location(model)])
+    if not (output / PREREGISTRATION).exists():
+        _check_runs(recipe)
     digest = register(
         output, registered_plan(recipe, suite) | ({"launcher": shlex.join(launcher)} if launcher else {})
     )
@@ -138,6 +142,21 @@ def _planned(recipe: ExperimentRecipe, suite: Suite, output: Path, launcher: tup
     return Plan(tuple(runs), digest)
 
 
+def _check_runs(recipe: ExperimentRecipe) -> None:
+    """Refuse tokenizers and data that a run could not be trained with, before the plan is fixed."""
+    first, *others = recipe.models.values()
+    for model, arm in [
+        *((first, arm) for arm in recipe.arms),
+        *((model, recipe.arms[0]) for model in others),
+    ]:
+        place = f"arm {arm.name} on {model}"
+        arguments, config = training_arguments(arm, model, recipe.seeds[0], Path("unused"), place)
+        try:
+            check_run(arm.stage, arguments, config)
+        except CorrpoError as error:
+            raise BadInputError(f"{place}: {error}") from error
+
+
 def _finish_runs(runs: Sequence[Run], processes: int | None, device: str, *, progress: bool) -> None:
     left = [
         run for run in runs if not run.is_finished or not is_whole(partial(read_run, run), run.folder / RUN)
@@ -150,12 +169,12 @@ def _finish_runs(runs: Sequence[Run], processes: int | None, device: str, *, pro
     failures: list[Outcome[Run]] = []
     with (
         progress_bar(shown=progress, console=console) as bar,
-        closing(parallel(finish_run, left, processes=count, device=device)) as outcomes,
+        closing(parallel(finish_run, left, processes=count, device=device, died=Outcome)) as outcomes,
     ):
         task = bar.add_task("runs", total=len(runs), completed=len(runs) - len(left))
         for outcome in outcomes:
             bar.advance(task)
-            console.print(f"{outcome.item}: {outcome.reason or 'finished'}")
+            console.print(in_one_line(f"{outcome.item}: {outcome.reason or 'finished'}"))
             if outcome.reason is not None:
                 failures.append(outcome)
     if failures:

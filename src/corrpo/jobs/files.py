@@ -5,13 +5,13 @@ import io
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from corrpo.errors import BadInputError, DamagedFileError, OutputFolderError
+from corrpo.errors import BadInputError, CorrpoError, DamagedFileError, OutputFolderError, first_line
 from corrpo.jobs.checksums import BLANK, PARQUET_KEY, check_parquet, sealed, with_checksum, without_checksum
 
 
@@ -31,7 +31,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise write_error(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # or it would take the place of the error
+            temporary.unlink(missing_ok=True)
 
 
 def write_error(path: Path, error: OSError) -> OutputFolderError:
@@ -104,8 +105,35 @@ def read_json(path: Path) -> Any:
         return without_checksum(path, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise BadInputError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadInputError(f"cannot read {path}: {error.strerror or error}") from error
+    except CorrpoError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path} is not valid JSON: {error}") from error
+
+
+@contextmanager
+def results_read(folder: Path, again: str = "measure again into a new folder") -> Iterator[None]:
+    """What goes wrong while a folder of results is read becomes a `BadInputError` that says what to do."""
+    try:
+        yield
+    except CorrpoError:
+        raise
+    except OSError as error:
+        raise BadInputError(f"cannot read {error.filename or folder}: {error.strerror}; {again}") from error
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        pl.exceptions.PolarsError,
+    ) as error:
+        raise BadInputError(
+            f"{folder} does not hold results as corrpo writes them ({type(error).__name__}: "
+            f"{first_line(error)}); {again}"
+        ) from error
 
 
 def read_versioned(path: Path, version: int, again: str = "measure again") -> Any:

@@ -1,13 +1,15 @@
 """What became of one item of work: that it is finished, or the reason why it failed."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
 
-from corrpo.errors import CorrpoError
+from corrpo.errors import CorrpoError, first_line
 from corrpo.jobs.process_team import Team
 
 Item = TypeVar("Item")
@@ -24,9 +26,10 @@ class Outcome(Generic[Item]):
 
 @contextmanager
 def outcome_of(item: Item, *, out_of_memory: str, team: Team | None = None) -> Iterator[Outcome[Item]]:
-    """Errors of corrpo and lack of memory within become the outcome's reason; other errors are raised.
+    """An error within becomes the outcome's reason, so that one bad item does not end the others.
 
-    So is an error that ends all processes of a team. `out_of_memory` is what to do where memory runs out.
+    Raised is what ends all processes of a team: an error of another, or, with several processes, one that is
+    no error of corrpo. `out_of_memory` is what to do where memory runs out.
 
     >>> with outcome_of("a run", out_of_memory="take fewer") as outcome:
     ...     raise CorrpoError("no such file")
@@ -41,5 +44,16 @@ def outcome_of(item: Item, *, out_of_memory: str, team: Team | None = None) -> I
             team.check()  # what has ended the job is no failure of this item
         outcome.reason = str(error)
     except (MemoryError, torch.OutOfMemoryError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else "no memory left"
-        outcome.reason = f"{first_line}: {out_of_memory}"
+        told = first_line(error) if str(error) else "no memory left"
+        outcome.reason = f"{told}: {out_of_memory}"
+    except Exception as error:
+        if team is not None and team.size > 1:
+            raise
+        outcome.reason = fault_in_words(error)
+
+
+def fault_in_words(error: Exception) -> str:
+    """An error that nobody foresaw, with its kind and the place that it was raised at."""
+    *_, last = traceback.extract_tb(error.__traceback__) or [None]
+    place = "" if last is None else f" ({Path(last.filename).name}, line {last.lineno})"
+    return f"{type(error).__name__}: {first_line(error)}{place}"

@@ -35,13 +35,14 @@ def parallel(
     processes: int,
     device: str = "auto",
     name: Callable[[Item], str] = str,
+    died: Callable[[Item, str], Result] | None = None,
 ) -> Generator[Result, None, None]:
     """Do `task` for every item, on the device it is given, and yield the results as they finish.
 
     With one process the items are done here, in order. With more, `task` must be a function of a module, and
     items and results must pickle; the GPUs of `device` go to the processes in turn. Closing the generator
     early, as Ctrl-C does, ends the processes. An error of a task, or of a process that died, begins with its
-    item's `name`.
+    item's `name`; with `died`, a process that died is replaced, and `died(item, why)` stands for its result.
     """
     devices = devices_for(device)
     if processes == 1:
@@ -58,7 +59,17 @@ def parallel(
         while busy:
             for connection in wait(list(busy)):
                 worker, item = busy.pop(connection)  # pyright: ignore[reportArgumentType]
-                result = worker.result(name(item))
+                try:
+                    result = worker.result(name(item))
+                except _ProcessDiedError as error:
+                    if died is None:
+                        raise
+                    result = died(item, str(error))
+                    workers.remove(worker)
+                    if waiting:
+                        with _interrupts_kept_from_children():
+                            worker = _Worker(task, worker.device, processes)
+                        workers.append(worker)
                 if waiting:
                     busy[worker.connection] = (worker, worker.give(waiting.pop()))
                 yield result
@@ -122,10 +133,15 @@ class _Failure:
     trace: str
 
 
+class _ProcessDiedError(CorrpoError):
+    """A process ended in the middle of an item."""
+
+
 class _Worker:
     """A process and the connection to it."""
 
     def __init__(self, task: Callable[[Any, str], Any], device: str, processes: int):
+        self.device = device
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         threads = max(1, usable_cores() // processes)
@@ -145,7 +161,7 @@ class _Worker:
             reply = self.connection.recv()
         except (EOFError, ConnectionError):
             self.process.join()
-            raise CorrpoError(
+            raise _ProcessDiedError(
                 f"{name}: its process ended with exit code {self.process.exitcode}, perhaps for lack of "
                 "memory; what is done is kept: try fewer --processes"
             ) from None

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import polars as pl
 
-from corrpo.errors import BadInputError, DamagedFileError, OutputFolderError
-from corrpo.jobs.files import read_json, read_parquet, write_json, write_parquet
+from corrpo.errors import BadInputError, DamagedFileError, OutputFolderError, first_line
+from corrpo.jobs.files import read_json, read_parquet, write_error, write_json, write_parquet
 from corrpo.jobs.folder_lock import locked_by_team
 from corrpo.jobs.process_team import Team
 from corrpo.jobs.settings_differences import differences_between
@@ -71,6 +72,7 @@ class RunFolder:
         self.path = path
         self.settings = settings
         self.team = team or Team()
+        self._made: dict[str, pl.DataFrame] = {}
 
     @contextmanager
     def claimed(self) -> Iterator["RunFolder"]:
@@ -85,7 +87,17 @@ class RunFolder:
                 for path in sorted(self.path.glob(f"{PARTS}/*.parquet")):
                     is_whole(lambda path=path: read_parquet(path), path)
             team.wait("checked")
-            yield RunFolder(self.path, self.settings, team)
+            run = RunFolder(self.path, self.settings, team)
+            resumed = (self.path / PARTS).exists()
+            try:
+                yield run
+            except (KeyError, pl.exceptions.PolarsError) as error:
+                if not resumed:
+                    raise
+                raise OutputFolderError(
+                    f"{self.path / PARTS} holds parts of another form than this corrpo writes ("
+                    f"{first_line(error)}): remove it, and run the same command again"
+                ) from error
 
     def _check_agreement(self, team: Team) -> None:
         differences = differences_between(team.from_first(lambda: self.settings), self.settings)
@@ -96,17 +108,10 @@ class RunFolder:
             )
 
     def _check_settings(self) -> None:
+        _check_settings(self.path, self.settings, whole=True)
         known = self.path / SETTINGS
         if not known.exists():
-            refuse_other_files(self.path, "this run")
             write_json(known, self.settings)
-            return
-        differences = differences_between(read_json(known), self.settings)
-        if differences:
-            raise OutputFolderError(
-                f"{self.path} holds a run with other settings: {'; '.join(differences)}. Use the same "
-                "settings to go on with it, or give another --output"
-            )
 
     def make(self, parts: Sequence[Part], advance: Callable[[int], None]) -> None:
         """See that every part is in the folder: those that are not are made, and written whole.
@@ -123,7 +128,7 @@ class RunFolder:
         alone = self.team.size == 1
         for part in parts if alone else sorted(parts, key=lambda part: -part.size):
             if not self._path(part.name).exists() and self.team.claim(part.name):
-                write_parquet(self._path(part.name), part.make())
+                self._keep(part.name, part.make())
             self.team.check()
             if self.team.first:
                 look()  # of the others' parts too
@@ -131,8 +136,31 @@ class RunFolder:
         look()
 
     def read(self, parts: Sequence[Part]) -> list[pl.DataFrame]:
-        """The tables of parts that `make` has seen to, in order."""
-        return [read_parquet(self._path(part.name)) for part in parts]
+        """The tables of parts that `make` has seen to, in order.
+
+        Raises:
+            OutputFolderError: a file of an earlier call was removed since.
+        """
+        names = [part.name for part in parts if part.name not in self._made]
+        gone = [name for name in names if not self._path(name).exists()]
+        if gone:
+            raise OutputFolderError(
+                f"{self.path / PARTS} has lost {len(gone)} files while they were needed (first: {gone[0]}); "
+                "run the same command again, which makes them anew"
+            )
+        kept = (self._made.get(part.name) for part in parts)
+        return [
+            read_parquet(self._path(part.name)) if table is None else table
+            for part, table in zip(parts, kept, strict=True)
+        ]
+
+    def _keep(self, name: str, table: pl.DataFrame) -> None:
+        """Write a part, and hold it: a folder that is removed meanwhile is begun again and completed."""
+        write_parquet(self._path(name), table)
+        if not (self.path / SETTINGS).exists():
+            write_json(self.path / SETTINGS, self.settings)
+        if self.team.size == 1:
+            self._made[name] = table
 
     def _path(self, name: str) -> Path:
         return self.path / PARTS / f"{name}.parquet"
@@ -155,6 +183,44 @@ def is_whole(read: Callable[[], object], to_remove: Path) -> bool:
         to_remove.unlink(missing_ok=True)
         return False
     return True
+
+
+def check_output(folder: Path, settings: dict[str, Any] | None = None) -> None:
+    """Refuse an output folder before anything large is loaded for it; nothing is left in it.
+
+    Args:
+        folder: new, or of an earlier run.
+        settings: those of a `RunFolder` that are known already, if it will be one.
+
+    Raises:
+        OutputFolderError: it cannot be made or written to; it holds other files or another run.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise OutputFolderError(f"{place} is a file; give a new or an empty folder as --output")
+    try:
+        TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise write_error(folder, error) from error
+    if settings is not None and place == folder:
+        _check_settings(folder, settings, whole=False)
+
+
+def _check_settings(folder: Path, settings: dict[str, Any], *, whole: bool) -> None:
+    """Compare the settings of an earlier run in a folder with these, which are all or some of a run's."""
+    known = folder / SETTINGS
+    if not known.exists():
+        refuse_other_files(folder, "this run")
+        return
+    begun = read_json(known)
+    if isinstance(begun, dict) and not whole:
+        begun = {name: begun.get(name) for name in settings}
+    differences = differences_between(begun, settings)
+    if differences:
+        raise OutputFolderError(
+            f"{folder} holds a run with other settings: {'; '.join(differences)}. Use the same settings to "
+            "go on with it, or give another --output"
+        )
 
 
 def refuse_other_files(folder: Path, owner: str) -> None:

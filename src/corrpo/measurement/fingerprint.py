@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, field, fields
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,21 @@ import polars as pl
 
 from corrpo.errors import BadInputError
 from corrpo.jobs.checksums import check_content
-from corrpo.jobs.files import read_parquet, read_versioned, write_json, write_parquet, write_text
+from corrpo.jobs.files import (
+    read_parquet,
+    read_versioned,
+    results_read,
+    write_json,
+    write_parquet,
+    write_text,
+)
 from corrpo.jobs.run_folder import SETTINGS
 from corrpo.measurement.fingerprint_format import (
     FINGERPRINT,
+    LATER_COLUMNS,
     RESPONSE_COLUMNS,
     RESPONSES,
+    TOKEN_COLUMNS,
     TOKENS,
     UNTRAINED,
     schema,
@@ -186,10 +196,17 @@ class Fingerprint:
             BadInputError: there is no finished fingerprint in the folder, its schema is another, or one of
                 its files is damaged (`DamagedFileError`).
         """
+        if not isinstance(folder, str | PathLike):
+            raise BadInputError(f"{folder!r:.80}: expected the path of a folder")
         folder = Path(folder)
         if not (folder / FINGERPRINT).exists():
             state = "is unfinished" if (folder / SETTINGS).exists() else f"holds no {FINGERPRINT}"
             raise BadInputError(f"{folder} {state}; run corrpo measure with --output {folder} to the end")
+        with results_read(folder):
+            return cls._read(folder)
+
+    @classmethod
+    def _read(cls, folder: Path) -> "Fingerprint":
         summary = read_versioned(folder / FINGERPRINT, SCHEMA_VERSION)
         written = (folder / RESPONSES).read_bytes()
         check_content(folder / RESPONSES, written, summary.get("responses_sha256"))
@@ -202,10 +219,10 @@ class Fingerprint:
             settings=summary["settings"],
             versions=summary["versions"],
             statistics=_correlations(summary["statistics"]),
-            tokens=read_parquet(folder / TOKENS),
+            tokens=_tokens_of(folder / TOKENS),
             responses=pl.DataFrame(responses, schema=schema(RESPONSE_COLUMNS)),
             untrained=None if untrained is None else _correlations(untrained),
-            untrained_tokens=None if untrained is None else read_parquet(folder / UNTRAINED),
+            untrained_tokens=None if untrained is None else _tokens_of(folder / UNTRAINED),
             baseline=baseline_of(summary),
             run=summary.get("run"),
         )
@@ -215,6 +232,16 @@ def baseline_of(summary: dict[str, Any]) -> Correlation | None:
     """`Fingerprint.baseline` of the content of a fingerprint.json; None if an older version wrote it."""
     baseline = summary.get("baseline")
     return None if baseline is None else Correlation.from_dict(baseline)
+
+
+def _tokens_of(path: Path) -> pl.DataFrame:
+    """Tokens with the columns that they must have."""
+    tokens = read_parquet(path)
+    needed = {name: column.dtype for name, column in TOKEN_COLUMNS.items() if name not in LATER_COLUMNS}
+    wrong = [f"{name} ({dtype})" for name, dtype in needed.items() if tokens.schema.get(name) != dtype]
+    if wrong:
+        raise BadInputError(f"{path} lacks the columns {', '.join(wrong)}: measure again into a new folder")
+    return tokens
 
 
 def _is_same(first: Any, second: Any) -> bool:

@@ -3,6 +3,7 @@
 from html import escape
 from typing import TYPE_CHECKING
 
+from corrpo.errors import visible
 from corrpo.statistics import Correlation
 from corrpo.statistics.correlation_records import decimal
 from corrpo.strength.estimators import measures_last_layer_alone
@@ -22,7 +23,7 @@ _CELL = "padding:0.15em 0.8em 0.15em 0;text-align:left"
 
 def in_short(fingerprint: "Fingerprint") -> str:
     """One line: model, samples and headline correlation."""
-    return f"<Fingerprint of {_title(fingerprint)}: {fingerprint.spearman}>"
+    return visible(f"<Fingerprint of {_title(fingerprint)}: {fingerprint.spearman}>")
 
 
 def in_lines(fingerprint: "Fingerprint") -> str:
@@ -31,7 +32,7 @@ def in_lines(fingerprint: "Fingerprint") -> str:
     width = max(len(name) for name, _ in rows)
     facts = [f"  {fact}" for fact in _facts(fingerprint)]
     lines = [f"  {name:<{width}}  {correlation}" for name, correlation in rows]
-    return "\n".join([f"Fingerprint of {_title(fingerprint)}", *facts, *lines])
+    return "\n".join(map(visible, [f"Fingerprint of {_title(fingerprint)}", *facts, *lines]))
 
 
 def in_html(fingerprint: "Fingerprint") -> str:

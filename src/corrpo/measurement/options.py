@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from corrpo.errors import BadInputError, check_known
-from corrpo.models.generation.sampling import check_sampling
+from corrpo.models.generation.sampling import check_sampling, check_seed
 from corrpo.models.keywords import plain_settings
 from corrpo.samples import Template
 from corrpo.statistics.settings import check_settings
@@ -56,8 +56,7 @@ class MeasureOptions(GradientSpec):
             raise BadInputError(f"max_tokens={self.max_tokens}: expected 2 or more, or none for all tokens")
         if self.batch_size < 1:
             raise BadInputError(f"batch_size={self.batch_size}: expected 1 or more")
-        if self.seed < 0:
-            raise BadInputError(f"seed={self.seed}: expected 0 or more")
+        check_seed(self.seed)
 
     def as_dict(self) -> dict[str, Any]:
         """See `plain_settings`; `kept` and `finished_only` are among them only where they say something."""

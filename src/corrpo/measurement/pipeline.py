@@ -120,6 +120,10 @@ def measure(
     """
     if keywords.output is None and keywords.team is not None and keywords.team.size > 1:
         raise BadInputError("several processes share their work through a folder: give output")
+    if not callable(tokenizer):
+        raise BadInputError(
+            f"tokenizer={tokenizer!r:.80}: expected the model's tokenizer; corrpo.load_model gives both"
+        )
     with model_turn(model), full_parameters(model) as full_model, own_precision(full_model):
         return _measure(full_model, tokenizer, samples, keywords)
 
@@ -136,16 +140,13 @@ def _measure(
     given = as_samples(samples, narrow(keywords, SampleOptions))
     work = [encode_sample(sample, model, tokenizer, settings, strict=keywords.strict) for sample in given]
     described = describe_measured_model(model, keywords.name, keywords.revision)
-    sample_set = {
-        "name": Path(samples).stem if isinstance(samples, Path | str) else "samples",
-        "digest": samples_digest(given),
-    }
-    identity = {"model": described, "samples": sample_set, "settings": settings.as_dict()}
+    known = known_before_loading(samples, given, settings)
+    identity = {"model": described, "samples": known["samples"], "settings": known["settings"]}
     try_estimator(model, settings)
     with ExitStack() as stack:
         run = None
         if keywords.output is not None:
-            claim = identity | {"versions": library_versions(), "prompts_digest": _digest(work)}
+            claim = identity | {"versions": known["versions"], "prompts_digest": _digest(work)}
             run = stack.enter_context(RunFolder(Path(keywords.output), claim, keywords.team).claimed())
             if run.team.from_first(lambda: _is_finished(run.path)):
                 return _finished(run)
@@ -172,6 +173,16 @@ def _measure(
             fingerprint.save(run.path)
         run.team.wait("saved")
         return _finished(run)
+
+
+def known_before_loading(samples: Any, given: list[Sample], settings: MeasureOptions) -> dict[str, Any]:
+    """What of a measurement's settings does not need its model; `given` is what `samples` holds."""
+    name = Path(samples).stem if isinstance(samples, Path | str) else "samples"
+    return {
+        "samples": {"name": name, "digest": samples_digest(given)},
+        "settings": settings.as_dict(),
+        "versions": library_versions(),
+    }
 
 
 def _is_finished(folder: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from corrpo.errors import in_one_line
 from corrpo.jobs.folder_lock import locked_by_team
 from corrpo.jobs.outcome import Outcome
 from corrpo.jobs.process_count import processes_for
@@ -110,7 +111,12 @@ def _measure_all(
             outcomes = _measure_together(jobs, team, loading)
         else:
             outcomes = parallel(
-                measure_checkpoint, jobs, processes=count, device=loading.device, name=_name_of
+                measure_checkpoint,
+                jobs,
+                processes=count,
+                device=loading.device,
+                name=_name_of,
+                died=lambda job, why: Outcome(job.checkpoint, why),
             )
         with closing(outcomes):
             for outcome in outcomes:
@@ -162,7 +168,7 @@ class _Display:
 
     def _say(self, line: str) -> None:
         if self._shown:
-            self._bar.console.print(line)
+            self._bar.console.print(in_one_line(line))
 
     def begin(self, skipped: Sequence[Skipped], points: Collection[Point], processes: int) -> None:
         """What is left out, what is done already, and in how many processes the rest is."""

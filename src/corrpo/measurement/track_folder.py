@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from corrpo.errors import CorrpoError, OutputFolderError
+from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
 from corrpo.jobs.files import read_json, write_json, write_parquet
 from corrpo.jobs.outcome import Outcome
 from corrpo.jobs.run_folder import is_whole, refuse_other_files
@@ -102,14 +102,17 @@ class TrackFolder:
         for checkpoint in checkpoints:
             folder = self.output / checkpoint.key
             done = folder / FINGERPRINT
-            if (
-                done.exists()
-                and self._is_unchanged(checkpoint, loading)
-                and is_whole(partial(Fingerprint.load, folder), done)
-            ):
-                self.points[checkpoint.key] = read_point(checkpoint, folder)
-            else:
-                self.left.append(checkpoint)
+            try:
+                if (
+                    done.exists()
+                    and self._is_unchanged(checkpoint, loading)
+                    and is_whole(partial(Fingerprint.load, folder), done)
+                ):
+                    self.points[checkpoint.key] = read_point(checkpoint, folder)
+                else:
+                    self.left.append(checkpoint)
+            except BadInputError as error:
+                self._fail(checkpoint, f"{error}; or remove {folder} to measure it again")
         self._write()
 
     def _source_of(self, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -126,12 +129,19 @@ class TrackFolder:
     def finish(self, outcome: Outcome[Checkpoint]) -> Point | None:
         """Take in one checkpoint; its point, or None if it failed."""
         checkpoint = outcome.item
-        if outcome.reason is None:
-            self.points[checkpoint.key] = read_point(checkpoint, self.output / checkpoint.key)
-        else:
-            self.failed[checkpoint.key] = Skipped(checkpoint.name, outcome.reason)
+        try:
+            if outcome.reason is None:
+                self.points[checkpoint.key] = read_point(checkpoint, self.output / checkpoint.key)
+            else:
+                self._fail(checkpoint, outcome.reason)
+        except BadInputError as error:
+            outcome.reason = str(error)
+            self._fail(checkpoint, outcome.reason)
         self._write()
         return self.points.get(checkpoint.key)
+
+    def _fail(self, checkpoint: Checkpoint, reason: str) -> None:
+        self.failed[checkpoint.key] = Skipped(checkpoint.name, reason)
 
     def _points(self) -> list[Point]:
         keys = [checkpoint.key for checkpoint in self.checkpoints]
@@ -154,7 +164,7 @@ class TrackFolder:
         keys = [checkpoint.key for checkpoint in self.checkpoints]
         failed = tuple(self.failed[key] for key in keys if key in self.failed)
         if not self.points:
-            raise CorrpoError(f"no checkpoint could be measured; the first failed so: {failed[0]}")
+            raise CorrpoError(f"no checkpoint could be measured: {'; '.join(map(str, failed))}")
         trajectory = Trajectory(
             label="",
             folder=self.output,

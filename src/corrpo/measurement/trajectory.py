@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from corrpo.errors import BadInputError
-from corrpo.jobs.files import read_parquet, read_versioned
+from corrpo.jobs.files import read_parquet, read_versioned, results_read
 from corrpo.jobs.settings_differences import differences_between
 from corrpo.measurement.comparison import mean_or_none, measured_with
 from corrpo.measurement.fingerprint import SCHEMA_VERSION, STATISTICS, baseline_of
@@ -192,6 +192,11 @@ def _called(trajectory: Trajectory) -> str:
 
 
 def _load_track(kind: type[Trajectory], folder: Path, label: str) -> Trajectory:
+    with results_read(folder, "track again into a new folder"):
+        return _read_track(kind, folder, label)
+
+
+def _read_track(kind: type[Trajectory], folder: Path, label: str) -> Trajectory:
     record = read_versioned(folder / TRACK, TRACK_VERSION, "track again")
     if not record["points"]:
         raise BadInputError(
@@ -246,7 +251,8 @@ def read_point(checkpoint: Checkpoint, folder: Path) -> Point:
     Raises:
         BadInputError: there is no finished fingerprint in the folder, or its schema is another.
     """
-    return _point(checkpoint, folder, _summary(folder))
+    with results_read(folder):
+        return _point(checkpoint, folder, _summary(folder))
 
 
 def _point(checkpoint: Checkpoint, folder: Path, summary: dict[str, Any]) -> Point:

@@ -241,6 +241,8 @@ def _hub_checkpoint(stage: str, step: int | None, source: str) -> Checkpoint:
     if parsed is None:
         raise BadInputError(f"the folder {source} does not exist, and it is no name on the hub; {FORM}")
     name, revision = parsed
+    if step_of(Path(name).name) is not None:
+        raise BadInputError(f"the folder {source} does not exist; {FORM}")
     numbered = _REVISION_STEP.search(revision or "")
     if step is None and numbered:
         step = int(numbered[1])
@@ -321,9 +323,10 @@ def _check_steps(checkpoints: Sequence[Checkpoint]) -> None:
             raise BadInputError(f"the stages {first!r} and {stage!r} would share a folder; rename one")
         mates = sum(other.stage == stage for other in checkpoints)
         if checkpoint.step is None and mates > 1:
+            absent = "" if Path(checkpoint.source).exists() else f" (there is no folder {name} here)"
             raise BadInputError(
-                f"{name} has no step, and is one of {mates} models of the stage {stage!r}: write it as "
-                f"{stage}:STEP={name}, or give each model a stage of its own"
+                f"{name} has no step, and is one of {mates} models of the stage {stage!r}{absent}: write "
+                f"it as {stage}:STEP={name}, or give each model a stage of its own"
             )
         twin = seen.setdefault(checkpoint.key, checkpoint)
         if twin is not checkpoint:

@@ -20,6 +20,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from typing_extensions import Doc
 
 from corrpo.errors import BadInputError, did_you_mean
+from corrpo.models.typed_values import check_types
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -39,7 +40,8 @@ class keywords_of(Generic[P, S]):
         settings: a dataclass of keyword-only fields (`kw_only=True`), with a docstring below each.
 
     Raises:
-        BadInputError: on a call with a keyword that there is not, and whatever the dataclass raises.
+        BadInputError: on a call with a keyword that there is not or a value of another type, and whatever the
+            dataclass raises.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,7 @@ class keywords_of(Generic[P, S]):
             check_keywords(name, given.keys() - signature.parameters.keys(), known)
             bound = signature.bind(*args, **given).arguments
             options = {keyword: bound.pop(keyword) for keyword in known if keyword in bound}
+            check_types(self.settings, options)
             return function(**bound, **{last.name: self.settings(**options)})
 
         with_keywords.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]

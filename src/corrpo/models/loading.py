@@ -1,5 +1,6 @@
 """Models and tokenizers from a folder, a GGUF file or the hub, checked to be what they are taken for."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,19 +12,24 @@ import torch
 import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoHfQuantizer
 
-from corrpo.errors import BadInputError, UnsupportedModelError, first_line, require_packages
+from corrpo.errors import BadInputError, UnsupportedModelError, require_packages, unknown_name
 from corrpo.models.checkpoints import Checkpoint
+from corrpo.models.devices import usable_device
 from corrpo.models.gguf import is_gguf, open_gguf
 from corrpo.models.gguf_model import generation_config, load_gguf, read_config, read_tokenizer
 from corrpo.models.keywords import keywords_of
 from corrpo.models.load_options import LoadOptions
+from corrpo.models.loading_errors import loading_told
 from corrpo.models.model_names import check_not_missing, model_location
-from corrpo.models.peft_adapters import base_of, is_adapter, with_adapter
+from corrpo.models.peft_adapters import BASE_ADVICE, base_of, is_adapter, with_adapter
+from corrpo.models.saved_model import TOKENIZERS
+from corrpo.models.turns import check_module
 
 
 @keywords_of(LoadOptions)
-def load_model(name: str, options: LoadOptions) -> tuple[Any, Any]:
+def load_model(name: str | os.PathLike[str], options: LoadOptions) -> tuple[Any, Any]:
     """A causal LM in eval mode and its tokenizer.
 
     The folder of an adapter (peft's LoRA, DoRA, ...) gives its base model with the adapter on it, unmerged;
@@ -44,13 +50,17 @@ def load_model(name: str, options: LoadOptions) -> tuple[Any, Any]:
     >>> type(model).__name__
     'Qwen2ForCausalLM'
     """
-    device = _device(options.device)
+    if not isinstance(name, str | os.PathLike):
+        raise BadInputError(f"model {name!r}: expected a name or a folder, not a {type(name).__name__}")
+    name = os.fspath(name)
+    device = usable_device(options.device)
     quantized = _quantization(options.quantization)
     if options.device_map is not None:
         require_packages("device_map", "accelerate")
     adapter, source = _adapter_and_source(name, options.base)
     hub: dict[str, Any] = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
-    model = _load_weights(source, options.dtype, options.device_map or {"": device}, hub, quantized)
+    with _base_advised(adapter, options.base):
+        model = _load_weights(source, options.dtype, options.device_map or {"": device}, hub, quantized)
     if adapter is not None:
         model = with_adapter(model, adapter)
         if options.dtype == "float64":
@@ -72,15 +82,15 @@ def load_checkpoint(checkpoint: Checkpoint, options: LoadOptions, device: str) -
     return load_model(checkpoint.source, **vars(of_checkpoint))
 
 
-def _device(name: str) -> str:
-    """A torch device, with "auto" taken as a GPU if there is one."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+@contextmanager
+def _base_advised(adapter: Path | None, base: str | None) -> Iterator[None]:
+    """An error about the base model that an adapter names says how to give another."""
     try:
-        torch.device(name)
-    except RuntimeError as error:
-        raise BadInputError(f"device {name!r} is unknown: {first_line(error)}") from error
-    return name
+        yield
+    except BadInputError as error:
+        if adapter is None or base is not None:
+            raise
+        raise BadInputError(f"the base model that {adapter} names: {error}; {BASE_ADVICE}") from error
 
 
 def _adapter_and_source(name: str, base: str | None) -> tuple[Path | None, str]:
@@ -113,19 +123,27 @@ def _load_weights(
     packed = quantized is not None or getattr(config, "quantization_config", None) is not None
     if packed or isinstance(places, str):  # quantized weights are packed where they are loaded
         how["device_map"] = places
-    load: Any = partial(AutoModelForCausalLM.from_pretrained, name, output_loading_info=True, **options)
+    load: Any = partial(AutoModelForCausalLM.from_pretrained, name, **LOADING, **options)
     if file is not None:
         load = partial(load_gguf, file, config)
     model = complete_model(name, partial(load, dtype=dtype, **how))
     return model if packed or isinstance(places, str) else model.to(places[""])
 
 
+LOADING = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+"""How `from_pretrained` is called for `complete_model`, which refuses weights of other shapes by name."""
+
+
 def complete_model(name: str, load: Callable[[], Any]) -> Any:
     """The model that `load` gives with its loading info, none of whose weights were made up."""
-    try:
+    with loading_told("the weights", name):
         model, report = load()
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, _safetensors_error()) as error:
-        raise BadInputError(f"cannot load {name}: {first_line(error)}") from error
+    if mismatched := sorted(report.get("mismatched_keys", ())):
+        key, saved, expected = mismatched[0]
+        raise BadInputError(
+            f"{name}: {len(mismatched)} weights have other shapes than its config.json says (first: {key} is "
+            f"{list(saved)} in the file, and {list(expected)} by the config); take both from one model"
+        )
     missing = sorted(report["missing_keys"])
     if missing:
         raise BadInputError(
@@ -147,10 +165,15 @@ def load_tokenizer(source: str, hub: dict[str, Any]) -> Any:
     """The tokenizer of a folder, a .gguf file or a name on the hub."""
     if is_gguf(source):
         return read_tokenizer(open_gguf(Path(source)))
-    try:
-        return AutoTokenizer.from_pretrained(source, **hub)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BadInputError(f"cannot load the tokenizer of {source}: {first_line(error)}") from error
+    with loading_told("the tokenizer", source):
+        tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+        has_files = not Path(source).is_dir() or any((Path(source) / name).exists() for name in TOKENIZERS)
+        if not has_files and not tokenizer("a", add_special_tokens=False).input_ids:
+            raise BadInputError(
+                f"{source} has no tokenizer (none of {', '.join(TOKENIZERS)}): save the model's own beside "
+                "the weights, by tokenizer.save_pretrained"
+            )
+    return tokenizer
 
 
 def _tokenizer_source(adapter: Path | None, source: str) -> str:
@@ -164,6 +187,7 @@ def check_present(model: nn.Module) -> None:
     accelerate offloads them to the CPU or the disk and brings each in for its own forward alone; estimators
     read weights at other times too.
     """
+    check_module(model)
     away = [name for name, parameter in model.named_parameters() if parameter.is_meta]
     if away:
         raise UnsupportedModelError(
@@ -190,24 +214,28 @@ def load_skeleton(name: str, options: LoadOptions) -> Any:
     _, source = _adapter_and_source(name, options.base)
     trusted = options.trust_remote_code
     config = causal_lm_config(source, {"revision": options.revision, "trust_remote_code": trusted})
-    try:
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted).eval()
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise BadInputError(f"cannot build {name} from its config: {first_line(error)}") from error
+    with loading_told("the architecture", source), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted).eval()
 
 
 def causal_lm_config(name: str, options: dict[str, Any]) -> Any:
     """The config of a causal LM; see `load_model` for what is raised."""
     if is_gguf(name):
         return read_config(open_gguf(Path(name)))
-    try:
+    with loading_told("the config", name):
         config = AutoConfig.from_pretrained(name, **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInputError(f"cannot load the config of {name}: {first_line(error)}") from error
+        _check_quantization(name, getattr(config, "quantization_config", None))
     if type(config) not in AutoModelForCausalLM._model_mapping and not options["trust_remote_code"]:
         raise UnsupportedModelError(f"{name} is a {config.model_type} model, which is not a causal LM")
     return config
+
+
+def _check_quantization(name: str, packed: Any) -> None:
+    """Raise on weights packed in a way that transformers would pass over, and read as if they were not."""
+    given = packed.to_dict() if hasattr(packed, "to_dict") else packed
+    if given is not None and not AutoHfQuantizer.supports_quant_method(given):
+        unknown = unknown_name("quant_method", given.get("quant_method"), AUTO_QUANTIZATION_CONFIG_MAPPING)
+        raise BadInputError(f"the quantization_config of {name}: {unknown}")
 
 
 def _check_folder(name: str) -> None:
@@ -224,12 +252,6 @@ def _check_folder(name: str) -> None:
             raise BadInputError(f"{name} holds no config.json (it holds {holds}); {expected}")
     else:
         check_not_missing(name)
-
-
-def _safetensors_error() -> type[Exception]:
-    from safetensors import SafetensorError
-
-    return SafetensorError
 
 
 @contextmanager

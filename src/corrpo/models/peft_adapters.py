@@ -13,6 +13,7 @@ from corrpo.errors import BadInputError, UnsupportedModelError, require_packages
 from corrpo.models.model_names import looks_like_path
 
 CONFIG = "adapter_config.json"
+BASE_ADVICE = "give the base model, as base=... or --base"
 _CHANGES_NO_WEIGHT = (
     "ADAPTION_PROMPT",
     "CPT",
@@ -33,16 +34,15 @@ def base_of(folder: Path, base: str | None = None) -> str:
     """The name or folder of the base model of an adapter's folder: `base`, or what the adapter names."""
     if base is not None:
         return base
-    advice = "give the base model, as base=... or --base"
     try:
         base_name = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise BadInputError(f"{folder / CONFIG} cannot be read: {error}; save the adapter again") from error
     if not isinstance(base_name, str) or not base_name.strip():
-        raise BadInputError(f"{folder / CONFIG} tells no base_model_name_or_path; {advice}")
+        raise BadInputError(f"{folder / CONFIG} tells no base_model_name_or_path; {BASE_ADVICE}")
     if looks_like_path(base_name) and not Path(base_name).exists():
         raise BadInputError(
-            f"{folder / CONFIG} tells the base model {base_name}, which does not exist; {advice}"
+            f"{folder / CONFIG} tells the base model {base_name}, which does not exist; {BASE_ADVICE}"
         )
     return base_name
 

@@ -17,7 +17,7 @@ from corrpo.models.peft_adapters import CONFIG, base_of, is_adapter
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
-_TOKENIZERS = (
+TOKENIZERS = (
     "tokenizer.json",
     "tokenizer.model",
     "vocab.json",
@@ -59,9 +59,9 @@ def _why_incomplete_adapter(folder: Path) -> str | None:
         base_of(folder)
     except BadInputError as error:
         return str(error)
-    present = [path for path in (*_ADAPTERS, *_TOKENIZERS) if (folder / path).exists()]
+    present = [path for path in (*_ADAPTERS, *TOKENIZERS) if (folder / path).exists()]
     no_weights = f"it has no weights ({' or '.join(_ADAPTERS)})"
-    tokenizer = any(name in _TOKENIZERS for name in present)
+    tokenizer = any(name in TOKENIZERS for name in present)
     return (_why_no_weights(folder) if present[:1] and present[0] in _ADAPTERS else no_weights) or (
         _why_no_tokenizer(folder) if tokenizer else None
     )
@@ -109,7 +109,7 @@ def _json(path: Path) -> Any:
     """The content of a JSON file; None if it cannot be read or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -142,7 +142,7 @@ def _is_complete_safetensors(path: Path) -> bool:
         try:
             header = json.loads(file.read(length))
             ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
             return False
     return size == _MARK + length + max(ends, default=0)
 
@@ -155,7 +155,7 @@ def _is_complete_pickle(path: Path) -> bool:
 
 
 def _why_no_tokenizer(folder: Path) -> str | None:
-    present = [folder / name for name in _TOKENIZERS if (folder / name).exists()]
+    present = [folder / name for name in TOKENIZERS if (folder / name).exists()]
     if not present:
         return "it has no tokenizer; save the model's own beside the weights"
     for path in present:

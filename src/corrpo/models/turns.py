@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from threading import Lock, RLock
 from typing import Any
 
+from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from corrpo.errors import BadInputError
 
 process_turn = RLock()
 """The turn of the process, a context."""
@@ -21,12 +24,22 @@ _locks: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 _making = Lock()
 
 
+def check_module(model: Any) -> None:
+    """Raise `BadInputError` on what is no model, such as the name of one."""
+    if not isinstance(model, nn.Module):
+        raise BadInputError(
+            f"model={model!r:.80}: expected a loaded causal LM, not {type(model).__name__}; "
+            "corrpo.load_model gives one with its tokenizer"
+        )
+
+
 @contextmanager
 def model_turn(model: Any) -> Iterator[None]:
     """The turn of a model, and of all that hold its weights: adapters around it, a wrapper.
 
     Threads wait until it is theirs; it ends with the block, also by an error.
     """
+    check_module(model)
     first = next(model.parameters())
     with _making:
         lock = _locks.get(first)

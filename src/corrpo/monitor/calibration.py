@@ -30,6 +30,7 @@ from scipy import stats
 
 from corrpo.errors import BadInputError, check_known
 from corrpo.jobs.files import read_versioned, write_json
+from corrpo.models.generation.sampling import check_seed
 from corrpo.statistics.accuracy_estimate import estimate_average
 
 SCHEMA_VERSION = 1
@@ -160,6 +161,7 @@ def calibrate(
             few prompts for the rate; says how many are needed.
     """
     _check(rate, confidence, side)
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     given = kept = list(generations)
     if side == "learned":

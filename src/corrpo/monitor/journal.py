@@ -3,13 +3,15 @@
 import hashlib
 import json
 import logging
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 from corrpo.errors import OutputFolderError
-from corrpo.jobs.files import whole_file
+from corrpo.jobs.files import whole_file, write_error
 from corrpo.jobs.folder_lock import lock_file
+from corrpo.jobs.run_folder import check_output
 from corrpo.jobs.settings_differences import differences_between
 
 logger = logging.getLogger(__name__)
@@ -28,12 +30,13 @@ class Journal:
     def __init__(self, path: Path, header: dict[str, Any]):
         self.path, self.header = path, header
         self.done: dict[int, dict[str, Any]] = {}
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
 
     def __enter__(self) -> "Journal":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b")
+            # unbuffered: what a full disk has refused must not be tried again while closing
+            self._file = self.path.open("a+b", buffering=0)
             lock_file(self._file, self.path)
             self._go_on()
         except OSError as error:
@@ -53,8 +56,7 @@ class Journal:
         """Write the record of a line, which has its number as "line"."""
         assert self._file is not None
         try:
-            self._file.write(_line(record))
-            self._file.flush()
+            self._write(_line(record))
         except OSError as error:
             raise self._cannot_write(error) from error
         self.done[record["line"]] = record
@@ -63,7 +65,7 @@ class Journal:
         """The records, in order and without the header, become `output`; the journal is removed."""
         with whole_file(output) as temporary, temporary.open("w", encoding="utf-8") as target:
             target.writelines(json.dumps(self.done[line]) + "\n" for line in sorted(self.done))
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
 
     def _go_on(self) -> None:
         assert self._file is not None
@@ -73,8 +75,7 @@ class Journal:
         header = _line(self.header)
         if header.startswith(content):
             self._file.truncate(0)
-            self._file.write(header)
-            self._file.flush()
+            self._write(header)
             return
         lines = complete.split(b"\n")[:-1]
         known = _record(lines[0]) if lines else None
@@ -93,10 +94,14 @@ class Journal:
             )
         self._file.truncate(len(complete))
 
+    def _write(self, content: bytes) -> None:
+        assert self._file is not None
+        while content:  # a disk that fills up takes a part
+            content = content[self._file.write(content) :]
+
     def _cannot_write(self, error: OSError) -> OutputFolderError:
         return OutputFolderError(
-            f"cannot write {self.path}: {error.strerror or error}; what is done is kept, and the same "
-            "command goes on from there"
+            f"{write_error(self.path, error)}; what is done is kept, and the same command goes on from there"
         )
 
     def _close(self) -> None:
@@ -121,12 +126,18 @@ def _record(line: bytes) -> Any:
         return None
 
 
+def refuse_existing(output: Path) -> None:
+    """Raise `OutputFolderError` on an output that is there, or that cannot be written."""
+    if output.exists():
+        raise OutputFolderError(f"{output} exists; give another file, or remove it")
+    check_output(output.parent)
+
+
 def journal_beside(output: Path, ending: str, header: dict[str, Any]) -> Journal:
     """The journal OUTPUT.ENDING of an output that is not there yet.
 
     Raises:
-        OutputFolderError: the output exists.
+        OutputFolderError: the output exists, or cannot be written.
     """
-    if output.exists():
-        raise OutputFolderError(f"{output} exists; give another file, or remove it")
+    refuse_existing(output)
     return Journal(output.with_name(f"{output.name}.{ending}"), header)

@@ -1,32 +1,15 @@
 """Numbers and strings as a reader meets them; no string can break or disguise the page it stands on."""
 
 import json
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from corrpo.errors import visible
 from corrpo.statistics import Correlation, Difference
 from corrpo.statistics.checkpoint_association import Association
 
 DASH = "—"
 """Stands for a number that does not exist; never 0."""
-
-
-def visible(text: str) -> str:
-    r"""`text` with every character that does not show, or reorders others, written as its escape.
-
-    These are controls, formats (among them the bidirectional ones), lone surrogates, private and unassigned
-    code points, and line separators. The result is valid in UTF-8, HTML and XML.
-
-    >>> print(visible("a\x00b\u202ec\ud800"))
-    a\x00b\u202ec\ud800
-    """
-    return "".join(
-        char.encode("unicode_escape").decode()
-        if unicodedata.category(char)[0] == "C" or unicodedata.category(char) in ("Zl", "Zp")
-        else char
-        for char in text
-    )
 
 
 def shortened(text: str, limit: int = 60) -> str:

@@ -5,10 +5,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from corrpo.errors import visible
 from corrpo.measurement.comparison import Comparison
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.report.explanations import BASELINE_NOTE, estimator_label, warnings
-from corrpo.report.formatting import count, decimal, p_value, percent, visible, with_interval
+from corrpo.report.formatting import count, decimal, p_value, percent, with_interval
 
 _LEGEND = (
     "perm. p: of permutations within samples; pos. held: rho with position held constant; r: Pearson; cut: "

@@ -6,7 +6,7 @@ JSON is read here, so that a broken line is named; everything else is read by th
 import gzip
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,12 @@ def records_of_rows(rows: Iterable[Any]) -> list[Record]:
     """The records of a list, a `datasets.Dataset` or another iterable; a text is a prompt.
 
     Raises:
-        BadInputError: a `DatasetDict`, of which a split must be chosen.
+        BadInputError: a `DatasetDict`, of which a split must be chosen; one sample alone; no iterable.
     """
+    if (isinstance(rows, Mapping) and not hasattr(rows, "column_names")) or not isinstance(rows, Iterable):
+        raise BadInputError(
+            f"samples of type {type(rows).__name__}: expected a path, or a list or other iterable of them"
+        )
     if hasattr(rows, "column_names") and isinstance(rows, dict):
         raise BadInputError(f"a DatasetDict holds the splits {', '.join(rows)}: give one of them")
     return [

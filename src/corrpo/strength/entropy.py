@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from corrpo.errors import BadInputError
+
 CHUNK_ELEMENTS = 1 << 22
 
 
@@ -38,9 +40,14 @@ def token_entropy(logits: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batc
 
     Working memory: at most about three times `CHUNK_ELEMENTS` numbers beside the input (without autograd).
 
+    Raises:
+        BadInputError: no tensor, or one without a dimension of the vocabulary.
+
     >>> token_entropy(torch.zeros(2, 8)).round(decimals=4)
     tensor([3., 3.])
     """
+    if not isinstance(logits, Tensor) or not logits.dim():
+        raise BadInputError(f"logits={logits!r:.80}: expected a tensor [..., vocab]")
     rows = logits.reshape(-1, logits.shape[-1])
     parts = [_entropy_of_rows(rows[chunk]) for chunk in _row_chunks(rows)]
     if not parts:

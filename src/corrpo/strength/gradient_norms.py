@@ -130,11 +130,13 @@ def layers_for(
 
 
 def _checked_positions(positions: Tensor | Sequence[int]) -> Tensor:
-    tensor = torch.as_tensor(positions)
+    wrong = BadInputError(f"positions={positions!r}: expected a list of whole numbers, LongTensor [targets]")
+    try:
+        tensor = torch.as_tensor(positions)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise wrong from error
     if tensor.numel() and (tensor.is_floating_point() or tensor.dim() != 1):
-        raise BadInputError(
-            f"positions={positions!r}: expected a list of whole numbers, LongTensor [targets]"
-        )
+        raise wrong
     return tensor.long()
 
 
@@ -148,6 +150,8 @@ def _without_padding(
     input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """The sequence without padding and the positions in it; checks both."""
+    if not isinstance(input_ids, Tensor):
+        raise BadInputError(f"input_ids={input_ids!r:.80}: expected a LongTensor [length] or [1, length]")
     if input_ids.is_floating_point() or input_ids.shape[:-1] not in ((), (1,)) or not input_ids.dim():
         raise BadInputError(
             f"input_ids has shape {tuple(input_ids.shape)} and dtype {input_ids.dtype}; expected one "

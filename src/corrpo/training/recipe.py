@@ -20,7 +20,8 @@ from trl.trainer.model_config import ModelConfig
 from corrpo.errors import BadInputError, did_you_mean
 from corrpo.models.gguf import is_gguf
 from corrpo.models.model_names import model_location
-from corrpo.training.yaml_values import convert_value, describe_type
+from corrpo.models.typed_values import describe_type
+from corrpo.training.yaml_values import convert_value
 
 
 @dataclass(kw_only=True)

@@ -18,16 +18,28 @@ several optimizer steps (num_iterations above 1, or steps_per_generation above g
 and the checkpoint lies between these, the rollouts are drawn anew.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, Trainer, TrainerCallback, get_scheduler
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
 from trl.trainer.utils import get_peft_config
 
-from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.errors import (
+    BadInputError,
+    UnsupportedModelError,
+    check_known,
+    first_line,
+    require_packages,
+)
 from corrpo.models.threads import threads_for
 from corrpo.rewards.task_rewards import find_task_reward, rewards_of_answers
 from corrpo.training.data import (
@@ -69,7 +81,7 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
         OutputFolderError: `output_dir` holds a run and `resume` is not set, or one of another stage.
         KeyboardInterrupt: Ctrl-C, with what is kept and how to go on.
     """
-    _check_settings(stage, recipe, config)
+    check_settings(stage, recipe, config)
     config.disable_tqdm = True
     folder = Path(config.output_dir)
     tokenizer = load_starting_tokenizer(recipe, config)
@@ -92,7 +104,14 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
         return final
 
 
-def _check_settings(stage: str, recipe: RecipeArguments, config: Any) -> None:
+def check_run(stage: str, recipe: RecipeArguments, config: Any) -> None:
+    """Refuse, as `train` would, what can be refused without the weights: settings, tokenizer, data."""
+    check_settings(stage, recipe, config)
+    rows, _ = _load_data(stage, recipe, config, load_starting_tokenizer(recipe, config))
+    _check_sizes(stage, config, rows)
+
+
+def check_settings(stage: str, recipe: RecipeArguments, config: Any) -> None:
     """Refuse what can be refused without reading anything."""
     if config.resume_from_checkpoint is not None:
         raise BadInputError(
@@ -103,8 +122,44 @@ def _check_settings(stage: str, recipe: RecipeArguments, config: Any) -> None:
         raise BadInputError("save_only_model keeps no optimizer, so nothing can be resumed: leave it out")
     if evaluates(config) and evaluation_source(recipe) is None:
         raise BadInputError(f"eval_strategy={config.eval_strategy.value} needs an eval_dataset or eval_split")
+    _check_numbers(config)
+    _check_packages(config)
     if find_stage(stage).draws_rollouts:
         _check_rewards(stage, recipe, config)
+
+
+def _check_numbers(config: Any) -> None:
+    """Refuse what no optimizer and no schedule can be made with."""
+    for name, value in vars(config).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BadInputError(f"{name}={value}: expected a finite number")
+    weight = torch.nn.Parameter(torch.zeros(1))
+    try:
+        kind, settings = Trainer.get_optimizer_cls_and_kwargs(config)
+        if kind.__module__.startswith("torch."):
+            optimizer = kind([weight], weight_decay=config.weight_decay, **settings)
+            get_scheduler(
+                config.lr_scheduler_type,
+                optimizer,
+                config.get_warmup_steps(1),
+                1,
+                config.lr_scheduler_kwargs or None,
+            )
+    except (ValueError, TypeError) as error:
+        raise BadInputError(f"these settings cannot be trained with: {first_line(error)}") from error
+
+
+def _check_packages(config: Any) -> None:
+    """Refuse what needs a package that is not here: another engine for rollouts, a tracker."""
+    if getattr(config, "use_vllm", False):
+        require_packages("use_vllm", "vllm", extra="vllm")
+    for name in config.report_to:
+        check_known("report_to", name, INTEGRATION_TO_CALLBACK)
+        if name not in get_available_reporting_integrations():
+            raise BadInputError(
+                f"report_to={name} needs a package that is not installed: pip install {name.replace('_', '-')}; "
+                "or give report_to none"
+            )
 
 
 def _check_rewards(stage: str, recipe: RecipeArguments, config: Any) -> None:

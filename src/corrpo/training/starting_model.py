@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.utils import get_quantization_config
 
 from corrpo.errors import BadInputError
-from corrpo.models.loading import causal_lm_config, complete_model, load_tokenizer
+from corrpo.models.loading import LOADING, causal_lm_config, complete_model, load_tokenizer
 from corrpo.training.recipe import RecipeArguments
 
 
@@ -30,7 +30,7 @@ def load_starting_model(recipe: RecipeArguments, config: Any) -> Any:
         "dtype": recipe.dtype,
         "attn_implementation": recipe.attn_implementation,
         "quantization_config": get_quantization_config(recipe),
-        "output_loading_info": True,
+        **LOADING,
         **source,
         **(config.model_init_kwargs or {}),
     }

@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from transformers import TrainerCallback
 
+from corrpo.errors import visible
+
 MEASURES: dict[str, tuple[str, str]] = {
     "loss": ("loss", ".4f"),
     "token accuracy": ("mean_token_accuracy", ".3f"),
@@ -61,7 +63,7 @@ class ProgressLine(TrainerCallback):
     def say(self, *lines: str) -> None:
         """Print lines of text above the progress."""
         for text in lines:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Draw the line."""

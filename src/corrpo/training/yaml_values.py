@@ -1,17 +1,9 @@
 """Values of a YAML file against the type hints of config fields: converted where nothing is lost."""
 
+import math
 import types
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin
-
-_NAMES = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    dict: "a mapping",
-    types.NoneType: "nothing",
-}
 
 
 def convert_value(value: Any, hint: Any) -> Any:
@@ -49,7 +41,7 @@ def _first_fitting(value: Any, arms: tuple[Any, ...]) -> Any:
 def _plain(value: Any, kind: type) -> Any:
     if kind is float:
         _require(isinstance(value, int | float | str) and not isinstance(value, bool), value)
-        return float(value)
+        return _require(math.isfinite(float(value)), float(value))
     if kind is int:
         return _require(isinstance(value, int) and not isinstance(value, bool), value)
     if issubclass(kind, Enum):
@@ -61,22 +53,3 @@ def _require(fits: bool, value: Any) -> Any:
     if not fits:
         raise ValueError(value)
     return value
-
-
-def describe_type(hint: Any) -> str:
-    """A type hint in words.
-
-    >>> describe_type(list[str] | None), describe_type(int)
-    ('a list (of text) or nothing', 'a whole number')
-    """
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(describe_type(arm) for arm in get_args(hint)))
-    if origin is Literal:
-        return " or ".join(repr(choice) for choice in get_args(hint))
-    if origin is list:
-        return f"a list (of {describe_type(get_args(hint)[0])})"
-    kind = origin or hint
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return " or ".join(repr(member.value) for member in kind)
-    return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))

@@ -20,8 +20,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from corrpo.errors import visible
 from corrpo.report.explanations import estimator_label, estimator_note, few_samples, interval_name
-from corrpo.report.formatting import plain, shortened, token_text, visible, with_interval
+from corrpo.report.formatting import plain, shortened, token_text, with_interval
 from corrpo.report.layer_correlations import layer_numbers
 from corrpo.statistics import Correlation, UndefinedCorrelationError, spearman
 from corrpo.statistics.coefficients import midranks

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
+from corrpo.errors import visible
 from corrpo.evaluation.results import evaluation_folder
 from corrpo.report.checkpoint_performance import Performance
 from corrpo.report.figures.figure import Drawn, ReportFigure
-from corrpo.report.formatting import visible, with_interval
+from corrpo.report.formatting import with_interval
 from corrpo.report.plotting.drawing import Drawing, numbers_table
 from corrpo.report.plotting.figure_style import INK, MUTED, RULE, figure_style, label, signed_number
 from corrpo.report.results import Results

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from corrpo.errors import visible
 from corrpo.measurement.entropy_strength_figure import (
     MAX_POINTS,
     draw_tokens,
@@ -20,7 +21,7 @@ from corrpo.measurement.entropy_strength_figure import (
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.report.explanations import estimator_label, strength_label
 from corrpo.report.figures.figure import Drawn, ReportFigure
-from corrpo.report.formatting import count, visible, with_interval
+from corrpo.report.formatting import count, with_interval
 from corrpo.report.html_templates import number_element
 from corrpo.report.plotting.drawing import Drawing
 from corrpo.report.plotting.figure_style import (

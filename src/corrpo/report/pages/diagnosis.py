@@ -6,11 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, visible
 from corrpo.jobs.files import write_json, write_parquet, write_text
 from corrpo.report.diagnosis import Diagnosis
 from corrpo.report.figures.rho_by_model_type import rows_figure
-from corrpo.report.formatting import DASH, bracketed, count, decimal, markdown_table, percent, visible
+from corrpo.report.formatting import DASH, bracketed, count, decimal, markdown_table, percent
 
 NAME = "diagnosis"
 """Of the files: diagnosis.parquet, .csv, .md, .json and .svg."""

@@ -10,9 +10,8 @@ import polars as pl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, visible
 from corrpo.jobs.files import whole_file, write_parquet, write_text
-from corrpo.report.formatting import visible
 from corrpo.report.options import FORMATS
 from corrpo.report.plotting.figure_style import figure_style
 

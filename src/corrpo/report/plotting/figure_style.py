@@ -8,7 +8,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from corrpo.report.formatting import shortened, visible
+from corrpo.errors import visible
+from corrpo.report.formatting import shortened
 
 TYPE_COLOURS = {"base": "#004488", "safety": "#DDAA33", "reasoning": "#BB5566"}
 """Blue, yellow, red of Tol's high-contrast scheme: told apart by the colour-blind, and in grey print."""
