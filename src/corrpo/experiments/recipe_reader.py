@@ -247,12 +247,18 @@ class _Reader:
     def _check_training_fields(self, stage: str, settings: Mapping[str, Any], *section: str) -> None:
         """Those of the inversion may stand in `training` though a stage does not have them."""
         known = known_fields(config_class(stage))
-        for key in settings:
+        for key, value in settings.items():
             if key in SET_BY_EXPERIMENT:
                 raise self.file.error("is set by the experiment; leave it out", *section, key)
             is_shared_inversion = section == ("training",) and key.startswith("inversion_")
             if key not in known and not is_shared_inversion:
                 raise self.file.error(unknown_name(f"field of stage {stage}", key, known), *section, key)
+            try:
+                convert_value(value, known.get(key, Any))
+            except ValueError:
+                raise self.file.error(
+                    f"{value!r} is not {describe_type(known[key])}", *section, key
+                ) from None
 
     def _check_comparison(self, analysis: Analysis, arms: Sequence[Arm], options: EvaluateOptions) -> None:
         names = [arm.name for arm in arms]

@@ -136,7 +136,7 @@ LOADING = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 
 def complete_model(name: str, load: Callable[[], Any]) -> Any:
     """The model that `load` gives with its loading info, none of whose weights were made up."""
-    with loading_told("the weights", name):
+    with loading_told(f"load the weights of {name}", name):
         model, report = load()
     if mismatched := sorted(report.get("mismatched_keys", ())):
         key, saved, expected = mismatched[0]
@@ -165,7 +165,7 @@ def load_tokenizer(source: str, hub: dict[str, Any]) -> Any:
     """The tokenizer of a folder, a .gguf file or a name on the hub."""
     if is_gguf(source):
         return read_tokenizer(open_gguf(Path(source)))
-    with loading_told("the tokenizer", source):
+    with loading_told(f"load the tokenizer of {source}", source):
         tokenizer = AutoTokenizer.from_pretrained(source, **hub)
         has_files = not Path(source).is_dir() or any((Path(source) / name).exists() for name in TOKENIZERS)
         if not has_files and not tokenizer("a", add_special_tokens=False).input_ids:
@@ -214,7 +214,7 @@ def load_skeleton(name: str, options: LoadOptions) -> Any:
     _, source = _adapter_and_source(name, options.base)
     trusted = options.trust_remote_code
     config = causal_lm_config(source, {"revision": options.revision, "trust_remote_code": trusted})
-    with loading_told("the architecture", source), torch.device("meta"):
+    with loading_told(f"build {name} from its config", source), torch.device("meta"):
         return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted).eval()
 
 
@@ -222,7 +222,7 @@ def causal_lm_config(name: str, options: dict[str, Any]) -> Any:
     """The config of a causal LM; see `load_model` for what is raised."""
     if is_gguf(name):
         return read_config(open_gguf(Path(name)))
-    with loading_told("the config", name):
+    with loading_told(f"load the config of {name}", name):
         config = AutoConfig.from_pretrained(name, **options)
         _check_quantization(name, getattr(config, "quantization_config", None))
     if type(config) not in AutoModelForCausalLM._model_mapping and not options["trust_remote_code"]:

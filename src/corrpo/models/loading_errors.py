@@ -14,13 +14,13 @@ _EXPECTED = (OSError, ValueError, RuntimeError, ImportError)
 
 
 @contextmanager
-def loading_told(what: str, source: str) -> Iterator[None]:
-    """Whatever a library raises while it reads `what` of a model becomes a `BadInputError`.
+def loading_told(deed: str, source: str) -> Iterator[None]:
+    """Whatever a library raises in a deed on the files of a model becomes a `BadInputError`.
 
     Such files come from anywhere, and libraries raise anything on one that is not as they write it:
     AttributeError, ZeroDivisionError, RecursionError. Errors of corrpo and lack of memory stay.
 
-    >>> with loading_told("the config", "mymodel"):
+    >>> with loading_told("load the config of mymodel", "mymodel"):
     ...     {}["gelu_zork"]
     Traceback (most recent call last):
     corrpo.errors.BadInputError: cannot load the config of mymodel: KeyError: 'gelu_zork'; ...
@@ -30,7 +30,7 @@ def loading_told(what: str, source: str) -> Iterator[None]:
     except (CorrpoError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        raise BadInputError(f"cannot load {what} of {source}: {_reason(error, source)}") from error
+        raise BadInputError(f"cannot {deed}: {_reason(error, source)}") from error
 
 
 def _reason(error: Exception, source: str) -> str:

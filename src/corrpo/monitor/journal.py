@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from corrpo.errors import OutputFolderError
-from corrpo.jobs.files import whole_file, write_error
+from corrpo.jobs.files import whole_file
 from corrpo.jobs.folder_lock import lock_file
 from corrpo.jobs.run_folder import check_output
 from corrpo.jobs.settings_differences import differences_between
@@ -101,7 +101,8 @@ class Journal:
 
     def _cannot_write(self, error: OSError) -> OutputFolderError:
         return OutputFolderError(
-            f"{write_error(self.path, error)}; what is done is kept, and the same command goes on from there"
+            f"cannot write {self.path}: {error.strerror or error}; what is done is kept, and the same "
+            "command goes on from there"
         )
 
     def _close(self) -> None:

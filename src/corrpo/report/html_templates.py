@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from corrpo.errors import visible
 from corrpo.report import formatting
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -16,7 +17,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 def render(template: str, **context: Any) -> str:
     """A page from a template of this package.
 
-    Whatever a template prints that is not markup of this package passes `formatting.visible` and is escaped.
+    Whatever a template prints that is not markup of this package is made `visible` and escaped.
     """
     return _environment().get_template(template).render(**context)
 
@@ -61,7 +62,7 @@ def _environment() -> Environment:
 def _finalize(value: Any) -> Any:
     if hasattr(value, "__html__"):
         return value
-    return formatting.visible(value if isinstance(value, str) else str(value))
+    return visible(value if isinstance(value, str) else str(value))
 
 
 def _filter(show: Callable[..., str]) -> Callable[..., Markup]:

@@ -157,8 +157,8 @@ def _check_packages(config: Any) -> None:
         check_known("report_to", name, INTEGRATION_TO_CALLBACK)
         if name not in get_available_reporting_integrations():
             raise BadInputError(
-                f"report_to={name} needs a package that is not installed: pip install {name.replace('_', '-')}; "
-                "or give report_to none"
+                f"report_to={name} needs a package that is not installed: pip install "
+                f"{name.replace('_', '-')}; or give report_to none"
             )
 
 
