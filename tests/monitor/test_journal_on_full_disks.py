@@ -10,18 +10,21 @@ from corrpo.errors import OutputFolderError
 from corrpo.monitor.journal import Journal
 
 
-def test_a_line_that_a_full_disk_took_in_part(tmp_path):
+def write_two(path, room):
+    """Lines 1 and 2 into a journal, which may grow by `room` bytes after the first, also while it closes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with (
-        pytest.raises(OutputFolderError, match=r"cannot write .*journal: .*what is done is kept"),
-        Journal(tmp_path / "journal", {"a": 1}) as journal,
-    ):
-        journal.add({"line": 1})
-        try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "journal").stat().st_size + 10, limits[1]))
+    try:
+        with Journal(path, {"a": 1}) as journal:
+            journal.add({"line": 1})
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, limits[1]))
             journal.add({"line": 2})
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_line_that_a_full_disk_took_in_part(tmp_path):
+    with pytest.raises(OutputFolderError, match=r"cannot write .*journal: .*what is done is kept"):
+        write_two(tmp_path / "journal", room=10)
     with Journal(tmp_path / "journal", {"a": 1}) as journal:
         assert list(journal.done) == [1]
 

@@ -316,7 +316,7 @@ def _read(
     settings: MeasureOptions,
     kind: str,
 ) -> list[Part]:
-    """The token rows of every response of at least two tokens, a part each, as large as its measured tokens."""
+    """The token rows of every response of at least two tokens, a part each, of the size of what it measures."""
     kept = (pl.col("response_tokens") >= 2) & (pl.col("finished") | (not settings.finished_only))
     rows = responses.filter(kept).iter_rows(named=True)
 
