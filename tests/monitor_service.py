@@ -106,6 +106,8 @@ def hostile_bodies() -> list[tuple[bytes, int]]:
         (good.replace("}", ', "model": "/etc/passwd"}').encode(), 422),
         (json.dumps({"prompt": "x", "response": "1" * 5000}).encode(), 413),
         (json.dumps({"prompt": "x", "response": "1" * (1 << 21)}).encode(), 413),
+        (json.dumps({"prompt": "x" * 900_000, "response": "xx"}).encode(), 413),
+        (json.dumps({"prompt": "x", "response": "1" * 900_000}).encode(), 413),
     ]
 
 

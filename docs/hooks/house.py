@@ -26,7 +26,8 @@ FLOORS = (
     ("jobs",),
     ("strength",),
     ("models",),
-    ("answers", "lab", "samples", "statistics"),
+    ("lab", "samples", "statistics"),
+    ("answers",),
     ("errors",),
 )
 """Packages from the top floor down; those of one floor do not know each other. lab.build, which trains the

@@ -225,6 +225,27 @@ def test_a_token_is_asked_of_everything_but_health():
         assert guarded.request("POST", "/v1/score", SCORE, {"Authorization": f"Bearer {token}"})[0] == 200
 
 
+@pytest.mark.slow
+def test_clients_that_try_tokens_are_asked_to_wait_whatever_token_they_bear():
+    token = "a-token-of-many-characters"
+    good, bad = {"Authorization": f"Bearer {token}"}, {"Authorization": "Bearer x"}
+    with running("--host", "0.0.0.0", environment={"CORRPO_MONITOR_TOKEN": token}) as guarded:
+        tried = [guarded.request("GET", "/metrics", None, bad)[0] for _ in range(200)]
+        assert set(tried) == {401, 429}
+        status, reply, headers = guarded.request("GET", "/metrics", None, good)
+        assert (status, headers["retry-after"]) == (429, "1"), reply
+        assert guarded.request("GET", "/health")[0] == 200
+        time.sleep(1)
+        assert guarded.request("GET", "/metrics", None, good)[0] == 200
+
+
+def test_asking_whether_a_client_may_ask_is_not_counted():
+    rates = Rates(rate=1, clock=lambda: 0.0)
+    assert [rates.wait("one", count=False) for _ in range(5)] == [0.0] * 5
+    assert [rates.wait("one") for _ in range(3)] == [0.0, 0.0, 1.0]
+    assert rates.wait("one", count=False) == 1.0
+
+
 def test_buckets_of_clients_are_bounded():
     rates = Rates(rate=1, clients=10, clock=lambda: 0.0)
     for client in range(1000):

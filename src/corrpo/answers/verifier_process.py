@@ -1,4 +1,4 @@
-"""The process of a verifier, started by `corrpo.answers.verifier` and stopped from there.
+"""The process of a verifier or another `respond`: `corrpo.answers.verifier` starts and stops it.
 
 Run as `verifier_process.py SCRIPT NUMBER`: the function `respond` of the script answers what comes over the
 connection of that file number, keywords for a verdict and a detail. Requests are pickled, for they come from
@@ -28,7 +28,7 @@ def serve(connection: Connection, respond: Callable[..., tuple[str, str]]) -> No
         try:
             reply = respond(**request)
         except MemoryError:
-            sys.exit("corrpo: an expression took more memory than a verifier may use")
+            sys.exit("corrpo: a piece of work took more memory than its process may use")
         signal.alarm(0)
         connection.send_bytes(json.dumps(reply).encode())
 

@@ -82,7 +82,7 @@ def encoded_prompt(problem: Problem, suite: Suite, settings: dict[str, Any], eng
         BadInputError: it leaves no room in the model's context; names the problem.
     """
     asked = problem_sample(problem, suite, settings["prompt"])
-    ids = encode_prompt(asked, engine.tokenizer, settings["template"])
+    ids = encode_prompt(asked, engine.tokenizer, settings["template"], engine.context)
     if engine.context is not None and len(ids) + 1 > engine.context:
         raise BadInputError(
             f"{asked.where}: its prompt of {len(ids)} tokens does not fit into the model's context of "

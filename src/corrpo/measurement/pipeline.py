@@ -234,14 +234,14 @@ def encode_sample(
     Raises:
         BadInputError: a sample that does not fit the model or its tokenizer; names the sample.
     """
-    prompt_ids = encode_prompt(sample, tokenizer, settings.template)
-    response_ids = None if sample.response is None else encode_response(sample, tokenizer)
+    context = context_length(model)
+    prompt_ids = encode_prompt(sample, tokenizer, settings.template, context)
+    response_ids = None if sample.response is None else encode_response(sample, tokenizer, context)
     if strict and response_ids is not None and len(response_ids) < 2:
         raise BadInputError(
             f"{sample.where}: the response {sample.response!r} has {len(response_ids)} token(s); a response "
             "needs at least two for its tokens to be compared: leave the sample out, or do without --strict"
         )
-    context = context_length(model)
     least = len(prompt_ids) + (2 if response_ids is None else len(response_ids))
     if context is not None and least > context:
         what = "" if response_ids is None else f" and its response of {len(response_ids)}"
@@ -316,7 +316,7 @@ def _read(
     settings: MeasureOptions,
     kind: str,
 ) -> list[Part]:
-    """The token rows of every response of at least two tokens, a part each, of the size of what it measures."""
+    """The token rows of every response of at least two tokens, a part each, as large as what is measured."""
     kept = (pl.col("response_tokens") >= 2) & (pl.col("finished") | (not settings.finished_only))
     rows = responses.filter(kept).iter_rows(named=True)
 

@@ -14,6 +14,7 @@ from corrpo.monitor.options import MonitorOptions
 from corrpo.monitor.token_meter import Meter, Step
 from corrpo.monitor.watched_response import ResponseTrace, Scored, Watched, Written
 from corrpo.samples import as_samples, encode_prompt
+from corrpo.samples.encoding import check_characters
 
 if TYPE_CHECKING:
     from corrpo.models.generation.backend import Engine
@@ -65,17 +66,23 @@ class Monitor:
         if calibration is not None:
             calibration.check(self.description["digest"], self.options.as_dict())
 
-    def prompt_ids(self, prompt: Prompt) -> list[int]:
+    def prompt_ids(self, prompt: Prompt, most: int | None = None) -> list[int]:
         """Token ids of a prompt: text or chat messages.
 
         Raises:
+            TooLongError: more characters than `most` tokens hold, or those of the model's context.
             BadInputError: not a prompt, or one that the chat template refuses.
         """
         (sample,) = as_samples([{"prompt": prompt, "where": "the prompt"}])
-        return encode_prompt(sample, self.tokenizer, self.options.template)
+        return encode_prompt(sample, self.tokenizer, self.options.template, self._most(most))
 
-    def response_ids(self, response: str) -> list[int]:
-        """Token ids of a response's text."""
+    def response_ids(self, response: str, most: int | None = None) -> list[int]:
+        """Token ids of a response's text.
+
+        Raises:
+            TooLongError: more characters than `most` tokens hold, or those of the model's context.
+        """
+        check_characters("the response", len(response), self.tokenizer, self._most(most))
         return list(self.tokenizer(response, add_special_tokens=False).input_ids)
 
     def watch(
@@ -201,6 +208,9 @@ class Monitor:
         if isinstance(prompt, Sequence) and prompt and all(type(token) is int for token in prompt):
             return list(prompt)  # pyright: ignore
         return self.prompt_ids(prompt)  # pyright: ignore
+
+    def _most(self, most: int | None) -> int | None:
+        return min((limit for limit in (most, self.context) if limit is not None), default=None)
 
     def _room(self, prompt: int) -> int:
         """Tokens that the context has left for a response."""

@@ -134,7 +134,7 @@ def _encoded(
     encoded = []
     for line in block:
         try:
-            ids = encode_prompt(line.sample, engine.tokenizer, template)
+            ids = encode_prompt(line.sample, engine.tokenizer, template, engine.context)
             if room_for_response(engine.context, ids, 1) < 1:
                 raise BadInputError(f"{line.sample.where}: the prompt fills the model's context: shorten it")
             encoded.append((line, ids))

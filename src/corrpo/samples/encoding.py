@@ -2,14 +2,24 @@
 
 from collections.abc import Sequence
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from corrpo.errors import BadInputError
+from corrpo.samples.chat_templates import render_chat
 from corrpo.samples.loading import Sample
+
+_LONGEST: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 Template = Literal["auto", "chat", "plain"]
 
 
-def encode_prompt(sample: Sample, tokenizer: Any, template: str = "auto") -> list[int]:
+class TooLongError(BadInputError):
+    """A text has more characters than the tokens that it may have can hold."""
+
+
+def encode_prompt(
+    sample: Sample, tokenizer: Any, template: str = "auto", most: int | None = None
+) -> list[int]:
     """Token ids of the prompt, up to where the response begins.
 
     Chat messages always go through the tokenizer's chat template; where the last one is the assistant's, the
@@ -17,11 +27,21 @@ def encode_prompt(sample: Sample, tokenizer: Any, template: str = "auto") -> lis
     special tokens that the tokenizer puts before it, and none behind it) under "plain", and under "auto" is a
     user message where the tokenizer has a chat template and plain where it has none.
 
+    Args:
+        sample: the prompt's.
+        tokenizer: of the model.
+        template: auto, chat or plain.
+        most: tokens that there is room for, None without a limit. A text that is too long for them is refused
+            before it is tokenized, which takes seconds a megabyte.
+
     Raises:
-        BadInputError: a chat template is needed and there is none, or it refuses the messages, or the
-            prompt gives no token; names the sample.
+        TooLongError: more characters than `most` tokens hold.
+        BadInputError: a chat template is needed and there is none, or it refuses the messages or passes a
+            limit, or the prompt gives no token; names the sample.
     """
     prompt = sample.prompt
+    texts = [prompt] if isinstance(prompt, str) else [message["content"] for message in prompt]
+    check_characters(f"{sample.where}: the prompt", sum(map(len, texts)), tokenizer, most)
     has_template = bool(getattr(tokenizer, "chat_template", None))
     if isinstance(prompt, str) and (template == "plain" or (template == "auto" and not has_template)):
         ids = tokenizer(prompt).input_ids
@@ -34,18 +54,36 @@ def encode_prompt(sample: Sample, tokenizer: Any, template: str = "auto") -> lis
                 "give the prompt as text (and --template plain), or use a model with a chat template"
             )
         try:
-            continued = ends_with_assistant(messages)
-            ids = tokenizer.apply_chat_template(
-                messages,
-                add_generation_prompt=not continued,
-                continue_final_message=continued,
-                return_dict=False,
-            )
-        except Exception as error:  # templates raise what they like; it is passed on with the sample's name
-            raise BadInputError(f"{sample.where}: the chat template refuses the prompt: {error}") from error
+            text = render_chat(tokenizer, messages, continued=ends_with_assistant(messages))
+        except BadInputError as error:
+            raise BadInputError(f"{sample.where}: {error}") from error
+        check_characters(f"{sample.where}: the prompt in the chat template", len(text), tokenizer, most)
+        ids = tokenizer(text, add_special_tokens=False).input_ids
     if not ids:
         raise BadInputError(f"{sample.where}: the prompt gives no token")
     return list(ids)
+
+
+def check_characters(what: str, characters: int, tokenizer: Any, most: int | None) -> None:
+    """Raise `TooLongError` if a text has more characters than `most` tokens hold, told by its length."""
+    if most is None or characters <= most:
+        return
+    longest = longest_token(tokenizer)
+    if characters > most * longest:
+        raise TooLongError(
+            f"{what} has {characters:,} characters; there is room for {most:,} tokens, which hold at most "
+            f"{most * longest:,}: shorten it, or leave it out"
+        )
+
+
+def longest_token(tokenizer: Any) -> int:
+    """The characters of the longest token of a vocabulary, found once for each tokenizer.
+
+    A token of bytes counts as many as it has bytes, which no text of it exceeds.
+    """
+    if tokenizer not in _LONGEST:
+        _LONGEST[tokenizer] = max(map(len, tokenizer.get_vocab()))
+    return _LONGEST[tokenizer]
 
 
 def ends_with_assistant(prompt: Any) -> bool:
@@ -66,8 +104,13 @@ def appended_tokens(tokenizer: Any) -> list[int]:
     return list(ids[start + len(text) :])
 
 
-def encode_response(sample: Sample, tokenizer: Any) -> list[int]:
-    """Token ids of the given response, without special tokens around it; none for an empty one."""
+def encode_response(sample: Sample, tokenizer: Any, most: int | None = None) -> list[int]:
+    """Token ids of the given response, without special tokens around it; none for an empty one.
+
+    Raises:
+        TooLongError: more characters than `most` tokens hold.
+    """
+    check_characters(f"{sample.where}: the response", len(sample.response or ""), tokenizer, most)
     return list(tokenizer(sample.response, add_special_tokens=False).input_ids) if sample.response else []
 
 

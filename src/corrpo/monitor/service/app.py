@@ -32,9 +32,11 @@ from corrpo.monitor.service.metrics import Metrics
 from corrpo.monitor.service.request_schemas import GENERATE, SCORE, MalformedError, openapi, parsed
 from corrpo.monitor.service.worker import Job, OvertimeError, QueueFullError, StoppingError, Worker
 from corrpo.monitor.watched_response import Watched
+from corrpo.samples.encoding import TooLongError
 
 STATUS: dict[type[Exception], int] = {
     TooLargeError: 413,
+    TooLongError: 413,
     TooSlowError: 408,
     QueueFullError: 503,
     StoppingError: 503,
@@ -62,6 +64,7 @@ class Service:
         self.monitor, self.limits, self.token = monitor, limits, token
         self.worker = Worker(limits.queue)
         self.metrics, self.rates = Metrics(), Rates(limits.rate)
+        self.failures = Rates(limits.bad_tokens)
         routes = {
             ("GET", "/health"): self._health,
             ("GET", "/metrics"): self._metrics,
@@ -97,27 +100,43 @@ class Service:
 
     def _refusal(self, request: Request, path: str) -> Response | None:
         """Why a request is not looked at, if so."""
-        if self.token is None:
-            if not is_loopback(_host_of(request.headers.get("host", ""))):
-                message = "without a token, only requests to localhost or its address are answered"
-                return self._refused("host", 403, message)
-        elif path != "/health":
-            given = request.headers.get("authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
-                refused = self._refused("token", 401, "the Authorization header must bear the token")
-                refused.headers["WWW-Authenticate"] = "Bearer"
+        client = request.client.host if request.client else ""
+        if path != "/health" or self.token is None:
+            refused = self._not_trusted(request, client)
+            if refused is not None:
                 return refused
         if request.method != "POST":
             return None
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != "application/json":
             return self._refused("type", 415, "the Content-Type must be application/json")
-        wait = self.rates.wait(request.client.host if request.client else "")
+        wait = self.rates.wait(client)
         if wait:
-            refused = self._refused("rate", 429, f"at most {self.limits.rate:g} requests a second; wait")
-            refused.headers["Retry-After"] = str(math.ceil(wait))
-            return refused
+            return self._slow_down(wait, f"at most {self.limits.rate:g} requests a second; wait")
         return None
+
+    def _not_trusted(self, request: Request, client: str) -> Response | None:
+        """The refusal of a request from elsewhere, without the token, or after too many bad ones."""
+        if self.token is None:
+            if is_loopback(_host_of(request.headers.get("host", ""))):
+                return None
+            message = "without a token, only requests to localhost or its address are answered"
+            return self._refused("host", 403, message)
+        wait = self.failures.wait(client, count=False)
+        if wait:
+            return self._slow_down(wait, "too many requests with a bad token; wait")
+        given = request.headers.get("authorization", "")
+        if hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+            return None
+        self.failures.wait(client)
+        refused = self._refused("token", 401, "the Authorization header must bear the token")
+        refused.headers["WWW-Authenticate"] = "Bearer"
+        return refused
+
+    def _slow_down(self, wait: float, message: str) -> Response:
+        refused = self._refused("rate", 429, message)
+        refused.headers["Retry-After"] = str(math.ceil(wait))
+        return refused
 
     def _refused(self, reason: str, status: int, message: str) -> Response:
         self.metrics.refused[reason] += 1
@@ -141,8 +160,8 @@ class Service:
         given = parsed(await read_body(request, self.limits), SCORE)
 
         def start() -> Iterator[Any]:
-            prompt = self.monitor.prompt_ids(given["prompt"])
-            response = self.monitor.response_ids(given["response"])
+            prompt = self.monitor.prompt_ids(given["prompt"], self.limits.max_tokens)
+            response = self.monitor.response_ids(given["response"], self.limits.max_tokens)
             self._check_length(len(prompt) + len(response))
             yield self.monitor.score(prompt, response)
 
@@ -159,7 +178,7 @@ class Service:
         given = parsed(await read_body(request, self.limits), GENERATE)
 
         def start() -> Iterator[Any]:
-            prompt = self.monitor.prompt_ids(given.pop("prompt"))
+            prompt = self.monitor.prompt_ids(given.pop("prompt"), self.limits.max_tokens)
             self._check_length(len(prompt) + given["max_new_tokens"])
             yield from self.monitor.watch(prompt, **given)
 

@@ -31,6 +31,9 @@ class Limits(ServiceOptions):
     """Of a request."""
     connections: int = 512
     """Open at once."""
+    bad_tokens: float = 10.0
+    """Requests a second of one client with a bad token, and bursts of twice as many; after more, none of its
+    requests is looked at until it has waited."""
 
 
 class TooLargeError(CorrpoError):
@@ -51,13 +54,13 @@ class Rates:
         self._clients, self._clock = clients, clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def wait(self, client: str) -> float:
-        """0 if the client may ask now, which is counted; else the seconds until it may."""
+    def wait(self, client: str, *, count: bool = True) -> float:
+        """0 if the client may ask now, which is counted unless told not to; else the seconds until it may."""
         now = self._clock()
         left, before = self._buckets.pop(client, (self.burst, now))
         left = min(self.burst, left + (now - before) * self.rate)
         allowed = left >= 1
-        self._buckets[client] = (left - allowed, now)
+        self._buckets[client] = (left - (allowed and count), now)
         if len(self._buckets) > self._clients:
             self._buckets.popitem(last=False)
         return 0.0 if allowed else (1 - left) / self.rate
