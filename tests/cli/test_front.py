@@ -13,6 +13,7 @@ from corrpo.cli.command_line import flags
 from corrpo.cli.main import SHELLS, VERBS, main, options_class
 from corrpo.jobs.files import read_json
 from corrpo.measurement.fingerprint_format import FINGERPRINT
+from corrpo.models.load_options import LoadOptions
 
 COMMAND = [sys.executable, "-m", "corrpo"]
 QUICK = ["--template", "plain", "--resamples", "20", "--permutations", "20", "--estimator", "own"]
@@ -125,3 +126,8 @@ def test_folders_are_compared_without_labels(measured, capsys):
 def test_json_of_what_gives_no_results_is_refused(capsys):
     assert main(["measure", "lab:qwen2/base", "--list-projections", "--json"]) == 1
     assert "--json prints results, which --list-projections and --dry-run do not" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("short", "dtype"), [("bf16", "bfloat16"), ("fp16", "float16"), ("fp32", "float32")])
+def test_short_names_of_dtypes_are_those_of_the_long_ones(short, dtype):
+    assert LoadOptions(dtype=short) == LoadOptions(dtype=dtype)

@@ -9,7 +9,8 @@ from typing import Literal, get_args
 
 from corrpo.errors import check_known
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64", "fp32", "bf16", "fp16"]
+_SHORT_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 DeviceMap = Literal["auto", "balanced", "balanced_low_0", "sequential"]
 Quantization = Literal["none", "8bit", "4bit"]
 
@@ -25,7 +26,8 @@ class LoadOptions:
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: Dtype = "auto"
-    """Weights as saved (auto; float32 for a .gguf file), or float32, bfloat16, float16, float64."""
+    """Weights as saved (auto; float32 for a .gguf file), or float32 (fp32), bfloat16 (bf16), float16 (fp16),
+    float64."""
     device: str = "auto"
     """GPUs if there are any (auto: one GPU a model), or cpu, cuda:1, ..."""
     device_map: DeviceMap | None = None
@@ -39,6 +41,7 @@ class LoadOptions:
     """The base model of an adapter, in place of what its adapter_config.json tells."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", _SHORT_DTYPES.get(self.dtype, self.dtype))
         known = {"dtype": Dtype, "quantization": Quantization, "device_map": DeviceMap}
         for name, names in known.items():
             value = getattr(self, name)

@@ -1,6 +1,7 @@
 """Models and tokenizers from a folder, a GGUF file or the hub, checked to be what they are taken for."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.devices import usable_device
 from corrpo.models.gguf import is_gguf, open_gguf
 from corrpo.models.gguf_model import generation_config, load_gguf, read_config, read_tokenizer
+from corrpo.models.hub import check_reachable
 from corrpo.models.keywords import keywords_of
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.loading_errors import loading_told
@@ -57,7 +59,7 @@ def load_model(name: str | os.PathLike[str], options: LoadOptions) -> tuple[Any,
     quantized = _quantization(options.quantization)
     if options.device_map is not None:
         require_packages("device_map", "accelerate")
-    adapter, source = _adapter_and_source(name, options.base)
+    adapter, source = _adapter_and_source(name, options.base, options.revision)
     hub: dict[str, Any] = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     with _base_advised(adapter, options.base):
         model = _load_weights(source, options.dtype, options.device_map or {"": device}, hub, quantized)
@@ -93,10 +95,10 @@ def _base_advised(adapter: Path | None, base: str | None) -> Iterator[None]:
         raise BadInputError(f"the base model that {adapter} names: {error}; {BASE_ADVICE}") from error
 
 
-def _adapter_and_source(name: str, base: str | None) -> tuple[Path | None, str]:
+def _adapter_and_source(name: str, base: str | None, revision: str | None) -> tuple[Path | None, str]:
     """The adapter's folder, if `name` is one, and the folder or hub name of the full model."""
     location = model_location(name)
-    _check_folder(location)
+    _check_folder(location, revision)
     folder = Path(location)
     if is_adapter(folder):
         return folder, base_of(folder, None if base is None else model_location(base))
@@ -136,7 +138,7 @@ LOADING = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 
 def complete_model(name: str, load: Callable[[], Any]) -> Any:
     """The model that `load` gives with its loading info, none of whose weights were made up."""
-    with loading_told(f"load the weights of {name}", name):
+    with loading_told(f"load the weights of {name}", name), _bars_in_terminals():
         model, report = load()
     if mismatched := sorted(report.get("mismatched_keys", ())):
         key, saved, expected = mismatched[0]
@@ -211,7 +213,7 @@ def load_skeleton(name: str, options: LoadOptions) -> Any:
         BadInputError: no such folder or hub model, or a config that no model can be built from.
         UnsupportedModelError: not a causal LM.
     """
-    _, source = _adapter_and_source(name, options.base)
+    _, source = _adapter_and_source(name, options.base, options.revision)
     trusted = options.trust_remote_code
     config = causal_lm_config(source, {"revision": options.revision, "trust_remote_code": trusted})
     with loading_told(f"build {name} from its config", source), torch.device("meta"):
@@ -238,7 +240,7 @@ def _check_quantization(name: str, packed: Any) -> None:
         raise BadInputError(f"the quantization_config of {name}: {unknown}")
 
 
-def _check_folder(name: str) -> None:
+def _check_folder(name: str, revision: str | None) -> None:
     """Raise on a local folder that is empty or holds no model, or a path that does not exist."""
     path = Path(name)
     if is_gguf(name):
@@ -252,6 +254,21 @@ def _check_folder(name: str) -> None:
             raise BadInputError(f"{name} holds no config.json (it holds {holds}); {expected}")
     else:
         check_not_missing(name)
+        check_reachable(name, revision)
+
+
+@contextmanager
+def _bars_in_terminals() -> Iterator[None]:
+    """Without the bars of transformers where standard error is no terminal."""
+    logs = transformers.logging
+    bars = logs.is_progress_bar_enabled()
+    if not sys.stderr.isatty():
+        logs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bars:
+            logs.enable_progress_bar()
 
 
 @contextmanager
