@@ -39,6 +39,18 @@ def test_two_processes_share_the_work():
     assert len(pids) <= 2
 
 
+def why(item: int, reason: str) -> tuple[int, str, int]:
+    return item, reason, 0
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_replaced_and_its_item_told():
+    results = list(parallel(square, [4, 0, 4, 2, 1], processes=2, device="cpu", died=why))
+    assert sorted(value for value, *_ in results) == [0, 1, 4, 4, 4]
+    reasons = [reason for _, reason, pid in results if not pid]
+    assert [reason.partition(",")[0] for reason in reasons] == ["4: its process ended with exit code 9"] * 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_results_in_the_order_of_the_items(processes):

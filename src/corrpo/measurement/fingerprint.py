@@ -251,4 +251,6 @@ def _is_same(first: Any, second: Any) -> bool:
 
 
 def _correlations(plain: dict[str, Any]) -> dict[str, Correlation]:
+    if missing := STATISTICS.keys() - plain.keys():
+        raise KeyError(f"no {', '.join(sorted(missing))}")
     return {name: Correlation.from_dict(value) for name, value in plain.items()}
