@@ -294,7 +294,6 @@ def test_mistakes_are_reported_before_any_training(tmp_path, lab_tokenizer):
     for samples, options, error, words in [
         (tmp_path / "bad.jsonl", {}, BadInputError, 'bad.jsonl line 2: "prompt" is missing'),
         ([], {}, BadInputError, "no samples"),
-        ([{"prompt": "a", "response": "b"}], {}, BadInputError, "at least two"),
         ([{"prompt": "a" * 5000}], {}, BadInputError, "does not fit into the model's context"),
         (SAMPLES, {"every": 0}, BadInputError, "every=0: expected a whole number"),
         (SAMPLES, {"resample": 3}, BadInputError, "no option 'resample'; it has estimator"),

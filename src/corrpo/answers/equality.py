@@ -177,15 +177,15 @@ def same_leaf_text(one: Leaf, other: Leaf) -> bool:
         return True
     if one.base is not None or other.base is not None:
         return False
-    numbers = read_numeral(one.text), read_numeral(other.text)
-    if numbers[0] is None or numbers[1] is None:
+    first, second = read_numeral(one.text), read_numeral(other.text)
+    if first is None or second is None:
         raise MathematicsNeededError
-    if same_number(*numbers):
+    if same_number(first, second):
         return True
-    if numbers[0].is_percent == numbers[1].is_percent:
+    if first.is_percent == second.is_percent:
         return False
-    bare = [bare_percent(number) if number.is_percent else number for number in numbers]
-    return bare[0] is not None and bare[1] is not None and same_number(*bare)
+    first, second = (bare_percent(number) if number.is_percent else number for number in (first, second))
+    return first is not None and second is not None and same_number(first, second)
 
 
 def no_relations(one: Relation, other: Relation) -> bool:

@@ -138,11 +138,11 @@ def _point(symbols: list[Any], top: int, step: int, bottom: int) -> dict[Any, An
 
 
 def _same_at(one: Any, other: Any, point: dict[Any, Any]) -> bool:
-    values = [expression.subs(point) for expression in (one, other)]
-    difference = sympy.expand(values[0] - values[1])
+    first, second = one.subs(point), other.subs(point)
+    difference: Any = sympy.expand(first - second)
     if difference.is_Rational:
         return difference == 0
-    return all(_agree(*values, digits) for digits in DIGITS)
+    return all(_agree(first, second, digits) for digits in DIGITS)
 
 
 def _agree(one: Any, other: Any, digits: int) -> bool:
@@ -157,7 +157,7 @@ def _same_matrix(one: Any, other: Any) -> bool:
     ours, theirs = (matrix.doit() if hasattr(matrix, "doit") else matrix for matrix in (one, other))
     if not (isinstance(ours, sympy.MatrixBase) and isinstance(theirs, sympy.MatrixBase)):
         return ours == theirs
-    return ours.shape == theirs.shape and all(map(same_expression, ours, theirs))
+    return ours.shape == theirs.shape and all(map(same_expression, ours.flat(), theirs.flat()))
 
 
 def _rounds(decimal: Numeral, expression: Any) -> bool:

@@ -111,11 +111,11 @@ def _rho(mean: SeedMean) -> str:
     """The value and its interval."""
     if mean.value is None:
         return "not known, as rho does not exist"
-    mean = mean.within(-4, 4)
-    if mean.low is None or mean.high is None:
+    inside = mean.within(-4, 4)
+    if inside.low is None or inside.high is None:
         seeds = "one seed" if mean.n_seeds == 1 else f"{mean.n_seeds} seeds, which give no interval"
         return f"{_signed(mean.value, 2)}, of {seeds}"
-    return f"{_signed(mean.value, 2)} [{_signed(mean.low, 2)}, {_signed(mean.high, 2)}]"
+    return f"{_signed(mean.value, 2)} [{_signed(inside.low, 2)}, {_signed(inside.high, 2)}]"
 
 
 def _signed(value: float, digits: int) -> str:

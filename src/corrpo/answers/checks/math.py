@@ -65,11 +65,11 @@ def _either_way(pairs: Sequence[tuple[str, str]]) -> list[tuple[Reply, Reply]]:
 
     The two differ only where the given one alone may have the text of an option behind its letter.
     """
-    turned = [pair[::-1] if any(map(choice_letter, pair)) else pair for pair in pairs]
+    turned = [(two, one) if choice_letter(one) or choice_letter(two) else (one, two) for one, two in pairs]
     return list(zip(_compared(pairs), _compared(turned), strict=True))
 
 
-def _compared(pairs: Sequence[tuple[str, str | None]]) -> list[Reply]:
+def _compared(pairs: Sequence[tuple[str, str]] | Sequence[tuple[str, str | None]]) -> list[Reply]:
     """The verdict on each pair of a right answer and the one given, None for none."""
     known = {pair: _by_text(*pair) for pair in pairs}
     asked = list(dict.fromkeys(reply for reply in known.values() if isinstance(reply, Question)))

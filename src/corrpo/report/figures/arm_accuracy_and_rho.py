@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -90,7 +91,9 @@ def arms_figure(
     """A row for each arm, a colour and marker for each model, whose accuracies `before` are given."""
     arms = list(dict.fromkeys(place.name for place in places))
     models = list(dict.fromkeys(place.panel for place in places))
-    looks = {m: {"color": c, "marker": type_markers(models)[m]} for m, c in type_colours(models).items()}
+    looks: dict[str, dict[str, Any]] = {
+        m: {"color": c, "marker": type_markers(models)[m]} for m, c in type_colours(models).items()
+    }
     with figure_style(name):
         height = (0.11 + 0.09 * len(models)) * len(arms) + 1.0
         figure = Figure(figsize=(6.3, max(height, 1.8)), layout="constrained")
@@ -136,7 +139,7 @@ def _point(
     value: float,
     low: float | None,
     high: float | None,
-    look: Mapping[str, str],
+    look: Mapping[str, Any],
     *,
     digits: int,
 ) -> None:
@@ -150,6 +153,10 @@ def _point(
     at_left = value < least
     axes.plot([least if at_left else most], [y], "<" if at_left else ">", color=look["color"], clip_on=False)
     text = f"{decimal(value, digits)} {bracketed(low, high, lambda end: decimal(end, digits))}".rstrip()
-    side = {"ha": "left" if at_left else "right", "va": "center", "textcoords": "offset points"}
+    side: dict[str, Any] = {
+        "ha": "left" if at_left else "right",
+        "va": "center",
+        "textcoords": "offset points",
+    }
     place = (least if at_left else most, y)
     axes.annotate(text, place, (5 if at_left else -5, 0), fontsize=6, color=INK, **side)

@@ -134,8 +134,11 @@ def has_direct_head(model: nn.Module) -> bool:
     """
     with frozen_eval_mode(model), torch.no_grad():
         head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None  # pyright: ignore
-        replaced = type(head) is not nn.Linear or "forward" in head.__dict__
-        if replaced or hooks_of_output(user_hooks(model), head):
+        if (
+            type(head) is not nn.Linear
+            or "forward" in head.__dict__
+            or hooks_of_output(user_hooks(model), head)
+        ):
             return False
         given: list[Any] = []
         handle = head.register_forward_hook(lambda _module, _args, output: given.append(output))
