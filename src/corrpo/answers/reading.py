@@ -141,13 +141,15 @@ def boxed_answer(text: str) -> str | None:
     >>> boxed_answer(r"$x=\boxed{1}$ and $y=\boxed{2}$, not \boxed{5}")
     'x=1, y=2'
     """
-    boxes = [box for box in _boxes(text) if _is_meant(text, box)]
-    listed = boxes[-1:]
-    for box in reversed(boxes[:-1]):
-        joint = slice(box.after, listed[0].start)
+    listed: list[_Box] = []
+    for box in reversed(_boxes(text)):
+        if not _is_meant(text, box):
+            continue
+        joint = slice(box.after, listed[-1].start if listed else box.after)
         if joint.stop - joint.start > LONGEST_JOINT or not _JOINT.fullmatch(text[joint]):
             break
-        listed.insert(0, box)
+        listed.append(box)
+    listed.reverse()
     answers = [text[box.inside] for box in listed]
     names = [_NAME.search(text[max(box.start - LONGEST_REMARK, 0) : box.start]) for box in listed]
     given = ["".join(name.group().split()) for name in names if name]
@@ -205,10 +207,10 @@ def named_answer(text: str) -> str | None:
     >>> named_answer("I add them. The final answer is 42. I hope it is correct."), named_answer("So 42")
     ('42', None)
     """
-    named = [name for name in _NAMED.finditer(text) if not _is_denied(text, name)]
-    if not named:
+    names = reversed(list(_NAMED.finditer(text)))
+    start = next((name.end() for name in names if not _is_denied(text, name)), None)
+    if start is None:
         return None
-    start = named[-1].end()
     rest = text[start : start + LONGEST_NAMED].lstrip(" *")
     delimited = _DELIMITED.match(rest)
     sentence = delimited.group() if delimited else _SENTENCE_END.split(rest.lstrip(), maxsplit=1)[0]

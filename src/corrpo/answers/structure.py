@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from corrpo.answers.notation import UnreadableAnswerError, latex_signs, one_notation, without_marks
 from corrpo.answers.numerals import read_numeral
-from corrpo.answers.units import split_unit
+from corrpo.answers.units import currency_unit, split_unit
 from corrpo.answers.words import MARKED, choice_letter, read_words, without_opening
 
 DEEPEST = 12
@@ -124,6 +124,7 @@ _BASE_WORDS |= {"nine": "9", "ten": "10", "twelve": "12", "sixteen": "16"}
 _PROSE = re.compile(r"[A-Za-z]{4}")
 _NAMES_IN_BRACES = re.compile(r"\\(?:begin|end|text|operatorname)\{[^{}]*\}|\\[A-Za-z]+")
 _CLOCK = re.compile(r"0?([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))?")
+_CURRENCY = re.compile(r"([-−+]?)\s*(\\?\$|€|£|¥)\s*(?=[0-9.])")
 _SIGNS = {
     "=": "=",
     "<": "<",
@@ -168,8 +169,11 @@ def read_answer(text: str) -> Reading:
     if words is not None:
         return Reading(Words(words))
     text = without_opening(marked[1]) if (marked := MARKED.fullmatch(text)) else text
-    text = re.sub(r"^([-−+]?)\s*(?:\\?\$|€|£|¥)\s*(?=[0-9.])", r"\1", text)
+    currency = _CURRENCY.match(text)
+    if currency:
+        text = currency[1] + text[currency.end() :]
     number, unit, may_be_variable = split_unit(latex_signs(text))
+    unit = currency_unit(currency[2]) if currency and unit is None else unit
     whole = _read_node(_notation(text)) if may_be_variable else None
     return Reading(_read_node(_notation(number)), unit, whole)
 

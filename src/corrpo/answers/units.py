@@ -30,6 +30,8 @@ _UNITS = {
     "litre": "l L liter liters litre litres",
     "millilitre": "ml mL milliliter milliliters",
     "degree": "° degree degrees deg",
+    "celsius": "°C",
+    "fahrenheit": "°F",
     "radian": "rad radian radians",
     "dollar": "\\$ dollar dollars USD usd",
     "cent": "¢ cent cents",
@@ -62,8 +64,11 @@ _NOT_UNITS = re.compile(
     r"ignor\w+|exclud\w+|omit\w+|neglect\w+|wrong|incorrect|false|off|negated|inverse|reciprocal|factorial|"
     r"instead|rather|dozens|score|gross|grand|lakhs?|crores?|fold|halves|thirds|"
     r"(?:four|fif|six|seven|eigh|nin|ten|twelf|hundred|thousand|million)ths?|hundreds|thousands|\w+illions|"
-    r"perchance|possibl[ye]|apart|choose|missing|(?!daily|weekly|monthly|yearly|hourly|family)\w+ly)\b"
+    r"perchance|possibl[ye]|apart|choose|missing|from|after|before|"
+    r"increase|decrease|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?!daily|weekly|monthly|yearly|hourly|family)\w+ly)\b"
 )
+_DEGREES = re.compile(r"(?<=[0-9])\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)\s*([CF]?)\s*$")
+_ANGLE_FUNCTION = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _MULTIPLES = frozenset({"k", "M", "B", "T", "bn", "mn", "mil"})
 _HALF_OF_DAY = re.compile(r"(?<=[0-9 ])([apAP])\.? ?([mM])\b\.?$")
 _MEASURES = frozenset({"square", "sq", "cubic", "cu", "per"})
@@ -87,27 +92,44 @@ def split_unit(text: str) -> tuple[str, str | None, bool]:
     >>> split_unit(r"6\text{ cm}^2"), split_unit("3 apples"), split_unit("3 or 4"), split_unit("5 m")
     (('6', 'centimetre^2', False), ('3', 'apples', False), ('3 or 4', None, False), ('5', 'metre', True))
     """
-    quantity = _SPLIT.fullmatch(_HALF_OF_DAY.sub(r"\1\2", text))
+    text = _DEGREES.sub(r"°\1", _HALF_OF_DAY.sub(r"\1\2", text))
+    quantity = _SPLIT.fullmatch(text)
     if quantity is None:
         return text, None, False
     number, space, rest = quantity.groups()
     is_marked = rest.startswith("\\")
     unit = plain_words(rest).strip() if is_marked else rest.strip()
     words = _UNIT_WORD.findall(unit)
-    is_known = all(word in _UNIT_NAMES or word in _MEASURES for word in words)
+    is_known = all(map(_is_known, words))
+    is_named = is_marked and all(_is_known(word) or (len(word) > 1 and not is_name(word)) for word in words)
     is_prose = bool(space) and len(words[0]) > 2 and not any(map(is_name, words))
     if (
         unit in ("i", "e")
         or not _UNIT.fullmatch(unit)
         or _NOT_UNITS.search(unit)
         or not _MULTIPLES.isdisjoint(words)
-        or not (is_known or is_marked or is_prose)
+        or _MEASURES.issuperset(words)
+        or (words == ["°"] and _ANGLE_FUNCTION.search(number))
+        or not (is_known or is_named or is_prose)
     ):
         return text, None, False
     is_letter = not is_marked and re.fullmatch("[A-Za-z]", unit) is not None
     if is_letter and not space:
         return text, None, False
     return number, _canonical_unit(unit) if is_known else unit, is_letter
+
+
+def currency_unit(sign: str) -> str | None:
+    r"""The unit that a sign before a number stands for, None for an unknown one.
+
+    >>> currency_unit(r"\$"), currency_unit("€"), currency_unit("¥")
+    ('dollar', 'euro', None)
+    """
+    return _UNIT_NAMES.get(sign.replace("\\", "").replace("$", "\\$"))
+
+
+def _is_known(word: str) -> bool:
+    return word in _UNIT_NAMES or word in _MEASURES
 
 
 def _canonical_unit(unit: str) -> str:

@@ -25,7 +25,10 @@ _CHOICE = re.compile(r"(?:(?i:option|choice|answer)\s+)?\(?([A-J])\)?")
 _CHOICE_AND_TEXT = re.compile(
     r"(?:(?i:option|choice)\s+)?(?:\(([A-J])\)|([A-J])[.):])\s*(?=\S)(.*)", re.DOTALL
 )
-_OTHER_CHOICE = re.compile(r"\([A-J]\)|(?<![\w\\])[B-HJ](?!\w)|\b(?:or|and)\b")
+_OTHER_CHOICE = re.compile(
+    r"\([A-J]\)|(?<![\w\\])[B-HJ](?!\w)|\b(?:or|and)\b"
+    r"|^(?:(?:is|isn't|was)\b|(?:wrong|incorrect|not(?: this| that| it| right| correct)?)\W*$)"
+)
 
 
 def plain_words(text: str) -> str:
