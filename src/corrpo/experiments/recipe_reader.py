@@ -12,6 +12,7 @@ fingerprint: {prompts: 64}                prompts of the suite, and fields of co
 analysis: {smallest_effect: 0.02}         see `verdict_rules.Analysis`
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -125,7 +126,7 @@ class RecipeFile:
                 raise self.error(unknown_name("field", key, names), section, key)
             hint = _as_list(hints[key])
             try:
-                values[key] = convert_value(value, hint)
+                values[key] = _finite(convert_value(value, hint))
             except ValueError:
                 raise self.error(f"{value!r} is not {describe_type(hint)}", section, key) from None
             if "tuple" in str(hints[key]) and isinstance(values[key], list):
@@ -254,7 +255,7 @@ class _Reader:
             if key not in known and not is_shared_inversion:
                 raise self.file.error(unknown_name(f"field of stage {stage}", key, known), *section, key)
             try:
-                convert_value(value, known.get(key, Any))
+                _finite(convert_value(value, known.get(key, Any)))
             except ValueError:
                 raise self.file.error(
                     f"{value!r} is not {describe_type(known[key])}", *section, key
@@ -273,6 +274,13 @@ class _Reader:
         if options.n is not None and options.n < max(analysis.k):
             message = f"n={options.n} generations give no pass@{max(analysis.k)}"
             raise self.file.error(message, "evaluation", "n")
+
+
+def _finite(value: Any) -> Any:
+    """The value; a ValueError on a number that is not finite, which no plan can hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(value)
+    return value
 
 
 def _as_list(hint: Any) -> Any:

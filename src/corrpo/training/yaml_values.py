@@ -1,6 +1,5 @@
 """Values of a YAML file against the type hints of config fields: converted where nothing is lost."""
 
-import math
 import types
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin
@@ -41,7 +40,7 @@ def _first_fitting(value: Any, arms: tuple[Any, ...]) -> Any:
 def _plain(value: Any, kind: type) -> Any:
     if kind is float:
         _require(isinstance(value, int | float | str) and not isinstance(value, bool), value)
-        return _require(math.isfinite(float(value)), float(value))
+        return float(value)
     if kind is int:
         return _require(isinstance(value, int) and not isinstance(value, bool), value)
     if issubclass(kind, Enum):
