@@ -99,6 +99,7 @@ def hostile_bodies() -> list[tuple[bytes, int]]:
         (b'{"prompt": [1, 2], "response": "xx"}', 422),
         (b'{"prompt": [{"role": "user"}], "response": "xx"}', 422),
         (b'{"prompt": [{"role": {}, "content": []}], "response": "xx"}', 422),
+        (b'{"prompt": [{"role": "\\ud800", "content": "x"}], "response": "xx"}', 422),
         (b'{"prompt": "x", "response": 3}', 422),
         (b'{"prompt": "x", "response": ""}', 422),
         (b'{"prompt": "\\ud800", "response": "xx"}', 422),

@@ -38,6 +38,7 @@ def test_a_chat_is_what_transformers_makes_of_it(lab_tokenizer, template, messag
         ("{{ 'a' * 10 ** 11 }}", "more memory than it may have"),
         ("{{ 'a' * 10 ** 8 }}", "more than 67,108,864 characters"),
         ("{{ messages[0].missing.more }}", "refuses the prompt: .*has no attribute"),
+        ("{{ '\\ud800' }}", "holds a lone surrogate at character 0"),
     ],
 )
 def test_a_hostile_template_is_ended_and_the_next_chat_is_rendered(
@@ -49,7 +50,7 @@ def test_a_hostile_template_is_ended_and_the_next_chat_is_rendered(
     with monkeypatch.context() as impatient:
         if "longer" in message:
             impatient.setattr(chat_templates._renderer(), "time_limit", 1.0)
-        with pytest.raises(BadInputError, match=f"sample 0: the chat template .*{message}"):
+        with pytest.raises(BadInputError, match=f"sample 0: .*the chat template.* {message}"):
             encode_prompt(sample, lab_tokenizer)
     lab_tokenizer.chat_template = before
     assert encode_prompt(sample, lab_tokenizer)
@@ -63,7 +64,7 @@ def test_a_text_that_cannot_fit_is_refused_before_it_is_tokenized(lab_tokenizer)
     )
     with pytest.raises(TooLongError, match=rf"sample 0: the prompt has .* at most {100 * longest:,}"):
         encode_prompt(text, lab_tokenizer, "plain", 100)
-    with pytest.raises(TooLongError, match="sample 1: the prompt has 9,999 characters; there is room for 9 "):
+    with pytest.raises(TooLongError, match="sample 1: the prompt has 10,003 characters; there is room for "):
         encode_prompt(chat, lab_tokenizer, "auto", 9)
     (answered,) = as_samples([{"prompt": "a", "response": "b" * 9999}])
     with pytest.raises(TooLongError, match="sample 0: the response has 9,999 characters"):

@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 
 from corrpo.errors import BadInputError
 from corrpo.samples.chat_templates import render_chat
+from corrpo.samples.fields import check_text
 from corrpo.samples.loading import Sample
 
 _LONGEST: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
@@ -40,7 +41,7 @@ def encode_prompt(
             limit, or the prompt gives no token; names the sample.
     """
     prompt = sample.prompt
-    texts = [prompt] if isinstance(prompt, str) else [message["content"] for message in prompt]
+    texts = [prompt] if isinstance(prompt, str) else [text for message in prompt for text in message.values()]
     check_characters(f"{sample.where}: the prompt", sum(map(len, texts)), tokenizer, most)
     has_template = bool(getattr(tokenizer, "chat_template", None))
     if isinstance(prompt, str) and (template == "plain" or (template == "auto" and not has_template)):
@@ -58,6 +59,7 @@ def encode_prompt(
         except BadInputError as error:
             raise BadInputError(f"{sample.where}: {error}") from error
         check_characters(f"{sample.where}: the prompt in the chat template", len(text), tokenizer, most)
+        check_text(sample.where, "the prompt in the chat template", text, empty=True)
         ids = tokenizer(text, add_special_tokens=False).input_ids
     if not ids:
         raise BadInputError(f"{sample.where}: the prompt gives no token")

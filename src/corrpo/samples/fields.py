@@ -101,7 +101,10 @@ def _message(where: str, name: str, number: int, message: Any) -> dict[str, str]
     content = _joined_parts(where, what, message.get("content"))
     if not isinstance(message.get("role"), str) or not isinstance(content, str):
         raise BadInputError(f'{where}: {what} needs a text "role" and a text "content"')
-    return {"role": message["role"], "content": check_text(where, f"content of {what}", content, empty=True)}
+    return {
+        "role": check_text(where, f"role of {what}", message["role"], empty=True),
+        "content": check_text(where, f"content of {what}", content, empty=True),
+    }
 
 
 def _joined_parts(where: str, what: str, content: Any) -> Any:
