@@ -187,6 +187,13 @@ def test_values_that_are_not_finite_are_not_sent(folder):
 ROW = {"response": "so \\boxed{0.5}", "answer": "\\frac12"}
 
 
+def test_a_response_is_judged_behind_what_its_chat_has_begun():
+    chat = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "So \\boxed{"}]
+    row = {"prompt": chat, "response": "2}", "answer": "2"}
+    alone = row | {"prompt": "1 + 1?"}
+    assert [verdict.correct for verdict in response_verdicts([row, alone], "math")] == [True, False]
+
+
 def test_math_sees_what_text_does_not():
     assert [verdict.correct for verdict in response_verdicts([ROW], "exact")] == [False]
     assert [verdict.correct for verdict in response_verdicts([ROW], "math")] == [True]

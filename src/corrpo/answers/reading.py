@@ -95,6 +95,17 @@ def response_texts(completions: Sequence[Completion]) -> list[str]:
     return texts
 
 
+def begun_response(prompt: Any) -> str:
+    """What a response continues: the text of the assistant's message that a chat ends with, else nothing.
+
+    >>> begun_response([{"role": "assistant", "content": "<think>"}]), begun_response("<think>")
+    ('<think>', '')
+    """
+    if not isinstance(prompt, list) or not prompt or prompt[-1].get("role") != "assistant":
+        return ""
+    return message_text(prompt[-1:])
+
+
 def given_answers(answer: Sequence[Any], rows: int) -> list[str]:
     """The right answers of a batch: one text for each of `rows` rows, none empty; an error names the row."""
     if len(answer) != rows:

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from corrpo.answers.checks import find_check
-from corrpo.answers.reading import final_answer
+from corrpo.answers.reading import begun_response, final_answer
 from corrpo.answers.verdict import judge
 from corrpo.evaluation.majority import majority_at_n
 from corrpo.evaluation.results import COUNTS
 from corrpo.evaluation.suites.reasoning_gym_suite import GYM
 from corrpo.evaluation.suites.reasoning_gym_verifier import judge_gym
 from corrpo.evaluation.suites.suite import Problem, Suite
-from corrpo.samples import ends_with_assistant
 from corrpo.statistics.accuracy_estimate import Estimate, estimate_average, estimate_mean, estimate_pass_at_k
 
 VERDICT_COUNTS = {
@@ -46,7 +45,9 @@ def scores(suite: Suite, problems: Sequence[Problem], responses: Sequence[str]) 
     Scorers of reasoning-gym raise on some answers that are not of the form they expect: the verdict is error,
     counted, and the first goes to the log.
     """
-    responses = [_begun(problem) + response for problem, response in zip(problems, responses, strict=True)]
+    responses = [
+        begun_response(asked.problem) + text for asked, text in zip(problems, responses, strict=True)
+    ]
     answers = [final_answer(response) for response in responses]
     golds = [problem.answer or "" for problem in problems]
     if suite.check == "reasoning-gym":
@@ -56,12 +57,6 @@ def scores(suite: Suite, problems: Sequence[Problem], responses: Sequence[str]) 
     return [
         Score(answer, verdict == "right", verdict) for answer, verdict in zip(answers, verdicts, strict=True)
     ]
-
-
-def _begun(problem: Problem) -> str:
-    """What the response continues, if the problem is a chat that ends with the assistant."""
-    asked = problem.problem
-    return "" if isinstance(asked, str) or not ends_with_assistant(asked) else asked[-1]["content"]
 
 
 def _gym_verdicts(suite: Suite, problems: Sequence[Problem], answers: Sequence[str | None]) -> list[str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from corrpo.answers.reading import begun_response
 from corrpo.answers.verdict import judge
 
 Check = Literal["exact", "math", "none"]
@@ -25,7 +26,7 @@ class Verdict:
 
 
 def response_verdicts(rows: list[dict[str, Any] | None], check: Check) -> list[Verdict]:
-    """The verdict on each response, given as rows of responses.jsonl.
+    """The verdict on each response, given as rows of responses.jsonl, read behind what its chat has begun.
 
     >>> row = {"response": "<answer>7.0</answer>", "answer": "7"}
     >>> rows = [row, row | {"answer": "8"}, row | {"answer": None}]
@@ -36,7 +37,7 @@ def response_verdicts(rows: list[dict[str, Any] | None], check: Check) -> list[V
         return [Verdict(None, "answers are not checked")] * len(rows)
     verdicts = [Verdict(None, "no right answer to compare with")] * len(rows)
     pairs = {
-        place: (str(row["response"]), str(row["answer"]))
+        place: (begun_response(row.get("prompt")) + str(row["response"]), str(row["answer"]))
         for place, row in enumerate(rows)
         if row and row.get("response") is not None and str(row.get("answer") or "").strip()
     }
