@@ -26,6 +26,8 @@ _JOINT = re.compile(
     r"|(?i:and|or|also|maybe|perhaps|possibly|either|else|alternatively)\b)*"
 )
 _NAME = re.compile(rf"(?<![A-Za-z0-9\\}}]){_VARIABLE}\s*$")
+_MINUS = re.compile(r"(?:^|[\s=:,(\[{$])[-−]\$?$")
+"""A sign right before a box, which belongs to its number."""
 _DENIED = re.compile(
     r"(?:\b(?:not|never|cannot|neither|nor|if|whether|unless|doubt|deny|wrong|incorrect|except|unlike|than"
     r"|instead of|anything but)|n['’]t|\\neq?|≠|!=)(?:\s+(?:be|equal|to|is|it|the|my|an?|that|think|believe"
@@ -149,8 +151,8 @@ def boxed_answer(text: str) -> str | None:
     '\\frac{1}{2}'
     >>> boxed_answer(r"Before, \boxed{5}. The roots are $x=\boxed{1}$ and $x=\boxed{2}$.")
     '1, 2'
-    >>> boxed_answer(r"$x=\boxed{1}$ and $y=\boxed{2}$, not \boxed{5}")
-    'x=1, y=2'
+    >>> boxed_answer(r"$x=\boxed{1}$ and $y=\boxed{2}$, not \boxed{5}"), boxed_answer(r"$-\boxed{6}$")
+    ('x=1, y=2', '-6')
     """
     listed: list[_Box] = []
     for box in reversed(_boxes(text)):
@@ -161,12 +163,20 @@ def boxed_answer(text: str) -> str | None:
             break
         listed.append(box)
     listed.reverse()
-    answers = [text[box.inside] for box in listed]
+    answers = [_signed(text, box) for box in listed]
     names = [_NAME.search(text[max(box.start - LONGEST_REMARK, 0) : box.start]) for box in listed]
     given = ["".join(name.group().split()) for name in names if name]
     if len(given) == len(listed) and len(set(given)) > 1:
         answers = [name + answer for name, answer in zip(given, answers, strict=True)]
     return ", ".join(dict.fromkeys(answers)) or None
+
+
+def _signed(text: str, box: "_Box") -> str:
+    """What is in a box, with a minus that stands right before it."""
+    inside = text[box.inside]
+    if not _MINUS.search(text[max(box.start - 3, 0) : box.start]):
+        return inside
+    return f"-({inside})" if re.search("[+−-]", inside) else f"-{inside}"
 
 
 class _Box(NamedTuple):
