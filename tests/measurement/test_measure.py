@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from scipy.stats import pearsonr, spearmanr
 
 from corrpo import Fingerprint, logit_gradient_norms, measure
@@ -164,9 +165,11 @@ def test_it_is_measured_in_the_dtype_of_its_weights_inside_of_autocast(lab_model
     assert inside.tokens.equals(plain.tokens)
     assert inside.model["dtype"] == "float32"
     own = lab_model.forward
+    AcceleratorState._reset_state(reset_partial_state=True)  # of tests before, which had another precision
     wrapped = Accelerator(cpu=True, mixed_precision="bf16").prepare(lab_model)
     assert measure(wrapped, lab_tokenizer, samples, **options).tokens.equals(plain.tokens)
     assert wrapped.forward != own
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_a_long_prompt_does_not_shorten_its_neighbours(lab_model, lab_tokenizer):

@@ -113,6 +113,8 @@ def test_what_cannot_be_measured_is_refused(monitor, model, tokenizer):
     with pytest.raises(BadInputError, match="token id 99999 is not one"):
         monitor.score([99999], [1, 2])
     with pytest.raises(BadInputError, match="tokens; the model reads"):
+        monitor.score(QUESTION, "1" * 1_000)
+    with pytest.raises(BadInputError, match="10,000 characters.*shorten it"):
         monitor.score(QUESTION, "1" * 10_000)
     with pytest.raises(BadInputError, match="shorten it"):
         monitor.watch("1" * 10_000)

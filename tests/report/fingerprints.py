@@ -41,7 +41,7 @@ def token_table(slope, *, samples=12, length=30, layers=2, projections=4, seed=0
     return pl.DataFrame(
         {
             "sample": [f"sample-{i // length}" for i in range(n)],
-            "position": np.arange(n) % length,
+            "position": np.arange(n, dtype=np.int32) % length,
             "token_id": ids,
             "token": [WORDS[i] for i in ids],
             "entropy_bits": entropy,

@@ -294,7 +294,7 @@ def test_mistakes_are_reported_before_any_training(tmp_path, lab_tokenizer):
     for samples, options, error, words in [
         (tmp_path / "bad.jsonl", {}, BadInputError, 'bad.jsonl line 2: "prompt" is missing'),
         ([], {}, BadInputError, "no samples"),
-        ([{"prompt": "a" * 5000}], {}, BadInputError, "does not fit into the model's context"),
+        ([{"prompt": "a" * 1000}], {}, BadInputError, "does not fit into the model's context"),
         (SAMPLES, {"every": 0}, BadInputError, "every=0: expected a whole number"),
         (SAMPLES, {"resample": 3}, BadInputError, "no option 'resample'; it has estimator"),
         (SAMPLES, {"max_tokens": 1}, BadInputError, "max_tokens=1: expected 2 or more"),

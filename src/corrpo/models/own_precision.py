@@ -1,7 +1,7 @@
 """A model at the precision of its weights, whatever autocast is around it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -12,10 +12,12 @@ def own_precision(model: Any) -> Iterator[None]:
     """Without the caller's `torch.autocast`, and without the one that accelerate puts around a forward."""
     wrapped, plain = (model.__dict__.get(name) for name in ("forward", "_original_forward"))
     unwrapped = wrapped is not None and plain is not None
+    device = next(model.parameters()).device.type
+    known = torch.amp.is_autocast_available(device)  # not on "meta", where offloaded weights are
     try:
         if unwrapped:
             model.forward = plain
-        with torch.autocast(next(model.parameters()).device.type, enabled=False):
+        with torch.autocast(device, enabled=False) if known else nullcontext():
             yield
     finally:
         if unwrapped:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.strength.derivatives.pruned_backward import Sizes
@@ -81,9 +82,21 @@ def test_kept_has_a_default_and_belongs_to_pruned_alone():
         GradientSpec(estimator="pruned", kept=0)
 
 
+class MixingMLP(nn.Module):
+    """An MLP that adds what it gave for all positions before."""
+
+    def __init__(self, mlp):
+        super().__init__()
+        self.mlp = mlp
+
+    def forward(self, hidden):
+        output = self.mlp(hidden)
+        return output + output.cumsum(1)
+
+
 def test_a_model_in_which_more_than_attention_mixes_positions_is_refused():
     model = LLAMA.model()
-    model.model.layers[1].mlp.register_forward_hook(lambda _m, _i, output: output + output.cumsum(1))
+    model.model.layers[1].mlp = MixingMLP(model.model.layers[1].mlp)
     with pytest.raises(UnsupportedModelError, match="'pruned' needs .* attention alone .* 'exact' or"):
         logit_gradient_norms(model, IDS, POSITIONS, estimator="pruned")
 
