@@ -105,7 +105,7 @@ def _track(options: Track) -> dict[str, Any] | None:
         console = Console(width=110)
     console.print(_table(tracked.trajectory))
     last, settings = tracked.trajectory.points[-1], tracked.trajectory.settings
-    for line in warnings(last.spearman, settings, tracked.trajectory.largest_cut):
+    for line in warnings(last.spearman, settings, tracked.trajectory.largest_cut, largest=True):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     trajectory = replace(tracked.trajectory, label=options.output.resolve().name)
     written = write_report(Collection(trajectories=(trajectory,)), options.output, formats=("svg", "pdf"))

@@ -25,7 +25,7 @@ def check_reachable(name: str, revision: str | None) -> None:
         get_hf_file_metadata(hf_hub_url(name, "config.json", revision=revision), timeout=PATIENCE)
     except (HfHubHTTPError, HFValidationError):
         return
-    except failed as error:
+    except failed as error:  # pyright: ignore[reportGeneralTypeIssues]
         raise BadInputError(
             f"{name} is no folder here and not in the cache, and the hub ({constants.ENDPOINT}) cannot be "
             f"reached: {error}. Give a local folder, or try again with a network"

@@ -25,8 +25,10 @@ def estimator_note(settings: Mapping[str, Any]) -> str:
     return f"Estimator {name}: {estimator.summary} {estimator.fidelity}".rstrip()
 
 
-def cut_note(cut: float | None, settings: Mapping[str, Any]) -> str | None:
+def cut_note(cut: float | None, settings: Mapping[str, Any], *, largest: bool = False) -> str | None:
     """What share of the responses ended at max_new_tokens, and what to do; None if none did.
+
+    With `largest` it is the largest share of several checkpoints.
 
     >>> cut_note(0.25, {"max_new_tokens": 512, "finished_only": True})
     '25.0 % of the responses were cut at 512 tokens (--max-new-tokens) and left out.'
@@ -34,7 +36,9 @@ def cut_note(cut: float | None, settings: Mapping[str, Any]) -> str | None:
     if not cut:
         return None
     limit = settings.get("max_new_tokens")
-    found = f"{100 * cut:.1f} % of the responses were cut at {limit} tokens (--max-new-tokens)"
+    share = f"{100 * cut:.1f} % of the responses"
+    share = f"Up to {share} of a checkpoint" if largest else share
+    found = f"{share} were cut at {limit} tokens (--max-new-tokens)"
     if settings.get("finished_only"):
         return f"{found} and left out."
     return (
@@ -43,11 +47,17 @@ def cut_note(cut: float | None, settings: Mapping[str, Any]) -> str | None:
     )
 
 
-def warnings(rho: Correlation, settings: Mapping[str, Any], cut: float | None) -> list[str]:
+def warnings(
+    rho: Correlation, settings: Mapping[str, Any], cut: float | None, *, largest: bool = False
+) -> list[str]:
     """What a reader of rho must know first: cut responses, an estimator's fidelity, few samples."""
     name = str(settings.get("estimator"))
     told = name in ESTIMATORS and bool(estimator_named(name).fidelity)
-    lines = (cut_note(cut, settings), estimator_note(settings) if told else None, few_samples(rho))
+    lines = (
+        cut_note(cut, settings, largest=largest),
+        estimator_note(settings) if told else None,
+        few_samples(rho),
+    )
     return [line for line in lines if line]
 
 

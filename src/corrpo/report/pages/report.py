@@ -70,7 +70,7 @@ def _context(results: Results) -> dict[str, Any]:
         "cut_notes": [
             (run.label, note)
             for run in trajectories
-            if (note := explanations.cut_note(run.largest_cut, run.settings))
+            if (note := explanations.cut_note(run.largest_cut, run.settings, largest=True))
         ],
         "skips": [(run.label, run.folder, skip) for run in trajectories for skip in run.skipped],
         "accuracies": accuracy_table(results.collection.evaluated) if results.evaluated else None,
