@@ -98,6 +98,11 @@ def test_another_recipe_an_edited_plan_and_torchrun_are_refused(finished, tmp_pa
     text = (finished / "preregistration.json").read_text()
     (edited / "preregistration.json").write_text(text.replace('"max_steps": 2', '"max_steps": 4'))
     assert main(command(edited)) == 1
+    assert "was changed since it was written" in capsys.readouterr().err
+    plan = json.loads((edited / "preregistration.json").read_text())
+    del plan["checksum"]
+    (edited / "preregistration.json").write_text(json.dumps(plan))
+    assert main(command(edited)) == 1
     assert "was edited" in capsys.readouterr().err
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(command(tmp_path / "ranks")) == 1
@@ -107,7 +112,7 @@ def test_another_recipe_an_edited_plan_and_torchrun_are_refused(finished, tmp_pa
 @pytest.mark.slow
 def test_a_run_that_fails_is_reported_and_gives_no_verdict(tmp_path, capsys):
     content = yaml.safe_load(SMALL.read_text())
-    content["arms"] = {"grpo": None, "corrpo": {"max_samples": 1}}
+    content["arms"] = {"grpo": None, "corrpo": {"inversion_layers": [99]}}
     content["seeds"] = [0]
     recipe, output = tmp_path / "recipe.yaml", tmp_path / "out"
     recipe.write_text(yaml.safe_dump(content))

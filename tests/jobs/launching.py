@@ -68,7 +68,8 @@ def ended_when(
 def files(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes, but for locks and for pages and figures, which name it.
 
-    Of a fingerprint.json all but `run`, which tells when and by what call it was made.
+    Of a fingerprint.json all but `run`, which tells when and by what call it was made, and the checksum,
+    which that is part of.
     """
     return {
         str(path.relative_to(folder)): _content(path)
@@ -83,4 +84,5 @@ def _content(path: Path) -> bytes:
         return content
     record = json.loads(content)
     assert record.pop("run")["processes"] >= 1
+    del record["checksum"]
     return json.dumps(record).encode()
