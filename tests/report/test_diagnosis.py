@@ -107,7 +107,7 @@ def test_the_command_writes_the_table_in_four_forms_and_a_figure(models, tmp_pat
         words.append(f"{model.label}={model.folder}")
     output = tmp_path / "out"
     assert main(["diagnose", *words, "--output", str(output), "--resamples", "20"]) == 0
-    names = [f"diagnosis.{end}" for end in ("parquet", "csv", "md", "json", "svg")]
+    names = [f"diagnosis.{end}" for end in ("parquet", "csv", "md", "json", "svg", "pdf")]
     assert {path.name for path in output.iterdir()} == set(names)
     table = pl.read_parquet(output / names[0])
     assert pl.read_csv(output / names[1]).columns == table.columns
@@ -116,6 +116,7 @@ def test_the_command_writes_the_table_in_four_forms_and_a_figure(models, tmp_pat
     record = json.loads((output / names[3]).read_text())
     assert [len(comparison["differences"]) for comparison in record["comparisons"]] == [3, 3]
     ElementTree.fromstring((output / names[4]).read_text())
+    assert (output / names[5]).read_bytes().startswith(b"%PDF")
 
 
 def test_a_page_gets_the_table_between_its_two_lines_and_keeps_the_rest(models, tmp_path):

@@ -16,7 +16,8 @@ class Diagnose(Printed):
     corrpo diagnose qwen2/base=out/measured/base qwen2/sft=out/measured/sft --evaluated out/evaluated \\
         --output out/diagnosis
 
-    Writes OUTPUT/diagnosis.parquet, .csv and .md (the table), .json (settings and all differences), .svg.
+    Writes OUTPUT/diagnosis.parquet, .csv and .md (the table), .json (settings and all differences), .svg
+    and .pdf.
     """
 
     labels: Annotated[

@@ -13,25 +13,27 @@ from corrpo.report.figures.rho_by_model_type import rows_figure
 from corrpo.report.formatting import DASH, bracketed, count, decimal, markdown_table, percent
 
 NAME = "diagnosis"
-"""Of the files: diagnosis.parquet, .csv, .md, .json and .svg."""
+"""Of the files: diagnosis.parquet, .csv, .md, .json, .svg and .pdf."""
 BEGIN, END = "<!-- diagnosis -->", "<!-- end of diagnosis -->"
 """Lines of a page between which the table stands."""
 
 
 def write_diagnosis(diagnosis: Diagnosis, folder: Path | str) -> list[Path]:
-    """Write diagnosis.parquet, .csv, .md, .json and .svg into a folder; returns their paths.
+    """Write diagnosis.parquet, .csv, .md, .json, .svg and .pdf into a folder; returns their paths.
 
     Raises:
         OutputFolderError: the folder cannot be written to.
     """
     table = diagnosis.table()
-    paths = [Path(folder) / f"{NAME}.{end}" for end in ("parquet", "csv", "md", "json", "svg")]
+    paths = [Path(folder) / f"{NAME}.{end}" for end in ("parquet", "csv", "md", "json", "svg", "pdf")]
     write_parquet(paths[0], table)
     write_text(paths[1], table.write_csv())
     write_text(paths[2], markdown(table))
     write_json(paths[3], diagnosis.as_dict())
     rows = [model.row for model in diagnosis.models]
-    rows_figure(NAME, rows, diagnosis.comparisons[0].measurement).write(paths[4])
+    figure = rows_figure(NAME, rows, diagnosis.comparisons[0].measurement)
+    for path in paths[4:]:
+        figure.write(path)
     return paths
 
 
