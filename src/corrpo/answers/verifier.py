@@ -8,6 +8,7 @@ a worker whose connection closes goes home.
 """
 
 import json
+import logging
 import os
 import queue
 import subprocess
@@ -117,6 +118,16 @@ class MathVerifier(Verifier):
     def _start(self) -> "Process":
         require_packages("comparing answers as mathematics", "math_verify", extra="train")
         return Process(_WORKER, "math_verify")
+
+
+def warn_of_failures(log: logging.Logger, replies: Sequence[Reply], what: str, then: str = "") -> None:
+    """Log how many of the replies about `what` are time-outs or errors, and the first of them, if any are."""
+    failed = [reply for reply in replies if reply.verdict in ("timeout", "error")]
+    if failed:
+        counts = len(failed), len(replies)
+        log.warning(
+            "math-verify failed on %d of %d %s, the first time by %s %s%s", *counts, what, *failed[0], then
+        )
 
 
 def _stop_idle(slots: "queue.LifoQueue[Process | None]") -> None:

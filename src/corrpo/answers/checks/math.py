@@ -14,7 +14,7 @@ from corrpo.answers.notation import UnreadableAnswerError, is_wellformed
 from corrpo.answers.numerals import read_numeral
 from corrpo.answers.reading import final_answer
 from corrpo.answers.structure import Reading, Words, parts_of, read_answer
-from corrpo.answers.verifier import MathVerifier, Question, Reply
+from corrpo.answers.verifier import MathVerifier, Question, Reply, warn_of_failures
 from corrpo.answers.words import choice_letter, chosen_letter
 
 VERIFIER = MathVerifier()
@@ -49,14 +49,7 @@ def equal_as_math(pairs: Sequence[tuple[str, str]]) -> list[bool]:
     [True, True, False]
     """
     replies = [one if one.verdict == "right" else other for one, other in _either_way(pairs)]
-    failed = [reply for reply in replies if reply.verdict in ("timeout", "error")]
-    if failed:
-        _log.warning(
-            "math-verify failed on %d of %d pairs of answers, the first time by %s %s: they vote apart",
-            len(failed),
-            len(replies),
-            *failed[0],
-        )
+    warn_of_failures(_log, replies, "pairs of answers", ": they vote apart")
     return [reply.verdict == "right" for reply in replies]
 
 

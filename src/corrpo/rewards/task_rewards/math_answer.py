@@ -6,7 +6,7 @@ from typing import Any
 
 from corrpo.answers.reading import Completion, given_answers, response_texts
 from corrpo.answers.verdict import judge
-from corrpo.answers.verifier import Reply
+from corrpo.answers.verifier import warn_of_failures
 from corrpo.rewards.task_rewards import TaskReward
 
 LogMetric = Callable[[str, float], None]
@@ -60,20 +60,8 @@ def math_answer(
     if log_metric is not None and verdicts:
         for name, verdict in FAILURES.items():
             log_metric(name, verdicts.count(verdict) / len(verdicts))
-    _warn_of_failures(replies)
+    warn_of_failures(_log, replies, "answers")
     return [None if verdict == "unreadable" else float(verdict == "right") for verdict in verdicts]
-
-
-def _warn_of_failures(replies: Sequence[Reply]) -> None:
-    failed = [reply for reply in replies if reply.verdict in ("timeout", "error")]
-    if failed:
-        _log.warning(
-            "math-verify failed on %d of %d answers, the first time by %s %s",
-            len(failed),
-            len(replies),
-            failed[0].verdict,
-            failed[0].detail,
-        )
 
 
 # TRL shows a reward function as rewards/<__name__>/mean: either check is the accuracy of the run.
