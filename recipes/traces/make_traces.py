@@ -1,0 +1,74 @@
+"""Write reasoning traces for tasks of reasoning-gym, as JSON lines.
+
+    python recipes/traces/make_traces.py --output out/traces
+
+OUTPUT gets train.jsonl, validation.jsonl and test.jsonl. A line has id, prompt, completion (a trace
+`<think>...</think><answer>...</answer>`), answer, task and split. `corrpo train sft` reads prompt and
+completion, the other stages prompt and answer, `corrpo evaluate` prompt and answer of test.jsonl. `corrpo
+measure` and `corrpo track` take the completions of test.jsonl as responses; test_prompts.jsonl has the same
+problems without them, so that responses are the model's own. traces.json has the settings.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from corrpo.errors import BadInputError, OutputFolderError
+from reasoning_traces import TASKS
+from reasoning_traces.splits import make_splits
+
+
+def make_traces(
+    output: Path,
+    train: int = 14_000,
+    validation: int = 280,
+    test: int = 700,
+    tasks: tuple[str, ...] = tuple(TASKS),
+    length: Literal["short", "long"] = "short",
+    seed: int = 0,
+) -> None:
+    """Write reasoning traces for tasks of reasoning-gym as JSON lines.
+
+    Args:
+        output: folder of the files, new or empty.
+        train: rows to learn from, the tasks in turn.
+        validation: rows to evaluate on while training.
+        test: held-out rows.
+        tasks: which tasks.
+        length: short is some 60 to 200 tokens, long some 150 to 600: larger problems, and more checks.
+        seed: of problems, slips and words.
+    """
+    sizes = {"train": train, "validation": validation, "test": test}
+    unknown = [task for task in tasks if task not in TASKS]
+    if unknown or not tasks or seed < 0 or any(size < len(tasks) for size in sizes.values()):
+        raise BadInputError(
+            f"tasks={' '.join(tasks)}, sizes {sizes}, seed={seed}: expected tasks out of "
+            f"{', '.join(TASKS)}, a row of each task or more in every file, and a seed of 0 or more"
+        )
+    if output.exists() and any(output.iterdir()):
+        raise OutputFolderError(f"{output} is not empty; give another folder")
+    output.mkdir(parents=True, exist_ok=True)
+    splits = make_splits(sizes, tasks, length, seed)
+    kept = ("id", "prompt", "answer", "task", "split")
+    files = {f"{split}.jsonl": rows for split, rows in splits.items()}
+    files["test_prompts.jsonl"] = [{name: row[name] for name in kept} for row in splits["test"]]
+    record = {"length": length, "seed": seed, "reasoning_gym": version("reasoning-gym"), "files": {}}
+    for name, rows in files.items():
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        (output / name).write_bytes(text)
+        counts = dict(Counter(row["task"] for row in rows))
+        record["files"][name] = {"rows": counts, "sha256": hashlib.sha256(text).hexdigest()}
+    (output / "traces.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(output)
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(make_traces)
+    except (BadInputError, OutputFolderError) as error:
+        raise SystemExit(f"make_traces.py: {error}") from None
