@@ -12,6 +12,7 @@ import processes
 import rl
 import spectra
 import speed
+import training_cpu
 import view
 
 
@@ -24,6 +25,7 @@ def main() -> None:
     agreement.main()
     processes.main()
     rl.main()
+    training_cpu.main()
     view.main()
     monitor.main([])
     monitor_load.main([])

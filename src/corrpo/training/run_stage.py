@@ -42,6 +42,8 @@ from corrpo.errors import (
 )
 from corrpo.models.threads import threads_for
 from corrpo.rewards.task_rewards import find_task_reward, rewards_of_answers
+from corrpo.training.cpu_draws import draws_on_cpu
+from corrpo.training.cpu_token_scores import token_scores_on_cpu
 from corrpo.training.data import (
     evaluation_source,
     load_preferences,
@@ -96,7 +98,11 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
         if trainer.is_world_process_zero():
             changed = write_run_record(stage, folder, recipe, config, checkpoint)
             line.say(*describe_start(recipe, config, checkpoint, changed))
-        with _saying_how_to_go_on(stage, folder):
+        with (
+            _saying_how_to_go_on(stage, folder),
+            token_scores_on_cpu(trainer.accelerator.device),
+            draws_on_cpu(trainer.model),
+        ):
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         final = save_final(trainer, folder, peft=recipe.use_peft)
         if trainer.is_world_process_zero():
