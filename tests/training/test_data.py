@@ -56,6 +56,24 @@ def refusal(dataset: str, *, chat: bool = True, **settings) -> str:
     return str(caught.value)
 
 
+def test_the_answers_of_worked_solutions_are_read_as_gsm8k_and_math_keep_them(write):
+    path = write(
+        {"question": "1 + 1", "answer": "1 + 1 = <<1+1=2>>2\n#### 2", "solution": "So $1+1=\\boxed{2}$."},
+        {"question": "3,000 + 4", "answer": "It is 3004.\n#### 3,004", "solution": "\\boxed{\\frac{1}{2}}"},
+    )
+    columns = {"prompt_column": "question", "request": "Solve: {problem}\n"}
+    rows = prompts(path, chat=False, **columns)
+    assert rows["answer"][:] == ["2", "3,004"]
+    assert rows["prompt"][0] == "Solve: 1 + 1\n"
+    assert prompts(path, chat=False, answer_column="solution", **columns)["answer"][1] == "\\frac{1}{2}"
+    assert [problem.answer for problem in load_suite(path).problems] == ["2", "3,004"]
+
+
+def test_a_request_without_a_place_for_the_problem_is_refused(write):
+    with pytest.raises(BadInputError, match=r"request 'Solve it' must have \{problem\} in it"):
+        recipe(write({"prompt": "1 + 1"}), request="Solve it")
+
+
 def test_text_prompts_become_messages_where_there_is_a_template(write):
     path = write({"prompt": "1 + 1", "answer": 2, "source": "me"}, {"prompt": "2 + 2", "answer": 4})
     assert prompts(path).to_list() == [

@@ -295,3 +295,32 @@ def test_models_that_cannot_be_trained_say_why(tmp_path):
 def test_an_unknown_stage_names_the_known_ones():
     with pytest.raises(BadInputError, match="expected one of sft, dpo, grpo, corrpo, rloo"):
         config_class("ppo")
+
+
+def written(path: Path, *rows: dict) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_traces_that_are_cut_are_told_and_those_past_the_context_are_refused(tmp_path, capsys):
+    short, long = ({"prompt": "1+1=", "completion": "2" * count} for count in (4, 300))
+    cut = {"dataset": written(tmp_path / "cut.jsonl", short, short, short, long), "max_steps": 1}
+    stage_run("sft", tmp_path / "cut", max_length=32, **cut)
+    assert "1 of 4 traces fill max_length=32 and are cut there" in capsys.readouterr().err
+    with pytest.raises(BadInputError, match=r"the longest trace has 3\d\d tokens, and the model reads 256"):
+        stage_run("sft", tmp_path / "long", max_length=1024, **cut)
+    with pytest.raises(BadInputError, match="max_length=3 leaves nothing of any trace"):
+        stage_run("sft", tmp_path / "none", max_length=3, **cut)
+    for name in ("long", "none"):
+        assert not list((tmp_path / name).glob("*"))
+
+
+@pytest.mark.parametrize("stage", ["grpo", "corrpo"])
+def test_prompts_that_leave_no_room_for_a_response_are_refused(stage, tmp_path):
+    rows = [{"prompt": "1+1=" * count, "answer": "2"} for count in (1, 2, 60)]
+    path = written(tmp_path / "rows.jsonl", *rows)
+    with pytest.raises(
+        BadInputError, match=r"row 2: the prompt has 2\d\d tokens, and with max_completion_length=16"
+    ):
+        stage_run(stage, tmp_path / "out", dataset=path)
+    assert not (tmp_path / "out").exists()

@@ -244,6 +244,20 @@ def _is_denied(text: str, name: re.Match[str]) -> bool:
     return _DENIED.search(before) is not None or _DENIAL.search(name.group()) is not None
 
 
+def solution_answer(text: str) -> str:
+    r"""The answer of a worked solution, as GSM8K (behind the last ####) and MATH (in a box) keep it.
+
+    Any other text is the answer itself.
+
+    >>> solution_answer("48 / 2 = 24, and 48 + 24 = 72\n#### 72"), solution_answer(r"So $x=\boxed{3}$.")
+    ('72', '3')
+    >>> solution_answer("knight, knave")
+    'knight, knave'
+    """
+    _, mark, behind = text.rpartition("####")
+    return behind.strip() if mark else boxed_answer(text) or text
+
+
 def final_answer(text: str) -> str | None:
     """What a response answers: the first there is of `tagged_answer`, `boxed_answer` and `named_answer`.
 

@@ -1,4 +1,4 @@
-"""What `--dry-run` of measure, track and evaluate prints: work, time and memory."""
+"""What `--dry-run` of measure, track, evaluate and train prints: work, time and memory."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -51,11 +51,12 @@ def print_costs(
     free_bytes: int,
     models: int = 1,
     processes: int = 1,
+    remedy: str = "lower --batch-size or --max-new-tokens, or take fewer processes",
 ) -> None:
     """Print lines, then time and peak memory of `models` models, `processes` at a time.
 
     Costs, bytes of weights and free bytes (with one model loaded) are those of one model; its kinds of work
-    follow one another.
+    follow one another. `remedy` is against too little memory.
     """
     rounds = -(-models // processes)
     console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -72,7 +73,7 @@ def print_costs(
     console.print(f"peak memory   about {size_in_words(weights + work)}: {shares}")
     console.print(f"free memory   {size_in_words(there_is)}")
     if weights + work > there_is:
-        console.print("That is too little: lower --batch-size or --max-new-tokens, or take fewer processes.")
+        console.print(f"That is too little: {remedy}.")
     console.print("Nothing was written. Responses that end early take less; times are good to a factor of 2.")
 
 

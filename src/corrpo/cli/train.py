@@ -32,6 +32,7 @@ A recipe is a YAML file of fields; each is a flag too, and a flag stands over th
 recipe.json (every setting and version), a checkpoint-STEP every save_steps, and final: each checkpoint holds
 config, weights and tokenizer, and corrpo measure reads it. With LoRA, final is merged and checkpoints are
 adapters. Ctrl-C keeps what was saved; the same command with --resume goes on from the last whole checkpoint.
+--dry-run tells time and memory beforehand, from a few sequences, and writes nothing.
 
 Several processes: torchrun --nproc_per_node 2 -m corrpo.cli.main train STAGE --config RECIPE.yaml (also on
 CPUs), or accelerate launch --config_file recipes/accelerate/fsdp2.yaml -m corrpo.cli.main train ... on GPUs.
@@ -69,12 +70,34 @@ def main(words: Sequence[str]) -> dict[str, Any] | None:
     if "-h" in flags or "--help" in flags:
         print(_stage_help(stage, config_class(stage)))
         raise SystemExit(0)
-    recipe, config = parse_recipe(config_class(stage), flags)
+    dry = [word for word in flags if word == "--dry-run"]
+    recipe, config = parse_recipe(config_class(stage), [word for word in flags if word != "--dry-run"])
+    if dry:
+        _dry_run(stage, recipe, config)
+        return None
     final = train(stage, recipe, config)
     if config.process_index == 0:
         print(final)
     _leave_process_group()
     return {"model": str(final)} if config.process_index == 0 else None
+
+
+def _dry_run(stage: str, recipe: Any, config: Any) -> None:
+    from corrpo.cli.dry_run import print_costs
+    from corrpo.training.dry_run import dry_run
+
+    plan = dry_run(stage, recipe, config)
+    trained = f"{plan.trained:,} parameters"
+    lines = [
+        *plan.remarks,
+        f"data          {plan.rows:,} rows; the longest sequence has {plan.longest:,} tokens",
+        f"training      {plan.steps:,} steps of {plan.sequences:,} sequences a process, of {trained}",
+    ]
+    remedy = (
+        "lower --per_device_train_batch_size and raise --gradient_accumulation_steps by as much, give "
+        "--gradient_checkpointing true, or train an adapter (--use_peft true)"
+    )
+    print_costs(lines, plan.costs, plan.weight_bytes, plan.free_bytes, remedy=remedy)
 
 
 def _leave_process_group() -> None:

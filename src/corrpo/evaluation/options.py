@@ -8,6 +8,7 @@ from corrpo.models.generation.backend import BackendName, check_backend, find_ba
 from corrpo.models.generation.sampling import check_sampling, check_seed
 from corrpo.models.keywords import plain_settings
 from corrpo.samples import Template
+from corrpo.samples.options import check_request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class EvaluateOptions:
         if any(k < 1 for k in self.k) or (self.n is not None and any(k > self.n for k in self.k)):
             raise BadInputError(f"k={list(self.k)}: expected numbers from 1 to n={self.n}")
         if self.prompt is not None:
-            check_prompt(self.prompt)
+            check_request("prompt", self.prompt)
         check_known("template", self.template, get_args(Template))
         check_backend(self.backend)
         if not 0 < self.confidence < 1:
@@ -68,19 +69,3 @@ class EvaluateOptions:
     def as_dict(self) -> dict[str, Any]:
         """See `plain_settings`."""
         return plain_settings(self)
-
-
-def check_prompt(prompt: str) -> None:
-    """Raise `BadInputError` on a prompt template without a place for the problem.
-
-    >>> check_prompt("Solve: {problem}")
-    """
-    try:
-        filled = prompt.format(problem="\0")
-    except (KeyError, IndexError, ValueError) as error:
-        raise BadInputError(
-            f"prompt {prompt!r} cannot be filled in ({error!r}); the one place is {{problem}}, and other "
-            "braces are doubled: \\boxed{{}}"
-        ) from error
-    if filled.count("\0") != 1:
-        raise BadInputError(f"prompt {prompt!r} must have {{problem}} in it, once")

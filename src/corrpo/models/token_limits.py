@@ -30,4 +30,9 @@ def vocabulary_size(model: nn.Module) -> int:
 
 def context_length(model: Any) -> int | None:
     """The most tokens that a causal LM reads, prompt and response together; None without a limit."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return config_context(model.config)
+
+
+def config_context(config: Any) -> int | None:
+    """`context_length` of a model that has this config."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None)

@@ -1,4 +1,4 @@
-"""`SampleOptions`: how samples are read, where the defaults do not do."""
+"""`SampleOptions`: how samples are read, where the defaults do not do; and how a problem is asked."""
 
 from dataclasses import dataclass
 
@@ -29,3 +29,19 @@ class SampleOptions:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise BadInputError(f"limit={self.limit}: expected 1 or more, or none for all samples")
+
+
+def check_request(name: str, request: str) -> None:
+    """Raise `BadInputError` on a request without a place for the problem; `name` is that of the option.
+
+    >>> check_request("prompt", "Solve: {problem}")
+    """
+    try:
+        filled = request.format(problem="\0")
+    except (KeyError, IndexError, ValueError) as error:
+        raise BadInputError(
+            f"{name} {request!r} cannot be filled in ({error!r}); the one place is {{problem}}, and other "
+            "braces are doubled: \\boxed{{}}"
+        ) from error
+    if filled.count("\0") != 1:
+        raise BadInputError(f"{name} {request!r} must have {{problem}} in it, once")

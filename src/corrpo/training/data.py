@@ -14,6 +14,7 @@ import datasets
 from datasets import Dataset
 from datasets.exceptions import DatasetsError
 
+from corrpo.answers.reading import solution_answer
 from corrpo.errors import BadInputError
 from corrpo.lab import LAB
 from corrpo.lab.problems import (
@@ -98,7 +99,8 @@ def evaluation_source(recipe: RecipeArguments) -> Source | None:
 def load_prompts(source: Source, recipe: RecipeArguments, *, chat: bool) -> Dataset:
     """The rows of an RL stage: columns `prompt`, and `answer` (text) if a reward reads it.
 
-    With a chat template text prompts become a user message, after the recipe's system prompt if there is one;
+    An answer is that of a worked solution, where the column holds one (`solution_answer`). With a chat
+    template text prompts become a user message, after the recipe's system prompt if there is one;
     without they stay text. Errors name the dataset and the row.
     """
     checked_by = [name for name in recipe.rewards if name in rewards_of_answers()]
@@ -110,7 +112,7 @@ def load_prompts(source: Source, recipe: RecipeArguments, *, chat: bool) -> Data
     where = f"{source}, column {columns['prompt']!r}"
     made = {
         "prompt": [
-            _prompt(f"{where}, row {number}", prompt, recipe.system_prompt, chat)
+            _prompt(f"{where}, row {number}", _asked(prompt, recipe.request), recipe.system_prompt, chat)
             for number, prompt in enumerate(rows[columns["prompt"]])
         ]
     }
@@ -252,6 +254,12 @@ def _require_column(source: Source, rows: Dataset, column: str, what: str, flag:
         )
 
 
+def _asked(prompt: Any, request: str | None) -> Any:
+    return (
+        request.format(problem=prompt) if request and isinstance(prompt, str) and prompt.strip() else prompt
+    )
+
+
 def _prompt(where: str, prompt: Any, system: str | None, chat: bool) -> Any:
     """A prompt as the trainer reads it: text, or messages where there is a chat template."""
     if isinstance(prompt, str) and prompt.strip():
@@ -279,7 +287,7 @@ def _answer(where: str, answer: Any, reward: str) -> str:
             f"{where}: expected an answer, as text or a number, got {answer!r}; the reward {reward!r} needs "
             "one in every row: fill it in, leave the row out, or name another --answer_column"
         )
-    return str(answer)
+    return solution_answer(str(answer))
 
 
 def _check_traces(source: Source, rows: Dataset, column: str, chat: bool) -> None:

@@ -21,6 +21,7 @@ from corrpo.errors import BadInputError, did_you_mean
 from corrpo.models.gguf import is_gguf
 from corrpo.models.model_names import model_location
 from corrpo.models.typed_values import describe_type
+from corrpo.samples.options import check_request
 from corrpo.training.yaml_values import convert_value
 
 
@@ -77,6 +78,13 @@ class RecipeArguments(ModelConfig):
         default="answer",
         metadata={"help": "Column of the right answers, for math and exact (RL)."},
     )
+    request: str | None = field(
+        default=None,
+        metadata={
+            "help": "What is asked, with {problem} in the place of each text prompt (RL), as --prompt of "
+            "corrpo evaluate. Default: the prompt as it stands."
+        },
+    )
     system_prompt: str | None = field(
         default=None, metadata={"help": "System message put before every prompt (RL)."}
     )
@@ -102,6 +110,8 @@ class RecipeArguments(ModelConfig):
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise BadInputError(f"{name}={count}: expected 1 or more, or nothing for all rows")
+        if self.request is not None:
+            check_request("request", self.request)
         super().__post_init__()
 
 

@@ -54,13 +54,17 @@ from corrpo.training.data import (
 from corrpo.training.final_model import save_final
 from corrpo.training.metrics_file import MetricsFile
 from corrpo.training.model_card import write_model_card
-from corrpo.training.prompts import check_text
+from corrpo.training.prompts import check_prompt_room, check_text, trace_lengths
 from corrpo.training.recipe import RecipeArguments, evaluates
 from corrpo.training.resumed_data_order import SameOrder
 from corrpo.training.resuming import last_resumable
 from corrpo.training.run_record import describe_start, starting_checkpoint, write_run_record
 from corrpo.training.stages import find_stage
-from corrpo.training.starting_model import load_starting_model, load_starting_tokenizer
+from corrpo.training.starting_model import (
+    load_starting_model,
+    load_starting_tokenizer,
+    starting_context,
+)
 from corrpo.training.training_progress import ProgressLine
 from corrpo.training.unrewarded import UnrewardedWarning
 
@@ -84,20 +88,15 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
         KeyboardInterrupt: Ctrl-C, with what is kept and how to go on.
     """
     check_settings(stage, recipe, config)
-    config.disable_tqdm = True
     folder = Path(config.output_dir)
-    tokenizer = load_starting_tokenizer(recipe, config)
-    with config.main_process_first(desc="reading the data"):
+    with config.main_process_first(desc="reading the folder"):
         checkpoint = starting_checkpoint(stage, folder, recipe)
-        rows, evaluation_rows = _load_data(stage, recipe, config, tokenizer)
-    _check_sizes(stage, config, rows)
     line = progress or ProgressLine(stage)
-    model = load_starting_model(recipe, config)
-    with threads_for(model), line:
-        trainer = _make_trainer(stage, recipe, config, model, tokenizer, (rows, evaluation_rows), line)
+    trainer, _, remarks = prepared_trainer(stage, recipe, config, line)
+    with threads_for(trainer.model), line:
         if trainer.is_world_process_zero():
             changed = write_run_record(stage, folder, recipe, config, checkpoint)
-            line.say(*describe_start(recipe, config, checkpoint, changed))
+            line.say(*describe_start(recipe, config, checkpoint, changed), *remarks)
         with (
             _saying_how_to_go_on(stage, folder),
             token_scores_on_cpu(trainer.accelerator.device),
@@ -108,6 +107,24 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
         if trainer.is_world_process_zero():
             write_model_card(find_stage(stage), final, recipe, config)
         return final
+
+
+def prepared_trainer(
+    stage: str, recipe: RecipeArguments, config: Any, line: ProgressLine
+) -> tuple[Any, Any, list[str]]:
+    """The trainer of a stage, its tokenizer, and what is to be said of the traces; see `train` for errors.
+
+    The settings are to be checked before.
+    """
+    config.disable_tqdm = True
+    tokenizer = load_starting_tokenizer(recipe, config)
+    with config.main_process_first(desc="reading the data"):
+        data = _load_data(stage, recipe, config, tokenizer)
+    _check_sizes(stage, config, data[0])
+    model = load_starting_model(recipe, config)
+    with threads_for(model):
+        trainer = _make_trainer(stage, recipe, config, model, tokenizer, data, line)
+    return trainer, tokenizer, _check_traces(stage, recipe, config, trainer)
 
 
 def check_run(stage: str, recipe: RecipeArguments, config: Any) -> None:
@@ -202,6 +219,14 @@ def _check_sizes(stage: str, config: Any, rows: Dataset) -> None:
         )
 
 
+def _check_traces(stage: str, recipe: RecipeArguments, config: Any, trainer: Any) -> list[str]:
+    """What is to be said of the lengths of traces, which TRL has tokenized."""
+    if find_stage(stage).rows != "traces" or config.packing:
+        return []
+    source = str(training_source(recipe))
+    return trace_lengths(source, trainer.train_dataset, config.max_length, starting_context(recipe, config))
+
+
 def _load_data(
     stage: str, recipe: RecipeArguments, config: Any, tokenizer: Any
 ) -> tuple[Dataset, Dataset | None]:
@@ -220,6 +245,11 @@ def _load_data(
     else:
         chat = bool(tokenizer.chat_template)
         loaded = [source and load_prompts(source, recipe, chat=chat) for source in sources]
+        context = starting_context(recipe, config)
+        for source, rows in zip(sources, loaded, strict=True):
+            if rows:
+                most = config.max_completion_length
+                check_prompt_room(str(source), rows["prompt"], tokenizer, context, most)
     for source, rows in zip(sources, loaded, strict=True):
         if rows and any(isinstance(value, str) for name, value in rows[0].items() if name != "answer"):
             check_text(str(source), tokenizer)

@@ -8,6 +8,7 @@ from trl.trainer.utils import get_quantization_config
 
 from corrpo.errors import BadInputError
 from corrpo.models.loading import LOADING, causal_lm_config, complete_model, load_tokenizer
+from corrpo.models.token_limits import config_context
 from corrpo.training.recipe import RecipeArguments
 
 
@@ -17,6 +18,11 @@ def load_starting_tokenizer(recipe: RecipeArguments, config: Any) -> Any:
     if tokenizer.eos_token is None:
         raise BadInputError(f"the tokenizer of {recipe.model} has no end-of-sequence token")
     return tokenizer
+
+
+def starting_context(recipe: RecipeArguments, config: Any) -> int | None:
+    """The most tokens that the model reads, prompt and response together; None without a limit."""
+    return config_context(causal_lm_config(str(recipe.model_name_or_path), _source(recipe, config)))
 
 
 def load_starting_model(recipe: RecipeArguments, config: Any) -> Any:

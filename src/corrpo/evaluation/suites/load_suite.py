@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from corrpo.answers.reading import solution_answer
 from corrpo.errors import BadInputError, did_you_mean
 from corrpo.evaluation.suites.benchmark import BENCHMARKS, fetch_benchmark, find_benchmark
 from corrpo.evaluation.suites.reasoning_gym_suite import GYM, GYM_PROBLEMS, make_gym_suite
@@ -69,9 +70,14 @@ def _benchmark_copy(name: str, path: Path) -> Suite:
 
 
 def _problems_of_file(path: Path) -> tuple[Problem, ...]:
-    """Lines of {"problem" or "prompt", "answer", "id"}: a samples file in which every line has an answer."""
+    """Lines of {"problem" or "prompt", "answer", "id"}: a samples file in which every line has an answer.
+
+    The answer may stand in a worked solution; see `solution_answer`.
+    """
     return tuple(
-        checked_problem(sample.where, sample.id, sample.prompt, sample.answer)
+        checked_problem(
+            sample.where, sample.id, sample.prompt, sample.answer and solution_answer(sample.answer)
+        )
         for sample in load_samples(path)
     )
 

@@ -1,15 +1,7 @@
 """GSM8K: school sums in words; the answer stands in the last line of the worked solution."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from corrpo.answers.reading import solution_answer
 from corrpo.evaluation.suites.benchmark import Benchmark
-
-
-def _last_line_answer(row: Mapping[str, Any]) -> str:
-    """What follows the last ####."""
-    return str(row["answer"]).rpartition("####")[2].strip()
-
 
 BENCHMARK = Benchmark(
     dataset="openai/gsm8k",
@@ -17,5 +9,5 @@ BENCHMARK = Benchmark(
     config="main",
     split="test",
     problem="question",
-    answer=_last_line_answer,
+    answer=lambda row: solution_answer(str(row["answer"])),
 )
