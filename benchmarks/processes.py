@@ -1,24 +1,26 @@
-"""Growth with the number of processes: samples a second of `measure` with 1 and 2, a thread each.
+"""Growth with the number of workers: samples a second of `measure` with 1 and 2, a thread each.
 
 The work is 16 given responses of 40 to 160 characters under `exact`, at 6 tokens a response, on the model of
-d = 512. Starting and loading are not counted; claiming, writing and the summary are.
+d = 512. Workers have started and loaded the model by a first measurement; tasks, writing and the summary
+count. With `--cluster` the workers are actors of a Ray cluster of one node, started here, and not processes.
 """
 
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
-import torch
 from transformers import AutoTokenizer
 
 from common import benchmark_model, heading, table
-from corrpo.jobs.torchrun import launched
+from corrpo.jobs.workers import Workers, open_workers
 from corrpo.lab import checkpoint
-from corrpo.measurement.pipeline import measure
+from corrpo.measurement.measure_tasks import NamedModel
+from corrpo.measurement.pipeline import measure_in_workers
+from corrpo.models.checkpoints import Checkpoint
+from corrpo.models.load_options import LoadOptions
 
 TEXT = "walked to the river and " * 10
 SAMPLES = [
@@ -29,53 +31,45 @@ OPTIONS = {"template": "plain", "max_tokens": 6, "resamples": 0, "permutations":
 REPEATS = 2
 
 
-def seconds(processes: int) -> float:
-    """The time of one measurement in so many processes, as the slowest of them sees it."""
+def seconds(model: NamedModel, workers: Workers) -> float:
+    """The time of one measurement."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [str(Path(__file__)), folder]
-        if processes > 1:
-            words = [
-                "-m",
-                "torch.distributed.run",
-                "--standalone",
-                "--nproc_per_node",
-                str(processes),
-                *words,
-            ]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, *words], env=environment, check=True, capture_output=True)
-        return max(json.loads(path.read_text()) for path in Path(folder).glob("*.json"))
-
-
-def work(folder: Path) -> None:
-    """What each process does; writes the seconds that it took."""
-    torch.set_num_threads(1)
-    model, tokenizer = benchmark_model(), AutoTokenizer.from_pretrained(checkpoint("qwen2", "base"))
-    with launched() as team:
-        team.wait("loaded")
         start = time.perf_counter()
-        measure(model, tokenizer, SAMPLES, output=folder / "out", team=team, **OPTIONS)
-        (folder / f"{team.rank}.json").write_text(json.dumps(time.perf_counter() - start))
+        measure_in_workers(model, SAMPLES, workers, output=Path(folder), **OPTIONS)
+        return time.perf_counter() - start
 
 
-def main() -> None:
+def main(cluster: str | None) -> None:
     """The least of interleaved repetitions, and the gain."""
-    best = dict.fromkeys((1, 2), float("inf"))
-    for _ in range(REPEATS):
-        for processes in best:
-            best[processes] = min(best[processes], seconds(processes))
+    loading = LoadOptions(device="cpu")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        benchmark_model().save_pretrained(folder)
+        AutoTokenizer.from_pretrained(checkpoint("qwen2", "base")).save_pretrained(folder)
+        model, tasks = NamedModel(folder, loading), [Checkpoint("m", None, None, folder)] * len(SAMPLES)
+        best = dict.fromkeys((1, 2), float("inf"))
+        several = {n: stack.enter_context(open_workers(tasks, n, cluster, loading)) for n in best}
+        for workers in several.values():
+            seconds(model, workers)
+        for _ in range(REPEATS):
+            for count, workers in several.items():
+                best[count] = min(best[count], seconds(model, workers))
+    where = "processes" if cluster is None else "Ray"
     with heading(
-        f"Growth with processes: {len(SAMPLES)} samples, a thread a process, {os.cpu_count()} cores"
+        f"Growth with workers ({where}): {len(SAMPLES)} samples, a thread each, {os.cpu_count()} cores"
     ):
         rows = [
             [str(n), f"{time:.2f} s", f"{len(SAMPLES) / time:.2f}", f"{best[1] / time:.2f}"]
             for n, time in best.items()
         ]
-        table(["processes", "time", "samples a second", "over one process"], rows)
+        table(["workers", "time", "samples a second", "over one"], rows)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        work(Path(sys.argv[1]))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if sys.argv[1:] == ["--cluster"]:
+        from ray.cluster_utils import Cluster
+
+        arguments = {"num_cpus": 3, "object_store_memory": 100 << 20, "include_dashboard": False}
+        main(Cluster(initialize_head=True, head_node_args=arguments).address)
     else:
-        main()
+        main(None)

@@ -7,7 +7,6 @@ from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.evaluate import evaluate
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.suites.load_suite import load_suite
-from corrpo.jobs.process_team import Team
 from corrpo.models.generation.backend import (
     BACKENDS,
     Backend,
@@ -58,12 +57,12 @@ def test_a_registered_backend_writes_an_evaluation(tmp_path, canned):
     assert result.generations["answer"].to_list()[::2] == ["7", "7"]
 
 
-def test_a_backend_with_processes_of_its_own_is_not_for_a_team(tmp_path, canned):
-    options = EvaluateOptions(backend="canned")
-    with pytest.raises(BadInputError, match="backend 'canned' starts processes of its own, and 2 were"):
-        evaluate(
-            ["lab:qwen2/base"], [load_suite("lab:sums")], output=tmp_path, **vars(options), team=Team(1, 2)
-        )
+def test_a_backend_with_processes_of_its_own_has_all_devices_in_this_process(tmp_path, canned):
+    options = EvaluateOptions(n=1, max_new_tokens=8, backend="canned")
+    suite = load_suite("lab:sums", problems=1)
+    words = ["r=lab:qwen2/reasoning", "b=lab:qwen2/base"]
+    done = evaluate(words, [suite], output=tmp_path, processes=2, **vars(options))
+    assert len(done.evaluations) == 2  # another process would not know the backend
 
 
 def test_a_name_is_taken_once_and_an_unknown_one_is_reported(canned):

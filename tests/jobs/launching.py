@@ -1,4 +1,4 @@
-"""Commands of corrpo as torchrun starts them, in two processes of their own."""
+"""Commands in processes of their own: of torchrun, and of corrpo until they are ended."""
 
 import json
 import os
@@ -12,7 +12,6 @@ from pathlib import Path
 import psutil
 
 TIME_LIMIT = 400
-WORKER = str(Path(__file__).with_name("worker.py"))
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
@@ -32,21 +31,13 @@ def torchrun(words: list[str]) -> subprocess.CompletedProcess:
     )
 
 
-def in_two_processes(commands: list[list[str]], folder: Path) -> list[tuple[dict, dict]]:
-    """For each command, what each of the two processes ended with; see worker.py."""
-    (folder / "commands.json").write_text(json.dumps(commands))
-    run = torchrun([WORKER, str(folder / "commands.json"), str(folder)])
-    assert run.returncode == 0, run.stderr[-3000:]
-    zero, one = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
-    return list(zip(zero, one, strict=True))
+def ended_when(words: list[str], reached: Callable[[], bool], how: signal.Signals) -> tuple[int, str]:
+    """Start corrpo WORDS, and end it when `reached()`; its status and what it said on standard error.
 
-
-def ended_when(
-    words: list[str], reached: Callable[[], bool], how: signal.Signals, *, children: bool
-) -> tuple[int, str]:
-    """Start torchrun WORDS, and end it when `reached()`; its status and what it said on standard error."""
+    The processes that it had started end with it.
+    """
     process = subprocess.Popen(
-        [*TORCHRUN, *words],
+        [sys.executable, "-m", "corrpo.cli.main", *words],
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -58,8 +49,7 @@ def ended_when(
         assert time.monotonic() < deadline
         time.sleep(0.002)
     workers = psutil.Process(process.pid).children(recursive=True)
-    for running in (psutil.Process(process.pid), *(workers if children else ())):
-        running.send_signal(how)
+    process.send_signal(how)
     _, output = process.communicate(timeout=TIME_LIMIT)
     assert not psutil.wait_procs(workers, timeout=30)[1]
     return process.returncode, output

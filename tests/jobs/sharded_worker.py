@@ -2,8 +2,8 @@
 
     torchrun --nproc_per_node 2 sharded_worker.py FOLDER
 
-Writes FOLDER/shared, the fingerprint that all measured together, and FOLDER/own-RANK, of samples that each
-process measured for itself, another number of batches on each.
+Writes FOLDER/all-RANK, the fingerprint of all samples, and FOLDER/own-RANK, of another number of samples and
+batches on each process.
 """
 
 import json
@@ -16,7 +16,6 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 import corrpo
-from corrpo.jobs.torchrun import launched
 from corrpo.lab import checkpoint
 
 SAMPLES = [{"id": str(i), "prompt": text} for i, text in enumerate(("The dog ", "A cat ", "Anna ", "Later "))]
@@ -43,13 +42,11 @@ def main(folder: Path) -> None:
     for layer in model.model.layers:
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    with launched() as team:
-        corrpo.measure(
-            model, tokenizer, SAMPLES, name="m", output=folder / "shared", team=team, batch_size=2, **OPTIONS
-        )
+    output = folder / f"all-{rank}"
+    corrpo.measure(model, tokenizer, SAMPLES, name="m", output=output, batch_size=2, **OPTIONS)
     corrpo.measure(model, tokenizer, name="m", **own_samples(rank), **OPTIONS).save(folder / f"own-{rank}")
     sharded = all(isinstance(parameter, DTensor) for parameter in model.parameters())
-    (folder / f"{rank}.json").write_text(json.dumps({"sharded": sharded, "team": team.size}))
+    (folder / f"{rank}.json").write_text(json.dumps({"sharded": sharded}))
     dist.barrier()
     dist.destroy_process_group()
 

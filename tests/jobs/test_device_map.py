@@ -11,8 +11,6 @@ from transformers import AutoModelForCausalLM
 import corrpo
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError, UnsupportedModelError
-from corrpo.jobs.process_team import Team
-from corrpo.jobs.torchrun import check_processes
 from corrpo.lab import checkpoint
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.loading import load_model, untrained_model
@@ -64,8 +62,6 @@ def test_device_map_is_passed_on_and_checked(tmp_path, capsys, monkeypatch, no_s
     assert spread.model == expected.model
     with pytest.raises(BadInputError, match="device_map 'half' is unknown; expected one of auto"):
         load_model(LAB, device_map="half")
-    with pytest.raises(BadInputError, match="device_map='auto' spreads one model.*there are 4 processes"):
-        check_processes(Team(0, 4, object()), device_map="auto")
     track = ["track", "lab:qwen2/base", "--samples", "lab:base", "--output", str(tmp_path / "out")]
     assert main([*track, "--processes", "2", "--device-map", "auto"]) == 1
     assert "there are 2 processes: give it to one" in capsys.readouterr().err

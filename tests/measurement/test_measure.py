@@ -273,7 +273,7 @@ class Stop(KeyboardInterrupt):
 def test_a_stopped_measurement_goes_on_and_measures_nothing_twice(
     lab_model, lab_tokenizer, tmp_path, monkeypatch, stop_after
 ):
-    from corrpo.measurement import pipeline as module
+    from corrpo.measurement import measure_tasks as module
 
     full = measure(lab_model, lab_tokenizer, SAMPLES, **QUICK)
     seen = []

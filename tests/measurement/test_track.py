@@ -93,7 +93,7 @@ def test_finished_checkpoints_are_not_loaded_again_and_new_ones_join(run, sample
     seen = []
     monkeypatch.setattr(
         "corrpo.measurement.track.measure_checkpoint",
-        lambda job, device: (seen.append(job.checkpoint.step), measure_checkpoint(job, device))[1],
+        lambda job: (seen.append(job.checkpoint.step), measure_checkpoint(job))[1],
     )
     result = tracked([run], samples, output)
     assert seen == [30]

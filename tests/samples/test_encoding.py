@@ -7,8 +7,8 @@ from corrpo.errors import BadInputError
 from corrpo.evaluation.scored_generations import encoded_prompt
 from corrpo.evaluation.suites.suite import Problem, Suite
 from corrpo.lab.tokenizer import ASSISTANT, CHAT_TEMPLATE, EOS, USER
+from corrpo.measurement.measure_tasks import encode_sample
 from corrpo.measurement.options import MeasureOptions
-from corrpo.measurement.pipeline import encode_sample
 from corrpo.models.generation.backends.transformers import TransformersEngine
 from corrpo.monitor.monitor import Monitor
 from corrpo.samples import appended_tokens, as_samples, encode_prompt, encode_response

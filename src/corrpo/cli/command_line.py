@@ -26,7 +26,7 @@ def parse(verb: str, options_type: type, words: Sequence[str], *, prints_help: b
         verb: as it is typed.
         options_type: a frozen dataclass.
         words: what follows the verb.
-        prints_help: print help and what is wrong; one of several processes does.
+        prints_help: print help and what is wrong.
 
     Raises:
         SystemExit: help was asked for (0), or the words cannot be read (2).

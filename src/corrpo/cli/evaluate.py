@@ -11,7 +11,6 @@ from corrpo.cli.printing import Output, Printed, UnfinishedError, refuse_json
 from corrpo.errors import BadInputError, visible
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.suites.benchmark import BENCHMARKS
-from corrpo.jobs.torchrun import current_team
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import CheckpointOptions, LoadOptions
 
@@ -78,17 +77,13 @@ def run(options: Evaluate) -> dict[str, Any] | None:
         refuse_json(options, "--dry-run does")
         _dry_run(options, suites)
         return None
-    team = current_team()
     evaluated = evaluate(
         options.words,
         suites,
         **vars(narrow(options, EvaluateOptions)),
         **vars(narrow(options, CheckpointOptions)),
-        progress=team.first,
-        team=team,
+        progress=True,
     )
-    if not team.first:
-        return None
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)

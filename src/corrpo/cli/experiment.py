@@ -10,10 +10,11 @@ from tyro.conf import Positional, arg
 from corrpo.cli.printing import Output, Printed
 from corrpo.cli.train import NEEDED
 from corrpo.errors import require_packages
+from corrpo.models.load_options import WorkerOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment(Printed):
+class Experiment(WorkerOptions, Printed):
     """Train every arm of a recipe with every seed, and say whether the inversion is what helps.
 
     corrpo experiment recipes/lab/experiment_small.yaml --output out/experiment
@@ -31,8 +32,9 @@ class Experiment(Printed):
     processes: int | None = None
     """Runs at once; by GPUs or cores and free memory if not given."""
     launcher: str | None = None
-    """Command that trains each run on several devices, one run at a time, as "torchrun
-    --nproc-per-node 8" or "accelerate launch --config_file recipes/accelerate/fsdp2.yaml"."""
+    """Command that trains each run on several devices, one run at a time (on a cluster, one a node with all
+    its GPUs), as "torchrun --nproc-per-node 8" or "accelerate launch
+    --config_file recipes/accelerate/fsdp2.yaml"."""
     device: str = "auto"
     """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
 
@@ -57,6 +59,7 @@ def run(options: Experiment) -> dict[str, Any]:
         read_experiment(options.recipe),
         options.output,
         processes=options.processes,
+        cluster=options.cluster,
         device=options.device,
         launcher=shlex.split(options.launcher or ""),
         progress=True,

@@ -6,6 +6,7 @@ that was asked for is imported, and it imports what is heavy within `run`, so th
 """
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,6 @@ from typing import Any
 
 from corrpo.cli.printing import READER_GONE, Printed, printed, reader_is_gone
 from corrpo.errors import CorrpoError, did_you_mean, in_one_line, visible
-from corrpo.jobs.process_team import Team
-from corrpo.jobs.torchrun import launched
 
 VERBS = {
     "demo": ("Demo", "measure the six tiny models of the lab, and show what corrpo reports"),
@@ -35,8 +34,8 @@ VERBS = {
     "lab build": ("LabBuild", "train the lab's tiny models again from a seed"),
 }
 
-SHARED = ("measure", "track", "evaluate")
-"""Verbs whose work several processes share, if torchrun started them."""
+OWN_PROCESSES = ("measure", "track", "evaluate")
+"""Verbs that start the processes they need."""
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -137,14 +136,9 @@ def _main(words: list[str]) -> int:
 
 def _run_verb(verb: str, words: list[str]) -> int:
     logging.setLogRecordFactory(VisibleRecord)
-    if verb not in SHARED:
-        return _run_or_report(verb, words, Team())
-    try:
-        with launched() as team:
-            return _run_or_report(verb, words, team)
-    except CorrpoError as error:
-        print(f"corrpo {verb}: {in_one_line(error)}", file=sys.stderr)
-        return 1
+    if verb in OWN_PROCESSES and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return _refuse_torchrun(verb)
+    return _run_or_report(verb, words)
 
 
 def _no_verb(words: list[str]) -> int:
@@ -175,20 +169,30 @@ def _print_completion(words: list[str]) -> int:
     return 0
 
 
-def _run_or_report(verb: str, words: list[str], team: Team) -> int:
-    """The exit status of a verb; its error is printed by one process of the team."""
+def _run_or_report(verb: str, words: list[str]) -> int:
+    """The exit status of a verb, whose error is printed."""
     try:
-        _run(verb, words, prints_help=team.first)
+        _run(verb, words)
     except CorrpoError as error:
-        if team.stop(error):
-            print(f"corrpo {verb}: {in_one_line(error)}", file=sys.stderr)
+        print(f"corrpo {verb}: {in_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
         message = str(stopped) or "stopped; what is done is kept, and the same command goes on."
-        if team.stop(stopped):
-            print(f"\ncorrpo {verb}: {in_one_line(message)}", file=sys.stderr)
+        print(f"\ncorrpo {verb}: {in_one_line(message)}", file=sys.stderr)
         return 130
     return 0
+
+
+def _refuse_torchrun(verb: str) -> int:
+    """The exit status of each of several processes that torchrun started; the first tells what to do."""
+    if os.environ.get("RANK", "0") != "0":
+        return 0
+    print(
+        f"corrpo {verb}: starts its own processes: run it without torchrun, with --processes N to share the "
+        "work of this machine, or --cluster auto for that of a Ray cluster",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def verb_module(verb: str) -> Any:
@@ -207,7 +211,7 @@ def options_class(verb: str, words: Sequence[str]) -> type | None:
     return None if VERBS[verb][0] == "main" else getattr(module, VERBS[verb][0])
 
 
-def _run(verb: str, words: list[str], *, prints_help: bool) -> None:
+def _run(verb: str, words: list[str]) -> None:
     module = verb_module(verb)
     options_type = options_class(verb, words)
     if options_type is None:
@@ -217,7 +221,7 @@ def _run(verb: str, words: list[str], *, prints_help: bool) -> None:
         return
     from corrpo.cli.command_line import parse
 
-    options = parse(verb, options_type, words, prints_help=prints_help)
+    options = parse(verb, options_type, words)
     with printed(options) as results:
         results.append(module.run(options))
 

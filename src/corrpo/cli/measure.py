@@ -2,32 +2,32 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from corrpo.cli.printing import OptionalOutput, Output, Printed, refuse_json
-from corrpo.errors import BadInputError, visible
-from corrpo.jobs.torchrun import check_processes, current_team, device_of_process
+from corrpo.errors import visible
 from corrpo.lab import sample_location
 from corrpo.measurement.options import MeasureOptions
 from corrpo.models.keywords import narrow
-from corrpo.models.load_options import LoadOptions
+from corrpo.models.load_options import LoadOptions, WorkerOptions
 from corrpo.samples import SampleOptions, describe_samples, load_samples
 
 if TYPE_CHECKING:
-    from corrpo.jobs.process_team import Team
     from corrpo.measurement.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
-class _MeasureModel(MeasureOptions, SampleOptions, LoadOptions, Printed):
+class _MeasureModel(MeasureOptions, SampleOptions, LoadOptions, WorkerOptions, Printed):
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A local folder (of a model, or of an adapter), a .gguf file, a name on the hub, or lab:FAMILY/KIND
     (lab:qwen2/reasoning)."""
+    processes: int | None = None
+    """Processes that share the responses, each with the model on a GPU or on a share of the cores; 1 if not
+    given, or as many as the cluster has room for."""
     list_projections: bool = False
     """Show what would be measured, and measure nothing: reads the model's config alone, and needs neither
     --samples nor --output."""
@@ -99,8 +99,7 @@ def _list_projections(options: ListProjections) -> None:
     from corrpo.models.loading import load_skeleton
 
     skeleton = load_skeleton(options.model, **vars(narrow(options, LoadOptions)))
-    if current_team().first:
-        print_projections(skeleton, options.model, options, Console())
+    print_projections(skeleton, options.model, options, Console())
 
 
 def _dry_run(options: Measure) -> None:
@@ -108,14 +107,12 @@ def _dry_run(options: Measure) -> None:
     from corrpo.measurement.dry_run import dry_run
     from corrpo.models.loading import load_model
 
-    if current_team().size > 1:
-        raise BadInputError("--dry-run measures a few tokens in one process: start it without torchrun")
     samples = load_samples(sample_location(options.samples), narrow(options, SampleOptions))
     model, tokenizer = load_model(options.model, **vars(narrow(options, LoadOptions)))
     print_dry_run(dry_run(model, tokenizer, samples, narrow(options, MeasureOptions)))
 
 
-def _measure(options: Measure) -> dict[str, Any] | None:
+def _measure(options: Measure) -> dict[str, Any]:
     from rich.console import Console
 
     from corrpo.jobs.files import read_json
@@ -123,11 +120,7 @@ def _measure(options: Measure) -> dict[str, Any] | None:
     from corrpo.report import write_measure_report
     from corrpo.report.terminal_tables import fingerprint_lines
 
-    team = current_team()
-    with team.together() as together:
-        fingerprint = _measured(options, together)
-    if not team.first:
-        return None
+    fingerprint = _measured(options)
     write_measure_report(fingerprint, options.output / "report.html")
     console = Console()
     for line in fingerprint_lines(fingerprint):
@@ -138,30 +131,31 @@ def _measure(options: Measure) -> dict[str, Any] | None:
     return {**read_json(options.output / FINGERPRINT), "output": str(options.output)}
 
 
-def _measured(options: Measure, team: "Team") -> "Fingerprint":
+def _measured(options: Measure) -> "Fingerprint":
+    from corrpo.jobs.process_count import check_processes
     from corrpo.jobs.run_folder import check_output
-    from corrpo.measurement.pipeline import known_before_loading, measure
-    from corrpo.models.loading import load_model, quiet_loading
+    from corrpo.jobs.workers import open_workers
+    from corrpo.measurement.measure_tasks import NamedModel
+    from corrpo.measurement.pipeline import known_before_loading, measure_in_workers
+    from corrpo.models.checkpoints import Checkpoint
+    from corrpo.models.model_names import model_location
 
-    check_processes(team, device_map=options.device_map)
+    check_processes(options.processes, options.device_map, options.cluster)
     samples = sample_location(options.samples)
     given = load_samples(samples, narrow(options, SampleOptions))  # refused before a large model is loaded
-    settings = narrow(options, MeasureOptions)
+    settings, loading = narrow(options, MeasureOptions), narrow(options, LoadOptions)
     check_output(options.output, known_before_loading(samples, given, settings))
-    if team.first:
-        print(visible(describe_samples(given)), file=sys.stderr)
-    with nullcontext() if team.first else quiet_loading():
-        loading = replace(narrow(options, LoadOptions), device=device_of_process(options.device))
-        model, tokenizer = load_model(options.model, **vars(loading))
-    return measure(
-        model,
-        tokenizer,
-        samples,
-        output=options.output,
-        name=options.model,
-        revision=options.revision,
-        progress=team.first,
-        team=team,
-        **vars(narrow(options, SampleOptions)),
-        **vars(settings),
-    )
+    print(visible(describe_samples(given)), file=sys.stderr)
+    each = [Checkpoint(options.model, None, None, model_location(options.model))] * len(given)
+    processes = 1 if options.processes is None and options.cluster is None else options.processes
+    with open_workers(each, processes, options.cluster, loading) as workers:
+        return measure_in_workers(
+            NamedModel(options.model, loading),
+            samples,
+            workers,
+            output=options.output,
+            revision=options.revision,
+            progress=True,
+            **vars(narrow(options, SampleOptions)),
+            **vars(settings),
+        )

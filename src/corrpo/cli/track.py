@@ -8,7 +8,6 @@ from tyro.conf import Positional, arg
 
 from corrpo.cli.printing import Output, Printed, UnfinishedError, refuse_json
 from corrpo.errors import visible
-from corrpo.jobs.torchrun import current_team
 from corrpo.lab import sample_location
 from corrpo.measurement.options import MeasureOptions
 from corrpo.models.keywords import narrow
@@ -77,7 +76,7 @@ def _dry_run(options: Track) -> None:
     print_dry_run(plan, lines, len(checkpoints), count)
 
 
-def _track(options: Track) -> dict[str, Any] | None:
+def _track(options: Track) -> dict[str, Any]:
     from rich.console import Console
 
     from corrpo.jobs.files import read_json
@@ -88,18 +87,14 @@ def _track(options: Track) -> dict[str, Any] | None:
     from corrpo.report.collection import Collection
     from corrpo.report.explanations import warnings
 
-    team = current_team()
     tracked = track(
         options.words,
         sample_location(options.samples),
         **vars(narrow(options, CheckpointOptions)),
         **vars(narrow(options, SampleOptions)),
-        progress=team.first,
-        team=team,
+        progress=True,
         **vars(narrow(options, MeasureOptions)),
     )
-    if not team.first:
-        return None
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)

@@ -1,4 +1,4 @@
-"""One checkpoint evaluated on its suites, in one process or in all of a team; what is finished stays."""
+"""One checkpoint evaluated on its suites; what is finished stays."""
 
 import gc
 from dataclasses import dataclass
@@ -15,7 +15,6 @@ from corrpo.evaluation.scoring import counts, estimates
 from corrpo.evaluation.suites.suite import Suite
 from corrpo.jobs.files import read_json, write_json
 from corrpo.jobs.outcome import Outcome, outcome_of
-from corrpo.jobs.process_team import Team
 from corrpo.jobs.run_folder import RunFolder, check_output, is_whole
 from corrpo.jobs.versions import library_versions
 from corrpo.models.checkpoints import Checkpoint
@@ -27,10 +26,11 @@ from corrpo.models.source_stamp import SOURCE, source_stamp
 
 @dataclass(frozen=True)
 class Job:
-    """One checkpoint and all that a process needs to evaluate it, into OUTPUT/KEY/SUITE for each suite."""
+    """One checkpoint and all that a process needs to evaluate it, into FOLDER/SUITE for each suite."""
 
     checkpoint: Checkpoint
-    output: Path
+    folder: Path
+    """OUTPUT/KEY."""
     suites: tuple[Suite, ...]
     loading: LoadOptions
     options: EvaluateOptions
@@ -41,57 +41,49 @@ class Job:
     def __str__(self) -> str:
         return str(self.checkpoint)
 
-    def folder(self, suite: Suite) -> Path:
+    def folder_of(self, suite: Suite) -> Path:
         """That of the evaluation on a suite."""
-        return self.output / evaluation_folder(self.checkpoint.key, suite.name)
+        return self.folder / evaluation_folder("", suite.name).removeprefix("/")
 
     def are_evaluated(self) -> bool:
         """Whether all suites are there and the model's files are as they were when it was evaluated."""
-        if not all([is_evaluated(self.folder(suite)) for suite in self.suites]):
+        if not all([is_evaluated(self.folder_of(suite)) for suite in self.suites]):
             return False
-        source = self.output / self.checkpoint.key / SOURCE
+        source = self.folder / SOURCE
         is_known = source.exists() and is_whole(partial(read_json, source), source)
         known = read_json(source) if is_known else None
         return known is not None and known == source_stamp(self.checkpoint, self.loading)
 
 
-def evaluate_checkpoint(job: Job, device: str, team: Team | None = None) -> Outcome[Checkpoint]:
-    """Evaluate one checkpoint on every suite, in this process or in all of a team; why it failed if it did.
-
-    `device` stands in place of that of the job's loading.
-    """
-    team = team or Team()
+def evaluate_checkpoint(job: Job) -> Outcome[Checkpoint]:
+    """Evaluate one checkpoint on every suite; why it failed if it did."""
     gc.collect()  # of a large model or engine before, as much as may stay in cycles
     out_of_memory = "try fewer --processes; or a smaller --batch-size, with another --output"
-    with (
-        outcome_of(job.checkpoint, out_of_memory=out_of_memory, team=team) as outcome,
-        team.together() as together,
-    ):
-        _evaluate_suites(job, device, together)
+    with outcome_of(job.checkpoint, out_of_memory=out_of_memory) as outcome:
+        _evaluate_suites(job)
     return outcome
 
 
-def _evaluate_suites(job: Job, device: str, team: Team) -> None:
-    stamp = team.from_first(lambda: source_stamp(job.checkpoint, job.loading))
+def _evaluate_suites(job: Job) -> None:
+    stamp = source_stamp(job.checkpoint, job.loading)
     if job.is_finished:
         for suite in job.suites:
-            model = read_json(job.folder(suite) / EVALUATION)["model"]
-            _evaluate_suite(job, team, model, stamp, suite, None)
+            model = read_json(job.folder_of(suite) / EVALUATION)["model"]
+            _evaluate_suite(job, model, stamp, suite, None)
         return
     for suite in job.suites:
-        check_output(job.folder(suite), _known_before_loading(job, suite))
+        check_output(job.folder_of(suite), _known_before_loading(job, suite))
     with quiet_loading():
-        engine = open_backend(job.options.backend, job.checkpoint, job.loading, device)
+        engine = open_backend(job.options.backend, job.checkpoint, job.loading, job.loading.device)
     model = engine.describe()
     for suite in job.suites:
-        _evaluate_suite(job, team, model, stamp, suite, engine)
-    if stamp is not None and team.first:
-        write_json(job.output / job.checkpoint.key / SOURCE, stamp)
+        _evaluate_suite(job, model, stamp, suite, engine)
+    if stamp is not None:
+        write_json(job.folder / SOURCE, stamp)
 
 
 def _evaluate_suite(
     job: Job,
-    team: Team,
     model: dict[str, Any],
     stamp: dict[str, Any] | None,
     suite: Suite,
@@ -104,18 +96,15 @@ def _evaluate_suite(
     checkpoint, settings = job.checkpoint, suite_settings(job, suite)
     known = _known_before_loading(job, suite)
     claim = {"model": model if model["digest"] is not None else model | {"weights": stamp}, **known}
-    with RunFolder(job.folder(suite), claim, team).claimed() as run:
-        if run.team.from_first(partial(is_evaluated, run.path)):
-            if run.team.first:
-                run.drop_parts()
+    with RunFolder(job.folder_of(suite), claim).claimed() as run:
+        if is_evaluated(run.path):
+            run.drop_parts()
             return
         if engine is None:
             raise CorrpoError(f"{run.path} lost its {EVALUATION} while it was read")
         rows = scored_generations(
             str(checkpoint), suite, settings, engine, run, show_progress=job.show_progress
         )
-        if rows is None:
-            return
         described = checkpoint.as_dict()
         evaluation = Evaluation(
             model=model,

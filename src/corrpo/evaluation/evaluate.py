@@ -5,7 +5,8 @@ all are written, a part for each batch of scores. source.json in OUTPUT/KEY tell
 read from: a finished evaluation whose model is as it was is not loaded again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,12 +25,11 @@ from corrpo.evaluation.results import (
 )
 from corrpo.evaluation.suites.suite import Suite
 from corrpo.jobs.files import write_parquet
-from corrpo.jobs.folder_lock import locked_by_team
+from corrpo.jobs.folder_lock import locked_folder
+from corrpo.jobs.folder_tasks import fill_folders
 from corrpo.jobs.outcome import Outcome
-from corrpo.jobs.process_count import processes_for
-from corrpo.jobs.process_pool import parallel
-from corrpo.jobs.process_team import Team
-from corrpo.jobs.torchrun import check_processes, device_of_process
+from corrpo.jobs.process_count import check_processes
+from corrpo.jobs.workers import ThisProcess, open_workers
 from corrpo.measurement.checkpoint_measurement import CheckpointKeywords
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
 from corrpo.models.generation.backend import find_backend
@@ -80,70 +80,52 @@ def evaluate(words: Sequence[str], suites: Sequence[Suite], keywords: EvaluateKe
         OutputFolderError: `output` holds evaluations with other settings (named), or another process writes.
         CorrpoError: not one checkpoint could be evaluated, or math-verify is not installed and needed.
     """
-    output, processes, team = Path(keywords.output), keywords.processes, keywords.team or Team()
+    output = Path(keywords.output)
     options, loading = narrow(keywords, EvaluateOptions), narrow(keywords, LoadOptions)
     check_suites(suites, options)
-    _check_processes(team, processes, loading, options)
-    checkpoints, skipped = team.from_first(
-        lambda: find_checkpoints(words, start=keywords.start, revision=loading.revision)
-    )
+    check_processes(keywords.processes, loading.device_map, keywords.cluster)
+    checkpoints, skipped = find_checkpoints(words, start=keywords.start, revision=loading.revision)
     console = Console(stderr=True, quiet=not keywords.progress, soft_wrap=True, highlight=False, markup=False)
     for checkpoint in skipped:
         console.print(in_one_line(f"skipped {checkpoint}"))
     failed: list[Skipped] = []
-    jobs = [Job(checkpoint, output, tuple(suites), loading, options) for checkpoint in checkpoints]
-    with locked_by_team(output, team) as together:
-        for outcome in _outcomes(jobs, together, processes, progress=keywords.progress):
+    jobs = [
+        Job(checkpoint, output / checkpoint.key, tuple(suites), loading, options)
+        for checkpoint in checkpoints
+    ]
+    with locked_folder(output), closing(_outcomes(jobs, keywords)) as outcomes:
+        for outcome in outcomes:
             if outcome.reason is not None:
                 failed.append(Skipped(outcome.item.name, outcome.reason))
             console.print(in_one_line(f"{outcome.item}: {outcome.reason or 'evaluated'}"))
-        folders = [job.folder(suite) for job in jobs for suite in suites]
+        folders = [job.folder_of(suite) for job in jobs for suite in suites]
         evaluations = [Evaluation.load(folder) for folder in folders if (folder / EVALUATION).exists()]
         if not evaluations:
             raise CorrpoError(f"no checkpoint could be evaluated: {'; '.join(map(str, failed))}")
-        if together.first:
-            write_parquet(output / EVALUATIONS, evaluations_table(load_evaluations(output)))
+        write_parquet(output / EVALUATIONS, evaluations_table(load_evaluations(output)))
     return Evaluated(tuple(evaluations), tuple(skipped), tuple(failed))
 
 
-def _outcomes(
-    jobs: Sequence[Job], team: Team, processes: int | None, *, progress: bool
-) -> Iterator[Outcome[Checkpoint]]:
-    """One evaluated checkpoint after another: by the whole team each, or by processes of their own."""
-    loading = jobs[0].loading
-    finished = team.from_first(lambda: {job.checkpoint.key: job.are_evaluated() for job in jobs})
-    left = [job.checkpoint for job in jobs if not finished[job.checkpoint.key]]
-    has_all_devices = loading.device_map is not None or find_backend(jobs[0].options.backend).is_multiprocess
-    count = 1
-    if left and team.size == 1 and not has_all_devices:
-        count = processes_for(left, processes, device=loading.device, dtype=loading.dtype)
-    show_progress = progress and count == 1 and team.first
-    jobs = [
-        replace(job, show_progress=show_progress, is_finished=finished[job.checkpoint.key]) for job in jobs
-    ]
-    if team.size == 1:
-        yield from parallel(
-            evaluate_checkpoint,
-            jobs,
-            processes=count,
-            device=loading.device,
-            died=lambda job, why: Outcome(job.checkpoint, why),
-        )
+def _outcomes(jobs: Sequence[Job], keywords: EvaluateKeywords) -> Generator[Outcome[Checkpoint], None, None]:
+    """One evaluated checkpoint after another: first those that are finished, which no model is loaded for."""
+    jobs = [replace(job, is_finished=job.are_evaluated()) for job in jobs]
+    for _, outcome in ThisProcess().map(evaluate_checkpoint, [job for job in jobs if job.is_finished]):
+        yield outcome
+    left = [job for job in jobs if not job.is_finished]
+    if not left:
         return
-    device = device_of_process(loading.device)
-    for job in jobs:
-        yield evaluate_checkpoint(job, device, team)
-
-
-def _check_processes(
-    team: Team, processes: int | None, loading: LoadOptions, options: EvaluateOptions
-) -> None:
-    check_processes(team, processes, loading.device_map)
-    if team.size > 1 and find_backend(options.backend).is_multiprocess:
-        raise BadInputError(
-            f"backend {options.backend!r} starts processes of its own, and {team.size} were started together "
-            "already, as by torchrun: run it without torchrun, or take backend 'transformers'"
+    loading, uses_all = left[0].loading, find_backend(left[0].options.backend).is_multiprocess
+    with open_workers(
+        [job.checkpoint for job in left], keywords.processes, keywords.cluster, loading, all_gpus=uses_all
+    ) as workers:
+        alone = workers.count == 1 and workers.share_folders
+        left = [replace(job, show_progress=keywords.progress and alone) for job in left]
+        outcomes = fill_folders(
+            workers, evaluate_checkpoint, left, lost=lambda job, why: Outcome(job.checkpoint, why)
         )
+        with closing(outcomes):
+            for _, outcome in outcomes:
+                yield outcome
 
 
 def check_suites(suites: Sequence[Suite], options: EvaluateOptions) -> None:

@@ -23,11 +23,11 @@ SCORED_AT_ONCE = 256
 
 def scored_generations(
     name: str, suite: Suite, settings: dict[str, Any], engine: Engine, run: RunFolder, *, show_progress: bool
-) -> pl.DataFrame | None:
-    """Every generation of a model on a suite with its score, made by all processes of the run's team.
+) -> pl.DataFrame:
+    """Every generation of a model on a suite with its score, made in the parts of a run.
 
-    A row each, in the columns of `GENERATIONS_SCHEMA`; None on processes other than the first. `settings` are
-    n, prompt and so on, none of them missing; `name` is the model's in the progress bar.
+    A row each, in the columns of `GENERATIONS_SCHEMA`. `settings` are n, prompt and so on, none of them
+    missing; `name` is the model's in the progress bar.
     """
     prompts = {problem.id: encoded_prompt(problem, suite, settings, engine) for problem in suite.problems}
     asked = [(problem, sample) for problem in suite.problems for sample in range(settings["n"])]
@@ -54,8 +54,6 @@ def scored_generations(
         ]
         task = bar.add_task(f"{name}, {suite.name}: scores", total=len(asked))
         run.make(parts, partial(bar.advance, task))
-    if not run.team.first:
-        return None
     scored = run.read(parts)
     return pl.concat([rows, pl.concat(scored)], how="horizontal").select(
         pl.col(name).cast(kind) for name, kind in GENERATIONS_SCHEMA.items()

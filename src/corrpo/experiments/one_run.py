@@ -7,8 +7,6 @@ written last: a run that has it is finished and is not loaded again. Checkpoints
 final model stays. The run of an untrained model, "before", has no training.
 """
 
-import multiprocessing
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,7 +16,6 @@ from pathlib import Path
 from typing import IO
 
 import polars as pl
-import torch
 from rich.console import Console
 
 from corrpo.errors import CorrpoError, OutputFolderError
@@ -60,6 +57,7 @@ class Run:
     suite: Suite
     preregistration: str
     launcher: tuple[str, ...] = ()
+    device: str = "auto"
 
     @property
     def arm_name(self) -> str:
@@ -75,16 +73,15 @@ class Run:
         return f"{self.model} {self.arm_name}" + ("" if self.seed is None else f" seed {self.seed}")
 
 
-def finish_run(run: Run, device: str) -> Outcome[Run]:
+def finish_run(run: Run) -> Outcome[Run]:
     """Bring a run to its end in this process; what is finished of it is not done again."""
-    device = _only_device(device)
     with (
         outcome_of(run, out_of_memory="try fewer --processes") as outcome,
         _held(run.folder) as lock,
         quiet_loading(),
     ):
         if not run.is_finished:
-            _train_evaluate_measure(run, device, lock)
+            _train_evaluate_measure(run, lock)
         for path in trainer_checkpoints(run.folder / "training"):
             shutil.rmtree(path)
     return outcome
@@ -110,11 +107,11 @@ def read_run(run: Run) -> tuple[pl.DataFrame, Fingerprint]:
     )
 
 
-def _train_evaluate_measure(run: Run, device: str, lock: IO[str]) -> None:
+def _train_evaluate_measure(run: Run, lock: IO[str]) -> None:
     began = time.monotonic()
     model = run.source if run.arm is None else str(_train(run, run.arm, lock))
-    _evaluate(run, model, device)
-    _measure(run, model, device)
+    _evaluate(run, model)
+    _measure(run, model)
     write_json(
         run.folder / RUN,
         {
@@ -144,52 +141,29 @@ def _train(run: Run, arm: Arm, lock: IO[str]) -> Path:
     return train(arm.stage, recipe, config, progress=ProgressLine(str(run), Console(quiet=True)))
 
 
-def _evaluate(run: Run, model: str, device: str) -> None:
+def _evaluate(run: Run, model: str) -> None:
     options = replace(run.recipe.evaluation, seed=run.recipe.evaluation.seed + (run.seed or 0))
     evaluated = evaluate(
         [f"run={model}"],
         [run.suite],
         output=run.folder / "evaluation",
-        device=device,
+        device=run.device,
         **vars(options),
     )
     if evaluated.failed:
         raise CorrpoError(evaluated.failed[0].reason)
 
 
-def _measure(run: Run, model: str, device: str) -> None:
+def _measure(run: Run, model: str) -> None:
     """rho over the model's own responses to the first problems of the suite."""
     prompt = run.recipe.evaluation.prompt or run.suite.prompt
     samples = [
         problem_sample(problem, run.suite, prompt) for problem in run.suite.problems[: run.recipe.prompts]
     ]
-    loaded, tokenizer = load_model(model, device=device)
+    loaded, tokenizer = load_model(model, device=run.device)
     settings = asdict(run.recipe.fingerprint)
     settings["seed"] += run.seed or 0
     measure(loaded, tokenizer, samples, output=run.folder / "fingerprint", name=str(run), **settings)
-
-
-def visible_device(device: str, visible: str | None) -> str | None:
-    """The value of CUDA_VISIBLE_DEVICES that leaves a process one GPU; None where there is nothing to set.
-
-    >>> visible_device("cuda:1", None), visible_device("cuda:1", "4,6"), visible_device("cpu", None)
-    ('1', '6', None)
-    """
-    if not device.startswith("cuda:"):
-        return None
-    number = int(device.removeprefix("cuda:"))
-    return visible.split(",")[number] if visible else str(number)
-
-
-def _only_device(device: str) -> str:
-    """In a process of its own, hide the other GPUs, which training would else spread a run over."""
-    if multiprocessing.parent_process() is None or torch.cuda.is_initialized():
-        return "cuda:0" if device.startswith("cuda:") else device
-    visible = visible_device(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    if visible is None:
-        return device
-    os.environ["CUDA_VISIBLE_DEVICES"] = visible
-    return "cuda:0"
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 from rich.console import Console
 
 from corrpo.errors import BadInputError, CorrpoError, in_one_line
@@ -29,12 +30,13 @@ from corrpo.experiments.recipe_reader import training_arguments
 from corrpo.experiments.result_tables import RESULTS, RESULTS_SCHEMA, RUNS, RUNS_SCHEMA, table_of
 from corrpo.jobs.files import write_json, write_parquet
 from corrpo.jobs.folder_lock import locked_folder
+from corrpo.jobs.folder_tasks import fill_folders
 from corrpo.jobs.outcome import Outcome
-from corrpo.jobs.process_count import processes_for
-from corrpo.jobs.process_pool import parallel
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.run_folder import is_whole
+from corrpo.jobs.workers import open_workers, visible_device
 from corrpo.models.checkpoints import find_checkpoints
+from corrpo.models.load_options import LoadOptions
 from corrpo.models.model_names import model_location
 from corrpo.statistics import Correlation
 from corrpo.training.run_stage import check_run
@@ -55,6 +57,7 @@ def run_experiment(
     output: Path | str,
     *,
     processes: int | None = None,
+    cluster: str | None = None,
     device: str = "auto",
     launcher: Sequence[str] = (),
     progress: bool = False,
@@ -65,9 +68,12 @@ def run_experiment(
         recipe: see `corrpo.experiments.recipe_reader.read_experiment`.
         output: a folder, new or of the same recipe.
         processes: runs at once; by GPUs or cores and free memory if not given.
-        device: as in `corrpo.load_model`.
-        launcher: words of a command that trains a run in several processes, one run after another, as
-            `torchrun --nproc-per-node 8`; part of the plan, as the batch grows with the processes.
+        cluster: the address of a Ray cluster that does the runs, each on one node and brought back when it is
+            finished; see `corrpo.jobs.cluster.connected`.
+        device: as in `corrpo.load_model`; a numbered GPU hides the others from this process.
+        launcher: words of a command that trains a run in several processes, one run after another (or one a
+            node of the cluster, with all its GPUs), as `torchrun --nproc-per-node 8`; part of the plan, as
+            the batch grows with the processes.
         progress: show a bar, and a line for each run, on standard error.
 
     Returns:
@@ -80,15 +86,15 @@ def run_experiment(
         CorrpoError: runs that failed, after all others were done; names each.
     """
     refuse_several_processes()
-    if launcher and processes not in (None, 1):
+    if launcher and cluster is None and processes not in (None, 1):
         raise BadInputError(
             f"processes={processes} with a launcher: it has all devices for one run at a time; leave one out"
         )
     output = Path(output)
     suite = _suite(recipe)
     with locked_folder(output):
-        plan = _planned(recipe, suite, output, tuple(launcher))
-        _finish_runs(plan.runs, 1 if launcher else processes, device, progress=progress)
+        plan = _planned(recipe, suite, output, tuple(launcher), _only_device(device))
+        _finish_runs(plan.runs, processes, cluster, progress=progress)
         results, runs = _tables(plan)
         result = experiment_result(results, runs, recipe, plan.preregistration)
         write_parquet(output / RESULTS, results)
@@ -102,7 +108,7 @@ def refuse_several_processes() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise BadInputError(
             "an experiment starts its own processes: run it without torchrun, with --processes for how many "
-            "runs at once, or --launcher for several processes a run"
+            "runs at once, --launcher for several processes a run, or --cluster for several machines"
         )
 
 
@@ -117,7 +123,19 @@ def _suite(recipe: ExperimentRecipe) -> Suite:
     return suite
 
 
-def _planned(recipe: ExperimentRecipe, suite: Suite, output: Path, launcher: tuple[str, ...]) -> Plan:
+def _only_device(device: str) -> str:
+    """The device of all runs; training would spread one over all GPUs that this process sees."""
+    visible = visible_device(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if visible is None:
+        return device
+    if not torch.cuda.is_initialized():
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    return "cuda"
+
+
+def _planned(
+    recipe: ExperimentRecipe, suite: Suite, output: Path, launcher: tuple[str, ...], device: str
+) -> Plan:
     """Write or compare the plan. Seeds come before arms, so that part of the runs is a replication."""
     for model in recipe.models.values():
         find_checkpoints([model_location(model)])
@@ -136,7 +154,18 @@ def _planned(recipe: ExperimentRecipe, suite: Suite, output: Path, launcher: tup
         for arm in recipe.arms
     ]
     runs = [
-        Run(model, recipe.models[model], arm, seed, output / "runs" / place, recipe, suite, digest, launcher)
+        Run(
+            model,
+            recipe.models[model],
+            arm,
+            seed,
+            output / "runs" / place,
+            recipe,
+            suite,
+            digest,
+            launcher,
+            device,
+        )
         for model, arm, seed, place in keys
     ]
     return Plan(tuple(runs), digest)
@@ -157,22 +186,23 @@ def _check_runs(recipe: ExperimentRecipe) -> None:
             raise BadInputError(f"{place}: {error}") from error
 
 
-def _finish_runs(runs: Sequence[Run], processes: int | None, device: str, *, progress: bool) -> None:
+def _finish_runs(runs: Sequence[Run], processes: int | None, cluster: str | None, *, progress: bool) -> None:
     left = [
         run for run in runs if not run.is_finished or not is_whole(partial(read_run, run), run.folder / RUN)
     ]
     if not left:
         return
     initial_models = [find_checkpoints([model_location(run.source)])[0][0] for run in left]
-    count = processes_for(initial_models, processes, device=device)
     console = Console(stderr=True, quiet=not progress, soft_wrap=True, highlight=False, markup=False)
     failures: list[Outcome[Run]] = []
+    loading = LoadOptions(device=left[0].device)
     with (
+        open_workers(initial_models, processes, cluster, loading, all_gpus=bool(left[0].launcher)) as workers,
         progress_bar(shown=progress, console=console) as bar,
-        closing(parallel(finish_run, left, processes=count, device=device, died=Outcome)) as outcomes,
+        closing(fill_folders(workers, finish_run, left, lost=Outcome)) as outcomes,
     ):
         task = bar.add_task("runs", total=len(runs), completed=len(runs) - len(left))
-        for outcome in outcomes:
+        for _, outcome in outcomes:
             bar.advance(task)
             console.print(in_one_line(f"{outcome.item}: {outcome.reason or 'finished'}"))
             if outcome.reason is not None:

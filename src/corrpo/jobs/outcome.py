@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 import torch
 
 from corrpo.errors import CorrpoError, first_line
-from corrpo.jobs.process_team import Team
 
 Item = TypeVar("Item")
 
@@ -25,11 +24,10 @@ class Outcome(Generic[Item]):
 
 
 @contextmanager
-def outcome_of(item: Item, *, out_of_memory: str, team: Team | None = None) -> Iterator[Outcome[Item]]:
+def outcome_of(item: Item, *, out_of_memory: str) -> Iterator[Outcome[Item]]:
     """An error within becomes the outcome's reason, so that one bad item does not end the others.
 
-    Raised is what ends all processes of a team: an error of another, or, with several processes, one that is
-    no error of corrpo. `out_of_memory` is what to do where memory runs out.
+    `out_of_memory` is what to do where memory runs out.
 
     >>> with outcome_of("a run", out_of_memory="take fewer") as outcome:
     ...     raise CorrpoError("no such file")
@@ -40,15 +38,11 @@ def outcome_of(item: Item, *, out_of_memory: str, team: Team | None = None) -> I
     try:
         yield outcome
     except CorrpoError as error:
-        if team is not None:
-            team.check()  # what has ended the job is no failure of this item
         outcome.reason = str(error)
     except (MemoryError, torch.OutOfMemoryError) as error:
         told = first_line(error) if str(error) else "no memory left"
         outcome.reason = f"{told}: {out_of_memory}"
     except Exception as error:
-        if team is not None and team.size > 1:
-            raise
         outcome.reason = fault_in_words(error)
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,6 +17,24 @@ _BASE = 1 << 30
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
+@dataclass(frozen=True)
+class Need:
+    """What a worker must have: the device that its models are loaded on, free memory, GPUs."""
+
+    device: str = "auto"
+    memory: int | None = None
+    """Bytes; None if the size of the weights is not known."""
+    all_gpus: bool = False
+    """Those of its machine, for a model spread over them or a command that uses them, not one."""
+
+
+def need_of(checkpoints: Sequence[Checkpoint], device: str, dtype: str, *, all_gpus: bool = False) -> Need:
+    """What a worker on any of `checkpoints` must have: 1 GiB and twice the bytes of the largest's weights."""
+    needs = [_memory_needed(checkpoint, dtype) for checkpoint in checkpoints]
+    known = [need for need in needs if need is not None]
+    return Need(device, max(known) if known and len(known) == len(needs) else None, all_gpus)
+
+
 def processes_for(
     checkpoints: Sequence[Checkpoint],
     processes: int | None = None,
@@ -25,9 +44,8 @@ def processes_for(
 ) -> int:
     """How many processes to share `checkpoints` between: `processes`, up to the number of checkpoints.
 
-    If not given, not more than there are checkpoints, GPUs or else cores, and free memory for: a process is
-    taken to need 1 GiB and twice the bytes of the largest checkpoint's weights, as loaded in `dtype`. One
-    where the size of the weights is not known, as for names on the hub.
+    If not given, not more than there are checkpoints, GPUs or else cores, and free memory for; see `need_of`.
+    One where the size of the weights is not known, as for names on the hub.
     """
     most = max(1, len(checkpoints))
     if processes is not None:
@@ -38,11 +56,20 @@ def processes_for(
         return min(processes, most)
     devices = devices_for(device)
     workers = usable_cores() if devices == ["cpu"] else len(devices)
-    needs = [_memory_needed(checkpoint, dtype) for checkpoint in checkpoints]
-    known = [need for need in needs if need is not None]
-    if not known or len(known) < len(needs):
-        return 1
-    return max(1, min(most, workers, free_memory() // max(known)))
+    memory = need_of(checkpoints, device, dtype).memory
+    return 1 if memory is None else max(1, min(most, workers, free_memory() // memory))
+
+
+def check_processes(processes: int | None, device_map: str | None, cluster: str | None = None) -> None:
+    """See that a model that is spread over all GPUs of this machine has them alone.
+
+    >>> check_processes(4, None)
+    """
+    if device_map is not None and cluster is None and processes not in (None, 1):
+        raise BadInputError(
+            f"device_map={device_map!r} spreads one model over all GPUs of this machine, and there are "
+            f"{processes} processes: give it to one, or let each have a GPU and a model of its own"
+        )
 
 
 def devices_for(device: str) -> list[str]:

@@ -7,7 +7,7 @@ settings refuses it and names what differs.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,11 +15,11 @@ from typing import Any
 
 import polars as pl
 
-from corrpo.errors import BadInputError, DamagedFileError, OutputFolderError, first_line
+from corrpo.errors import DamagedFileError, OutputFolderError, first_line
 from corrpo.jobs.files import read_json, read_parquet, write_error, write_json, write_parquet
-from corrpo.jobs.folder_lock import locked_by_team
-from corrpo.jobs.process_team import Team
+from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.settings_differences import differences_between
+from corrpo.jobs.workers import ThisProcess, Workers
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +33,16 @@ class Part:
 
     Attributes:
         name: of its file, without the ending.
-        make: computes its table.
+        make: computes its table; it pickles if workers are to call it.
         size: how much work it is, in the unit in which progress is shown.
     """
 
     name: str
     make: Callable[[], pl.DataFrame]
     size: int
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def make_parts(parts: Sequence[Part], advance: Callable[[int], None]) -> list[pl.DataFrame]:
@@ -51,46 +54,43 @@ def make_parts(parts: Sequence[Part], advance: Callable[[int], None]) -> list[pl
     return tables
 
 
+def _made(part: Part) -> pl.DataFrame:
+    return part.make()
+
+
 class RunFolder:
     """The output folder of one run: claimed, compared with earlier settings, filled part by part.
 
-    With a team, the first process holds the folder and writes what there is one of; parts are made by whoever
-    is free. All its processes must see the folder under the same path.
+    Parts are made by workers, wherever they are; this process alone sees the folder and writes to it.
 
     Args:
         path: the folder; made if missing.
         settings: everything that decides the results, JSON-safe.
-        team: the processes that share the work.
 
     Raises:
         OutputFolderError: another process writes to it; it holds a run with other settings (names them);
-            it holds other files; it cannot be written to; a process of the team does not see it.
-        BadInputError: a process of the team has other settings than the first.
+            it holds other files; it cannot be written to.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], team: Team | None = None):
+    def __init__(self, path: Path, settings: dict[str, Any]):
         self.path = path
         self.settings = settings
-        self.team = team or Team()
         self._made: dict[str, pl.DataFrame] = {}
 
     @contextmanager
     def claimed(self) -> Iterator["RunFolder"]:
         """Hold the folder alone: check it, write the settings, and let go at the end."""
-        with locked_by_team(self.path, self.team) as team:
-            self._check_agreement(team)
-            team.wait("agreed")
-            if team.first:
-                self._check_settings()
-                for path in (*self.path.glob(".*.tmp"), *self.path.glob(f"{PARTS}/.*.tmp")):
-                    path.unlink()
-                for path in sorted(self.path.glob(f"{PARTS}/*.parquet")):
-                    is_whole(lambda path=path: read_parquet(path), path)
-            team.wait("checked")
-            run = RunFolder(self.path, self.settings, team)
+        with locked_folder(self.path):
+            _check_settings(self.path, self.settings, whole=True)
+            if not (self.path / SETTINGS).exists():
+                write_json(self.path / SETTINGS, self.settings)
+            for path in (*self.path.glob(".*.tmp"), *self.path.glob(f"{PARTS}/.*.tmp")):
+                path.unlink()
+            for path in sorted(self.path.glob(f"{PARTS}/*.parquet")):
+                is_whole(lambda path=path: read_parquet(path), path)
             resumed = (self.path / PARTS).exists()
             try:
-                yield run
+                yield self
             except (KeyError, pl.exceptions.PolarsError) as error:
                 if not resumed:
                     raise
@@ -99,41 +99,24 @@ class RunFolder:
                     f"{first_line(error)}): remove it, and run the same command again"
                 ) from error
 
-    def _check_agreement(self, team: Team) -> None:
-        differences = differences_between(team.from_first(lambda: self.settings), self.settings)
-        if differences:
-            raise BadInputError(
-                f"process {team.rank} was given another run than process 0: {'; '.join(differences)} "
-                f"(process 0's first). Give all the same model, samples, settings and versions"
-            )
-
-    def _check_settings(self) -> None:
-        _check_settings(self.path, self.settings, whole=True)
-        known = self.path / SETTINGS
-        if not known.exists():
-            write_json(known, self.settings)
-
-    def make(self, parts: Sequence[Part], advance: Callable[[int], None]) -> None:
+    def make(
+        self, parts: Sequence[Part], advance: Callable[[int], None], workers: Workers | None = None
+    ) -> None:
         """See that every part is in the folder: those that are not are made, and written whole.
 
-        Alone, in order; with a team, the largest first, each by the process that is free. `advance` is called
-        with the size of each part that is there, whoever made it.
+        In order in this process; by several workers, the largest first. `advance` is called with the size of
+        each part that is there.
         """
-        waiting = {part.name: part.size for part in parts}
-
-        def look() -> None:
-            for name in [name for name in waiting if self._path(name).exists()]:
-                advance(waiting.pop(name))
-
-        alone = self.team.size == 1
-        for part in parts if alone else sorted(parts, key=lambda part: -part.size):
-            if not self._path(part.name).exists() and self.team.claim(part.name):
-                self._keep(part.name, part.make())
-            self.team.check()
-            if self.team.first:
-                look()  # of the others' parts too
-        self.team.wait(f"made {parts[0].name}" if parts else "nothing", look if self.team.first else None)
-        look()
+        workers = workers or ThisProcess()
+        there = [part for part in parts if self._path(part.name).exists()]
+        advance(sum(part.size for part in there))
+        left = [part for part in parts if part not in there]
+        if workers.count > 1:
+            left.sort(key=lambda part: -part.size)
+        with closing(workers.map(_made, left, name=None)) as tables:
+            for number, table in tables:
+                self._keep(left[number].name, table)
+                advance(left[number].size)
 
     def read(self, parts: Sequence[Part]) -> list[pl.DataFrame]:
         """The tables of parts that `make` has seen to, in order.
@@ -159,8 +142,7 @@ class RunFolder:
         write_parquet(self._path(name), table)
         if not (self.path / SETTINGS).exists():
             write_json(self.path / SETTINGS, self.settings)
-        if self.team.size == 1:
-            self._made[name] = table
+        self._made[name] = table
 
     def _path(self, name: str) -> Path:
         return self.path / PARTS / f"{name}.parquet"

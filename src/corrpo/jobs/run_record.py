@@ -15,11 +15,24 @@ _SECRET = re.compile(r"--\S*(token|key|secret|password)", re.IGNORECASE)
 """Options whose values are not written down: --hub_token, but not --max-tokens."""
 
 
-def run_record(device: torch.device, began: float, processes: int = 1) -> dict[str, Any]:
+def hardware(device: torch.device) -> dict[str, Any]:
+    """The device of a model in words, and the threads of torch, here and now; JSON-safe.
+
+    >>> hardware(torch.device("cpu"))["device"]
+    'cpu'
+    """
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "device": str(device) if name is None else f"{device} ({name})",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def run_record(where: dict[str, Any], began: float, processes: int = 1) -> dict[str, Any]:
     """The call that is about to end, JSON-safe; it changes with every call, and decides no result.
 
     Args:
-        device: of the model.
+        where: `hardware` of the model.
         began: `time.monotonic()` at its start.
         processes: that shared the work.
 
@@ -27,12 +40,10 @@ def run_record(device: torch.device, began: float, processes: int = 1) -> dict[s
         date (UTC, to the second), seconds (of this call alone, where an earlier one had done a part), device,
         threads (of torch, a process), processes, command.
     """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 1),
-        "device": str(device) if name is None else f"{device} ({name})",
-        "threads": torch.get_num_threads(),
+        **where,
         "processes": processes,
         "command": command_line(sys.argv),
     }

@@ -6,7 +6,6 @@ from pathlib import Path
 from corrpo.errors import OutputFolderError
 from corrpo.jobs.files import read_json, write_json
 from corrpo.jobs.outcome import Outcome, outcome_of
-from corrpo.jobs.process_team import Team
 from corrpo.jobs.run_folder import SETTINGS
 from corrpo.measurement.options import MeasureOptions
 from corrpo.measurement.pipeline import measure
@@ -26,9 +25,6 @@ class CheckpointKeywords(CheckpointOptions):
     """A folder; the same call goes on where it stopped."""
     progress: bool = False
     """Show what is being done, on standard error."""
-    team: Team | None = None
-    """Processes that were started together (`corrpo.jobs.torchrun.launched`), which share the work on one
-    checkpoint after another; all of them must call this, and all get the result."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +38,29 @@ class Job:
     loading: LoadOptions
     settings: MeasureOptions
 
+    def __str__(self) -> str:
+        return str(self.checkpoint)
 
-def measure_checkpoint(job: Job, device: str, team: Team | None = None) -> Outcome[Checkpoint]:
-    """Measure one checkpoint into `job.folder`, in this process or in all of a team, which share its samples.
 
-    `device` stands in place of that of the job's loading. The outcome says why it failed if it did: weights
-    that cannot be loaded, are others than those that its folder was measured on, or give NaN; no memory.
+def measure_checkpoint(job: Job) -> Outcome[Checkpoint]:
+    """Measure one checkpoint into `job.folder`.
+
+    The outcome says why it failed if it did: weights that cannot be loaded, are others than those that its
+    folder was measured on, or give NaN; no memory.
     """
-    team = team or Team()
     stamp = None
     out_of_memory = "try fewer --processes, or a smaller --batch-size"
-    with (
-        outcome_of(job.checkpoint, out_of_memory=out_of_memory, team=team) as outcome,
-        team.together() as together,
-        quiet_loading(),
-    ):
+    with outcome_of(job.checkpoint, out_of_memory=out_of_memory) as outcome, quiet_loading():
         stamp = source_stamp(job.checkpoint, job.loading)
-        _load_and_measure(job, device, together)
-    if outcome.reason is None and stamp is not None and team.first:
+        _load_and_measure(job)
+    if outcome.reason is None and stamp is not None:
         write_json(job.folder / SOURCE, stamp)
     return outcome
 
 
-def _load_and_measure(job: Job, device: str, team: Team) -> None:
+def _load_and_measure(job: Job) -> None:
     checkpoint = job.checkpoint
-    model, tokenizer = load_checkpoint(checkpoint, job.loading, device)
+    model, tokenizer = load_checkpoint(checkpoint, job.loading, job.loading.device)
     begun = job.folder / SETTINGS
     known = read_json(begun)["model"] if begun.exists() else None
     if known is not None and known["digest"] != model_digest(model):
@@ -81,7 +75,6 @@ def _load_and_measure(job: Job, device: str, team: Team) -> None:
         output=job.folder,
         name=checkpoint.name if known is None else known["name"],
         revision=checkpoint.revision,
-        team=team,
         **asdict(job.reading),
         **asdict(job.settings),
     )

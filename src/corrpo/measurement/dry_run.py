@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
+from corrpo.measurement.measure_tasks import encode_sample
 from corrpo.measurement.options import MeasureOptions
-from corrpo.measurement.pipeline import encode_sample
 from corrpo.models.eval_mode import eval_mode
 from corrpo.models.generation.backends.transformers import TransformersEngine
 from corrpo.models.generation.batches import room_for_response

@@ -1,7 +1,7 @@
 """Measure every checkpoint of a training on the same samples, in parallel; to be stopped and gone on with."""
 
-from collections.abc import Collection, Generator, Sequence
-from contextlib import closing
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from corrpo.errors import in_one_line
-from corrpo.jobs.folder_lock import locked_by_team
+from corrpo.jobs.folder_lock import locked_folder
+from corrpo.jobs.folder_tasks import fill_folders
 from corrpo.jobs.outcome import Outcome
-from corrpo.jobs.process_count import processes_for
-from corrpo.jobs.process_pool import parallel
-from corrpo.jobs.process_team import Team
+from corrpo.jobs.process_count import check_processes, processes_for
 from corrpo.jobs.progress_bar import progress_bar
-from corrpo.jobs.torchrun import check_processes, device_of_process
 from corrpo.jobs.versions import library_versions
+from corrpo.jobs.workers import open_workers
 from corrpo.measurement.checkpoint_measurement import CheckpointKeywords, Job, measure_checkpoint
 from corrpo.measurement.options import MeasureOptions
 from corrpo.measurement.track_folder import Tracked, TrackFolder
@@ -57,27 +56,20 @@ def track(words: Sequence[str], samples: Path | str, keywords: TrackKeywords) ->
     output, samples = Path(keywords.output), Path(samples)
     settings, loading = narrow(keywords, MeasureOptions), narrow(keywords, LoadOptions)
     reading = narrow(keywords, SampleOptions)
-    processes, team = keywords.processes, keywords.team or Team()
-    check_processes(team, processes, loading.device_map)
-    processes = 1 if loading.device_map is not None else processes
+    check_processes(keywords.processes, loading.device_map, keywords.cluster)
     claim = _claim(samples, reading, settings, loading)
-    checkpoints, skipped = team.from_first(
-        lambda: find_checkpoints(words, start=keywords.start, revision=loading.revision)
-    )
-    if processes is not None:
-        processes_for(checkpoints, processes)  # a bad number is refused before the folder is made
-    with locked_by_team(output, team) as together:
-        if not together.first:
-            return _measure_with_first(together, loading)
+    checkpoints, skipped = find_checkpoints(words, start=keywords.start, revision=loading.revision)
+    if keywords.processes is not None:
+        processes_for(checkpoints, keywords.processes)  # a bad number is refused before the folder is made
+    with locked_folder(output):
         folder = TrackFolder(output, claim, skipped)
         folder.begin(folder.with_deleted(checkpoints), loading)
         jobs = [
             Job(checkpoint, output / checkpoint.key, samples, reading, loading, settings)
             for checkpoint in folder.left
         ]
-        together.from_first(lambda: jobs)
-        _measure_all(jobs, folder, together, processes, loading, keywords.progress)
-        return together.from_first(folder.end)
+        _measure_all(jobs, folder, keywords)
+        return folder.end()
 
 
 def _claim(
@@ -93,59 +85,21 @@ def _claim(
     }
 
 
-def _measure_all(
-    jobs: Sequence[Job],
-    folder: TrackFolder,
-    team: Team,
-    processes: int | None,
-    loading: LoadOptions,
-    progress: bool,
-) -> None:
-    """What the first process does: checkpoints one by one with the team, or side by side without one."""
-    count = 1
-    if jobs and team.size == 1:
-        count = processes_for(folder.left, processes, device=loading.device, dtype=loading.dtype)
-    with _Display(len(folder.checkpoints), progress) as display:
-        display.begin(folder.skipped, folder.points.values(), max(count, team.size))
-        if team.size > 1:
-            outcomes = _measure_together(jobs, team, loading)
-        else:
-            outcomes = parallel(
-                measure_checkpoint,
-                jobs,
-                processes=count,
-                device=loading.device,
-                name=_name_of,
-                died=lambda job, why: Outcome(job.checkpoint, why),
-            )
-        with closing(outcomes):
-            for outcome in outcomes:
-                display.add(outcome, folder.finish(outcome))
-
-
-def _measure_together(
-    jobs: Sequence[Job], team: Team, loading: LoadOptions
-) -> Generator[Outcome[Checkpoint], None, None]:
-    """One checkpoint after another, each measured by all processes of the team."""
-    device = device_of_process(loading.device)
-    for job in jobs:
-        yield measure_checkpoint(job, device, team)
-
-
-def _measure_with_first(team: Team, loading: LoadOptions) -> Tracked:
-    """What a process other than the first does: its share of each checkpoint."""
-
-    def only_the_first() -> Any:
-        raise AssertionError("the first process has other things to do")
-
-    jobs: list[Job] = team.from_first(only_the_first)
-    for _ in _measure_together(jobs, team, loading):
-        pass
-    return team.from_first(only_the_first)
-
-
-def _name_of(job: Job) -> str:
-    return str(job.checkpoint)
+def _measure_all(jobs: Sequence[Job], folder: TrackFolder, keywords: TrackKeywords) -> None:
+    with _Display(len(folder.checkpoints), keywords.progress) as display, ExitStack() as stack:
+        if not jobs:
+            display.begin(folder.skipped, folder.points.values(), 1)
+            return
+        loading, paths = narrow(keywords, LoadOptions), [jobs[0].samples]
+        workers = stack.enter_context(
+            open_workers(folder.left, keywords.processes, keywords.cluster, loading, paths=paths)
+        )
+        display.begin(folder.skipped, folder.points.values(), workers.count)
+        outcomes = fill_folders(
+            workers, measure_checkpoint, jobs, lost=lambda job, why: Outcome(job.checkpoint, why)
+        )
+        for _, outcome in stack.enter_context(closing(outcomes)):
+            display.add(outcome, folder.finish(outcome))
 
 
 class _Display:

@@ -50,7 +50,18 @@ class LoadOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointOptions(LoadOptions):
+class WorkerOptions:
+    """Where work is done that is more than one process's."""
+
+    processes: int | None = None
+    """Processes that share the work; by GPUs or cores and free memory if not given."""
+    cluster: str | None = None
+    """A Ray cluster that does the work in place of this machine: auto (RAY_ADDRESS, or the one this machine
+    belongs to) or HOST:PORT. Its nodes need the same versions; this machine alone writes the results."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions(LoadOptions, WorkerOptions):
     """How many checkpoints are loaded and worked on, one after another or at once.
 
     Raises:

@@ -34,8 +34,9 @@ from corrpo.jobs.files import read_json
 from corrpo.jobs.run_folder import is_whole
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.fingerprint_format import FINGERPRINT
+from corrpo.measurement.measure_tasks import encode_sample, try_estimator
 from corrpo.measurement.options import MeasureOptions
-from corrpo.measurement.pipeline import encode_sample, measure, try_estimator
+from corrpo.measurement.pipeline import measure
 from corrpo.measurement.trajectory import step_folders
 from corrpo.models.description import model_digest
 from corrpo.models.keywords import keywords_of, narrow

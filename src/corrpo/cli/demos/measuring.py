@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from corrpo.jobs.process_count import usable_cores
-from corrpo.jobs.process_pool import parallel_in_order
+from corrpo.jobs.workers import in_order, local_workers
 from corrpo.lab import FAMILIES, KINDS, SAMPLE_SETS, checkpoint, sample_set
 from corrpo.measurement.options import MeasureOptions
 from corrpo.measurement.pipeline import measure
@@ -27,20 +27,19 @@ def measure_lab(output: Path) -> Iterator[tuple[str, list[str]]]:
         For each checkpoint, the argument FAMILY/KIND=FOLDER that `corrpo compare` takes, and a line of
         result for each sample set.
     """
-    lines = parallel_in_order(
-        partial(measure_checkpoint, output), MODELS, processes=min(len(MODELS), usable_cores()), name="/".join
-    )
-    for (family, kind), results in zip(MODELS, lines, strict=True):
-        yield f"{family}/{kind}={output / family / kind}", results
+    with local_workers(min(len(MODELS), usable_cores())) as workers:
+        lines = in_order(workers.map(partial(measure_checkpoint, output), MODELS, name="/".join))
+        for (family, kind), results in zip(MODELS, lines, strict=True):
+            yield f"{family}/{kind}={output / family / kind}", results
 
 
-def measure_checkpoint(output: Path, model_name: tuple[str, str], device: str) -> list[str]:
+def measure_checkpoint(output: Path, model_name: tuple[str, str]) -> list[str]:
     """Measure one checkpoint, named by family and kind, on the three sample sets; returns a line each.
 
     The base set is plain text to continue; the others are chats.
     """
     family, kind = model_name
-    model, tokenizer = load_model(str(checkpoint(family, kind)), device=device)
+    model, tokenizer = load_model(str(checkpoint(family, kind)))
     lines = []
     for name in SAMPLE_SETS:
         folder = output / family / kind / name

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from corrpo.cli.demos.measuring import OPTIONS
 from corrpo.jobs.process_count import usable_cores
-from corrpo.jobs.process_pool import parallel_in_order
+from corrpo.jobs.workers import in_order, local_workers
 from corrpo.lab import checkpoint, sample_set
 from corrpo.lab.build.solve_rates import Rate, solve_rate
 from corrpo.lab.problems import held_out_problems
@@ -61,9 +61,8 @@ def train_lab(output: Path, steps: int = STEPS, problems: int = PROBLEMS) -> Ite
     each run.
     """
     names = ["before", *RUNS]
-    yield from parallel_in_order(
-        partial(_train_and_measure, output, steps, problems), names, processes=min(len(names), usable_cores())
-    )
+    with local_workers(min(len(names), usable_cores())) as workers:
+        yield from in_order(workers.map(partial(_train_and_measure, output, steps, problems), names))
 
 
 def models_table(models: Sequence[DemoModel]) -> Table:
@@ -79,13 +78,13 @@ def models_table(models: Sequence[DemoModel]) -> Table:
     return table
 
 
-def _train_and_measure(output: Path, steps: int, problems: int, name: str, device: str) -> DemoModel:
+def _train_and_measure(output: Path, steps: int, problems: int, name: str) -> DemoModel:
     """One of the models: trained, unless it is the one before, and measured."""
     folder = checkpoint("qwen2", "reasoning")
     if name in RUNS:
         _train(name, output / name, steps)
         folder = output / name / FINAL
-    return _measured(name, folder, output / "measured" / name, problems, device)
+    return _measured(name, folder, output / "measured" / name, problems)
 
 
 def _train(stage: str, folder: Path, steps: int) -> None:
@@ -117,8 +116,8 @@ def _train(stage: str, folder: Path, steps: int) -> None:
     train(stage, recipe, config, progress=ProgressLine(stage, Console(force_terminal=False, width=100)))
 
 
-def _measured(name: str, model_folder: Path, folder: Path, problems: int, device: str) -> DemoModel:
-    model, tokenizer = load_model(str(model_folder), device=device)
+def _measured(name: str, model_folder: Path, folder: Path, problems: int) -> DemoModel:
+    model, tokenizer = load_model(str(model_folder))
     options = {**vars(OPTIONS), "template": "chat"}
     fingerprint = measure(
         model, tokenizer, sample_set("reasoning"), output=folder, name=f"lab {name}", **options

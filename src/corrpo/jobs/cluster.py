@@ -1,0 +1,210 @@
+"""The workers of a Ray cluster: an actor each, whose CPU, GPUs and memory are Ray's resources.
+
+An actor holds no code of corrpo until it has told which versions its node has, so that a node without corrpo,
+or with another version, is named. Actors end with the process that started them.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from corrpo.errors import BadInputError, CorrpoError, first_line, require_packages
+from corrpo.jobs.process_count import Need
+from corrpo.jobs.versions import library_versions
+from corrpo.jobs.workers import Worker, Workers
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_REACHED_WITHIN = 10.0
+"""Seconds for the first connection to an address."""
+
+
+@contextmanager
+def connected(address: str, count: int | None, need: Need, paths: Sequence[Path]) -> Iterator["Cluster"]:
+    """Workers of the Ray cluster at `address`, or of the one that this process is connected to already.
+
+    Args:
+        address: "auto" for the cluster that this machine, or RAY_ADDRESS, belongs to, or HOST:PORT.
+        count: how many workers; None for as many as the cluster has room for.
+        need: what each must have.
+        paths: files and folders that tasks read.
+
+    Raises:
+        BadInputError: Ray is not installed; no cluster answers; none of its nodes has what a worker needs;
+            a node lacks corrpo, or some of `paths`, or has other versions.
+    """
+    require_packages("--cluster", "ray", extra="ray")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    joined = not ray.is_initialized()
+    if joined:
+        _join(address)
+    workers = Cluster(address, count, need, [str(path) for path in paths if path.exists()])
+    try:
+        yield workers
+    finally:
+        workers.close()
+        if joined:
+            ray.shutdown()
+
+
+def _join(address: str) -> None:
+    import ray
+
+    nobody = (
+        f"no Ray cluster at {address!r}: start one by `ray start --head` and `ray start --address HOST:PORT` "
+        "on the other nodes, run this on one of them, and give auto or HOST:PORT"
+    )
+    host, _, port = address.rpartition(":")
+    if address != "auto":
+        try:
+            socket.create_connection((host, int(port)), _REACHED_WITHIN).close()
+        except (OSError, ValueError) as error:
+            raise BadInputError(f"{nobody} ({error})") from error
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # of many kinds, with a stack of processes in their text
+        raise BadInputError(f"{nobody} ({first_line(error)})") from error
+
+
+class Cluster(Workers):
+    """Workers on the nodes of the cluster that this process is connected to."""
+
+    share_folders = False
+
+    def __init__(self, address: str, count: int | None, need: Need, paths: Sequence[str]):
+        import ray
+
+        if need.device not in ("auto", "cpu", "cuda"):
+            raise BadInputError(f"device {need.device!r}: on a cluster Ray chooses the GPU; give cuda or cpu")
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        most = int(max(node.get("GPU", 0) for node in nodes))
+        gpus = 0 if need.device == "cpu" or (need.device == "auto" and not most) else 1
+        gpus = max(1, most) if gpus and need.all_gpus else gpus
+        wanted = {"CPU": 1, "GPU": gpus, "memory": need.memory or 0}
+        self._wanted = {name: amount for name, amount in wanted.items() if amount}
+        self._address, self._paths = address, paths
+        room = sum(
+            int(min(node.get(name, 0) // amount for name, amount in self._wanted.items())) for node in nodes
+        )
+        if not room:
+            raise BadInputError(f"no node of the Ray cluster at {address!r} has room for {self.advice()}")
+        super().__init__(room if count is None else count)
+        self._actor = ray.remote(_actor_class())
+
+    def start(self, number: int) -> Worker:
+        """An actor, wherever Ray finds room."""
+        options = {"num_cpus": 1, "num_gpus": self._wanted.get("GPU", 0), "max_restarts": 0}
+        if "memory" in self._wanted:
+            options["memory"] = self._wanted["memory"]
+        return _Actor(self._actor.options(**options).remote(), self._paths)
+
+    def advice(self) -> str:
+        """What a worker waits for."""
+        words = [
+            f"{amount / (1 << 30):.1f} GiB of memory" if name == "memory" else f"{amount} {name}"
+            for name, amount in self._wanted.items()
+        ]
+        return f"a worker, which needs {', '.join(words)}; `ray status` shows what there is"
+
+
+def _actor_class() -> type:
+    """The class of the actors, made here so that Ray sends it by value."""
+
+    class CorrpoWorker:
+        def begin(self, folder: str, paths: Sequence[str]) -> tuple[str, dict[str, str | None], list[str]]:
+            import os
+            import platform
+            import socket
+            from importlib.metadata import PackageNotFoundError, version
+
+            if os.path.isdir(folder):
+                os.chdir(folder)  # for names that are relative
+            versions: dict[str, str | None] = {"python": platform.python_version()}
+            for name in ("corrpo", "torch", "transformers"):
+                try:
+                    versions[name] = version(name)
+                except PackageNotFoundError:
+                    versions[name] = None
+            return socket.gethostname(), versions, [path for path in paths if not os.path.exists(path)]
+
+        def do(self, task: Callable[[Any], Any], item: Any) -> Any:
+            return task(item)
+
+    return CorrpoWorker
+
+
+class _Actor(Worker):
+    def __init__(self, handle: Any, paths: Sequence[str]):
+        self._handle = handle
+        self.ready = _plain(handle.begin.remote(str(Path.cwd()), list(paths)).future(), check_node)
+
+    def submit(self, task: Callable[[Item], Result], item: Item) -> Future[Result]:
+        return _plain(self._handle.do.remote(task, item).future())
+
+    def close(self) -> None:
+        import ray
+
+        ray.kill(self._handle)
+
+
+def check_node(told: tuple[str, dict[str, str | None], list[str]]) -> None:
+    """Raise `BadInputError` if a node has not the versions of this process, as results would differ.
+
+    Or if it lacks files that tasks read. `told` are the node's name, versions, and files that it lacks.
+    """
+    node, versions, missing = told
+    for name, here in library_versions().items():
+        there = versions[name]
+        if there is None:
+            raise BadInputError(
+                f"node {node} of the cluster has no {name} in the Python of its Ray: install {name} {here} "
+                "there, with the extras that you use"
+            )
+        if there.partition("+")[0] != here.partition("+")[0]:  # torch adds what it was built for
+            raise BadInputError(
+                f"node {node} of the cluster has {name} {there}, and this process {here}: install one "
+                "version on all nodes"
+            )
+    if missing:
+        raise BadInputError(
+            f"{missing[0]} is on this machine, and not on node {node} of the cluster: put it where every "
+            "node finds it under the same path, or give a name on the hub"
+        )
+
+
+def _plain(of_ray: Future[Any], check: Callable[[Any], None] | None = None) -> Future[Any]:
+    """The same future, with what a task raised as it was raised, and `BrokenExecutor` for a lost actor.
+
+    What `check` raises of the result stands in its place.
+    """
+    from ray.exceptions import RayError, RayTaskError
+
+    plain: Future[Any] = Future()
+
+    def settle(future: Future[Any]) -> None:
+        error = future.exception()
+        if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+            error.cause.add_note(f"On a node of the cluster:\n{error.traceback_str}")
+            plain.set_exception(error.cause)
+        elif isinstance(error, RayError):
+            plain.set_exception(BrokenExecutor(f"its worker was lost ({first_line(error).rstrip('.')})"))
+        elif error is not None:
+            plain.set_exception(error)
+        else:
+            try:
+                if check is not None:
+                    check(future.result())
+                plain.set_result(future.result())
+            except CorrpoError as unfit:
+                plain.set_exception(unfit)
+
+    of_ray.add_done_callback(settle)
+    return plain
