@@ -80,6 +80,16 @@ def test_the_first_training_batch_sets_the_starting_rho_and_an_evaluation_does_n
     assert InversionState(**state.as_dict()) == state
 
 
+def test_a_checkpoint_keeps_the_starting_rho(tmp_path):
+    state = InversionState(start_rho=0.25)
+    assert not state.load(tmp_path)
+    assert state.start_rho == 0.25
+    state.save(tmp_path)
+    resumed = InversionState()
+    assert resumed.load(tmp_path)
+    assert resumed == state
+
+
 def test_every_batch_has_its_seed_and_a_resumed_run_has_the_same():
     def seeds(tokens_seen):
         state, drawn = InversionState(), []

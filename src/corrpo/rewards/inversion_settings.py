@@ -19,6 +19,9 @@ from corrpo.strength.estimators import DEFAULT_KEPT, ESTIMATORS, estimator_named
 from corrpo.strength.estimators.fidelity import told
 from corrpo.strength.spec import GradientSpec
 
+INVERSION_STATE = "inversion_state.json"
+"""The file of a checkpoint that keeps the `InversionState` of its run."""
+
 _CHOICES = {
     "inversion_schedule": SCHEDULE_NAMES,
     "inversion_gate": GATE_NAMES,

@@ -11,14 +11,16 @@ Every process calls this with the same rollouts in the same order, and comes to 
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from corrpo.jobs.files import read_json, write_json
 from corrpo.rewards.inversion import inversion_reward
-from corrpo.rewards.inversion_settings import InversionSettings
+from corrpo.rewards.inversion_settings import INVERSION_STATE, InversionSettings
 from corrpo.rewards.rollouts import RolloutSignals
 from corrpo.rewards.schedules import SCHEDULES
 
@@ -31,7 +33,7 @@ class InversionState:
 
     Attributes:
         start_rho: the mean rho of the first training rollouts that have one, which control "clamp" holds;
-            None until then. A checkpoint keeps it, see `as_dict`.
+            None until then. A checkpoint keeps it.
     """
 
     start_rho: float | None = None
@@ -62,6 +64,17 @@ class InversionState:
     def as_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, JSON-safe; `InversionState(**kept)` reads it."""
         return {"start_rho": self.start_rho}
+
+    def save(self, checkpoint: Path) -> None:
+        """Write what a checkpoint keeps into its folder, before what says that it is complete."""
+        write_json(checkpoint / INVERSION_STATE, self.as_dict())
+
+    def load(self, checkpoint: Path) -> bool:
+        """Go on from the folder of a checkpoint; False if it keeps no state, and then as before."""
+        if not (checkpoint / INVERSION_STATE).exists():
+            return False
+        self.start_rho = read_json(checkpoint / INVERSION_STATE)["start_rho"]
+        return True
 
 
 @dataclass(frozen=True)

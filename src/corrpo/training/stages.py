@@ -9,9 +9,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from corrpo.errors import BadInputError
-
-INVERSION_STATE = "inversion_state.json"
-"""What the trainers with the inversion keep in a checkpoint beside what transformers saves."""
+from corrpo.rewards.inversion_settings import INVERSION_STATE
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_trainer import RLOOTrainer
 
 from corrpo.errors import BadInputError, UnsupportedModelError
-from corrpo.jobs.files import read_json, write_json
 from corrpo.models.sharding import awaits_engine, full_parameters
 from corrpo.rewards.inversion_step import InversionState, inversion_step
 from corrpo.rewards.rollouts import RolloutMeter, RolloutSignals
@@ -38,7 +37,6 @@ from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
 from corrpo.training.model_card import PAPER
 from corrpo.training.prompts import check_prompts
 from corrpo.training.reward_functions import check_columns, check_names_and_weights
-from corrpo.training.stages import INVERSION_STATE
 
 # The mixin stands before a TRL trainer; type checkers see one beneath it.
 _Base = GRPOTrainer if TYPE_CHECKING else object
@@ -178,15 +176,15 @@ class InversionMixin(_Base):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """TRL's, after the starting rho: trainer_state.json, which transformers writes last, ends it."""
         if self.args.should_save:
-            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-            write_json(folder / INVERSION_STATE, self.inversion_state.as_dict())
+            run = Path(self._get_output_dir(trial=trial))
+            self.inversion_state.save(run / f"checkpoint-{self.state.global_step}")
         super()._save_checkpoint(model, trial)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """TRL's, with the starting rho of the run that goes on."""
         super()._load_optimizer_and_scheduler(checkpoint)  # pyright: ignore
-        if checkpoint is not None and (Path(checkpoint) / INVERSION_STATE).exists():
-            self.inversion_state.start_rho = read_json(Path(checkpoint) / INVERSION_STATE)["start_rho"]
+        if checkpoint is not None:
+            self.inversion_state.load(Path(checkpoint))
 
 
 class CorRPOTrainer(InversionMixin, GRPOTrainer):
