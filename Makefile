@@ -12,7 +12,11 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 # Without its bytecode every process compiles torch and transformers anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-slow lint bench house docs gallery diagnosis real clean
+# verl's versions of transformers and of torch's extensions are not corrpo's, so its plug-in has a .venv of its own.
+VERL := .venv-verl/bin
+VERL_STAMP := .venv-verl/.installed
+
+.PHONY: help venv demo test test-slow verl-test lint bench house docs gallery diagnosis real clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
@@ -33,6 +37,16 @@ test: $(STAMP)  ## the tests but the slow ones, in as many processes as there ar
 
 test-slow: $(STAMP)  ## the slow tests: trainings, kills, several processes, browsers
 	$(PARALLEL) --dist loadfile -m 'slow and not nightly'
+
+$(VERL_STAMP): pyproject.toml plugins/verl/pyproject.toml plugins/verl/constraints.txt
+	$(PYTHON) -m venv .venv-verl
+	$(VERL)/python -m pip install --quiet --constraint plugins/verl/constraints.txt torch hatchling editables
+	$(VERL)/python -m pip install --quiet --constraint plugins/verl/constraints.txt --no-build-isolation \
+		--editable . --editable 'plugins/verl[test]'
+	touch $(VERL_STAMP)
+
+verl-test: $(VERL_STAMP)  ## the tests of the plug-in for verl, in a .venv-verl that this makes: two processes on the CPU
+	cd plugins/verl && ../../$(VERL)/python -m pytest
 
 lint: $(STAMP)  ## ruff and pyright
 	$(BIN)/ruff check .
@@ -59,5 +73,5 @@ real: $(STAMP)  ## pretrained models: figures 1 and 2, and what each estimator i
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/real/fingerprints.sh real real/models
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/real/fidelity.sh real/fidelity real/models
 
-clean:  ## remove the .venv, caches and the demo's output
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis demo gallery diagnosis site
+clean:  ## remove the .venv of corrpo and of verl, caches and the demo's output
+	rm -rf .venv .venv-verl .pytest_cache .ruff_cache .hypothesis demo gallery diagnosis site
