@@ -61,7 +61,7 @@ def test_the_small_recipe_gives_tables_a_verdict_and_a_page(finished, capsys):
     assert digest in page
     assert verdict["verdict"]["sentence"] in page
     assert "<script" not in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     text = (finished / "report.md").read_text()
     assert verdict["verdict"]["sentence"] in text
     assert digest in text

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from corrpo.rewards.task_rewards import find_task_reward
+from corrpo.training import cost_file
+from corrpo.training.cost_file import CostFile
 from corrpo.training.metrics_file import MetricsFile
 from corrpo.training.unrewarded import FIRST_STEPS, UnrewardedWarning
 
@@ -66,3 +68,51 @@ def test_a_reward_of_0_in_all_of_the_first_steps_is_told_once_with_what_was_comp
 @pytest.mark.parametrize("means", [[0.0] * 5 + [0.1] + [0.0] * 20, [None] * 20, []])
 def test_nothing_is_said_where_something_is_rewarded_or_nothing_is_scored(means):
     assert warnings(means) == []
+
+
+ARGS = SimpleNamespace(
+    generation_batch_size=16, steps_per_generation=2, gradient_accumulation_steps=2, num_iterations=1
+)
+
+
+def costs(file: CostFile) -> list[dict]:
+    return [json.loads(line) for line in file.path.read_text().splitlines()]
+
+
+def test_the_cost_of_a_run_is_that_of_all_its_sittings(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(cost_file.time, "perf_counter", lambda: now[0])
+
+    def at(file, step, seconds, **logs):
+        now[0] += seconds
+        logs = {name.replace("__", "/"): value for name, value in logs.items()}
+        file.on_log(ARGS, state(step), None, logs=logs) if logs else file.on_save(ARGS, state(step), None)
+
+    file = CostFile(tmp_path)
+    file.on_train_begin(ARGS, state(0), None)
+    at(file, 2, 10, completions__mean_length=5.0)
+    at(file, 2, 7, eval_runtime=7.0, eval_rewards__accuracy__mean=0.25)
+    at(file, 3, 4)
+    at(file, 4, 4, completions__mean_length=6.0)
+    rows = [(row["step"], row["seconds"], row["generated_tokens"], row["accuracy"]) for row in costs(file)]
+    assert rows == [(2, 10, 160, None), (2, 10, 160, 0.25), (3, 14, 160, None), (4, 18, 352, None)]
+    now[0] = 5000.0
+    resumed = CostFile(tmp_path)
+    resumed.on_train_begin(ARGS, state(3), None)
+    at(resumed, 4, 6, completions__mean_length=6.0)
+    assert costs(resumed)[:-1] == costs(file)[:3]
+    assert (costs(resumed)[-1]["seconds"], costs(resumed)[-1]["generated_tokens"]) == (20, 352)
+
+
+def test_a_run_that_was_begun_without_the_file_has_no_cost(tmp_path):
+    file = CostFile(tmp_path)
+    file.on_train_begin(ARGS, state(5), None)
+    file.on_log(ARGS, state(6), None, logs={"loss": 0.5})
+    assert costs(file) == []
+
+
+def test_a_stage_without_rollouts_generates_no_tokens(tmp_path):
+    file = CostFile(tmp_path)
+    file.on_train_begin(None, state(0), None)
+    file.on_log(None, state(1), None, logs={"loss": 0.5})
+    assert [row["generated_tokens"] for row in costs(file)] == [None]

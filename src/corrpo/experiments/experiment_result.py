@@ -11,7 +11,8 @@ import polars as pl
 from corrpo.experiments.accuracy_against_rho import AccuracyAgainstRho, accuracy_against_rho
 from corrpo.experiments.arm_difference import SeedMean, mean_over_seeds
 from corrpo.experiments.recipe import ExperimentRecipe
-from corrpo.experiments.result_tables import BEFORE, pass_at_k_tables, rho_changes
+from corrpo.experiments.result_tables import BEFORE, pass_at_k_tables, rho_changes, table_of
+from corrpo.experiments.training_cost import COSTS_SCHEMA, ArmCost, MatchedArm, arm_costs, matched_arms
 from corrpo.experiments.verdict import Verdict, reach_verdict
 from corrpo.experiments.verdict_rules import Analysis
 from corrpo.statistics.coefficients import Array
@@ -54,6 +55,9 @@ class ExperimentResult:
         association: how much of the gain goes with the change in rho.
         results: a row per run and problem.
         runs: a row per run.
+        costs: a row per run and log of its training.
+        arm_costs: what each arm cost; empty where that was not written down.
+        matched: arms at equal cost; empty where none was evaluated while it trained.
     """
 
     preregistration: str
@@ -62,20 +66,29 @@ class ExperimentResult:
     association: AccuracyAgainstRho
     results: pl.DataFrame
     runs: pl.DataFrame
+    costs: pl.DataFrame
+    arm_costs: tuple[ArmCost, ...]
+    matched: tuple[MatchedArm, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """What verdict.json holds."""
+        """What verdict.json holds; `costs` and `matched` where there are any."""
+        costs = {"costs": self.arm_costs, "matched": self.matched}
         return {
             "schema_version": SCHEMA_VERSION,
             "preregistration": self.preregistration,
             "verdict": self.verdict.as_dict(),
             "arms": [asdict(arm) for arm in self.arms],
             "association": self.association.as_dict(),
+            **{name: [asdict(row) for row in rows] for name, rows in costs.items() if rows},
         }
 
 
 def experiment_result(
-    results: pl.DataFrame, runs: pl.DataFrame, recipe: ExperimentRecipe, preregistration: str
+    results: pl.DataFrame,
+    runs: pl.DataFrame,
+    recipe: ExperimentRecipe,
+    preregistration: str,
+    costs: pl.DataFrame | None = None,
 ) -> ExperimentResult:
     """All of an experiment whose runs are finished; an error if some are missing.
 
@@ -104,7 +117,18 @@ def experiment_result(
         confidence=1 - analysis.alpha,
     )
     verdict = reach_verdict(results, runs, analysis, models=models)
-    return ExperimentResult(preregistration, verdict, tuple(arm_results), association, results, runs)
+    costs = table_of([], COSTS_SCHEMA) if costs is None else costs
+    return ExperimentResult(
+        preregistration,
+        verdict,
+        tuple(arm_results),
+        association,
+        results,
+        runs,
+        costs,
+        arm_costs(runs, 1 - analysis.alpha),
+        matched_arms(costs, analysis.baseline, 1 - analysis.alpha),
+    )
 
 
 def _arm_result(

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import polars as pl
 from rich.console import Console
@@ -28,6 +28,7 @@ from corrpo.experiments.launched_training import train_by_launcher
 from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.recipe_reader import training_arguments
 from corrpo.experiments.result_tables import BEFORE
+from corrpo.experiments.training_cost import cost_rows
 from corrpo.jobs.files import read_versioned, write_json
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.outcome import Outcome, outcome_of
@@ -87,9 +88,9 @@ def finish_run(run: Run) -> Outcome[Run]:
     return outcome
 
 
-def read_run(run: Run) -> tuple[pl.DataFrame, Fingerprint]:
-    """A finished run: how many generations of each problem (problem, generations, correct) are right, and its
-    fingerprint; an error where its files were made under another plan.
+def read_run(run: Run) -> tuple[pl.DataFrame, Fingerprint, dict[str, Any]]:
+    """A finished run: how many generations of each problem (problem, generations, correct) are right, its
+    fingerprint, and other columns of `RUNS_SCHEMA`; an error where its files were made under another plan.
     """
     record = read_versioned(run.folder / RUN, SCHEMA_VERSION, "remove its folder, to run it again")
     if record["preregistration"] != run.preregistration:
@@ -101,10 +102,16 @@ def read_run(run: Run) -> tuple[pl.DataFrame, Fingerprint]:
     counted = evaluation.generations.group_by("problem", maintain_order=True).agg(
         generations=pl.len().cast(pl.Int64), correct=pl.col("correct").sum().cast(pl.Int64)
     )
-    lengths = evaluation.generations["n_tokens"].to_numpy().mean()
-    return counted.with_columns(mean_tokens=pl.lit(float(lengths))), Fingerprint.load(
-        run.folder / "fingerprint"
-    )
+    finished, lengths = (evaluation.generations[name].to_numpy() for name in ("finished", "n_tokens"))
+    abstained = finished & evaluation.generations["answer"].is_null().to_numpy()
+    cost = cost_rows(run.folder / "training")[-1:] or [{}]
+    facts = {
+        "mean_tokens": float(lengths.mean()),
+        "abstained": float(abstained.mean()),
+        "cut": float(1 - finished.mean()),
+        **{name: cost[0].get(name) for name in ("generated_tokens", "seconds")},
+    }
+    return counted, Fingerprint.load(run.folder / "fingerprint"), facts
 
 
 def _train_evaluate_measure(run: Run, lock: IO[str]) -> None:

@@ -31,10 +31,14 @@ RUNS_SCHEMA: dict[str, Any] = {
     **dict.fromkeys(("rho_before", "rho_before_low", "rho_before_high"), pl.Float64),
     **dict.fromkeys(("rho", "rho_low", "rho_high"), pl.Float64),
     "mean_tokens": pl.Float64,
+    **dict.fromkeys(("abstained", "cut"), pl.Float64),
+    "generated_tokens": pl.Int64,
+    "seconds": pl.Float64,
     "preregistration": pl.String,
 }
-"""Spearman's rho of a run's model before and after, with intervals over samples, and the mean length of the
-generations that were scored."""
+"""Spearman's rho of a run's model before and after, with intervals over samples; the mean length of the
+generations that were scored, and the parts of them that ended without an answer or did not end; tokens and
+seconds of training (null before training, and where they were not written down)."""
 
 
 def pass_at_k_tables(

@@ -28,6 +28,7 @@ from corrpo.experiments.preregistration import PREREGISTRATION, register, regist
 from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.recipe_reader import training_arguments
 from corrpo.experiments.result_tables import RESULTS, RESULTS_SCHEMA, RUNS, RUNS_SCHEMA, table_of
+from corrpo.experiments.training_cost import COSTS, COSTS_SCHEMA, cost_rows
 from corrpo.jobs.files import write_json, write_parquet
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.folder_tasks import fill_folders
@@ -96,9 +97,11 @@ def run_experiment(
         plan = _planned(recipe, suite, output, tuple(launcher), _only_device(device))
         _finish_runs(plan.runs, processes, cluster, progress=progress)
         results, runs = _tables(plan)
-        result = experiment_result(results, runs, recipe, plan.preregistration)
+        costs = _costs(plan)
+        result = experiment_result(results, runs, recipe, plan.preregistration, costs)
         write_parquet(output / RESULTS, results)
         write_parquet(output / RUNS, runs)
+        write_parquet(output / COSTS, costs)
         write_json(output / VERDICT, result.as_dict())
     return result
 
@@ -221,10 +224,10 @@ def _tables(plan: Plan) -> tuple[pl.DataFrame, pl.DataFrame]:
     run_rows: list[dict[str, Any]] = []
     rho_before: dict[str, Correlation] = {}
     for run in plan.runs:
-        counted, fingerprint = read_run(run)
+        counted, fingerprint, facts = read_run(run)
         of_run = {"model": run.model, "arm": run.arm_name, "seed": run.seed}
         of_run["preregistration"] = plan.preregistration
-        problem_rows += [of_run | row for row in counted.drop("mean_tokens").iter_rows(named=True)]
+        problem_rows += [of_run | row for row in counted.iter_rows(named=True)]
         rho = fingerprint.spearman
         rho_before.setdefault(run.model, rho)  # the runs of models before training come first
         before = rho_before[run.model]
@@ -232,6 +235,17 @@ def _tables(plan: Plan) -> tuple[pl.DataFrame, pl.DataFrame]:
             of_run
             | {"rho_before": before.value, "rho_before_low": before.low, "rho_before_high": before.high}
             | {"rho": rho.value, "rho_low": rho.low, "rho_high": rho.high}
-            | {"mean_tokens": counted["mean_tokens"][0]}
+            | facts
         )
     return table_of(problem_rows, RESULTS_SCHEMA), table_of(run_rows, RUNS_SCHEMA)
+
+
+def _costs(plan: Plan) -> pl.DataFrame:
+    """The table of `training_cost`, of all runs."""
+    rows = [
+        {"model": run.model, "arm": run.arm_name, "seed": run.seed, "preregistration": plan.preregistration}
+        | {name: value for name, value in row.items() if name in COSTS_SCHEMA}
+        for run in plan.runs
+        for row in cost_rows(run.folder / "training")
+    ]
+    return table_of(rows, COSTS_SCHEMA)

@@ -1,8 +1,9 @@
 """One stage of training run to its end: settings checked, data and model loaded, trained, saved.
 
 A run lives in `output_dir`: `recipe.json` (every setting and version), `metrics.jsonl` (every log),
-`README.md` (the model card), `checkpoint-STEP` folders, and at the end `final`. Each of the last two holds
-config, weights and tokenizer, and `corrpo measure` reads it.
+`cost.jsonl` (seconds and generated tokens so far), `README.md` (the model card), `checkpoint-STEP` folders,
+and at the end `final`. Each of the last two holds config, weights and tokenizer, and `corrpo measure` reads
+it.
 
 With LoRA a checkpoint holds adapters alone. `final` is merged; to merge a checkpoint:
 
@@ -42,6 +43,7 @@ from corrpo.errors import (
 )
 from corrpo.models.threads import threads_for
 from corrpo.rewards.task_rewards import find_task_reward, rewards_of_answers
+from corrpo.training.cost_file import CostFile
 from corrpo.training.cpu_draws import draws_on_cpu
 from corrpo.training.cpu_token_scores import token_scores_on_cpu
 from corrpo.training.data import (
@@ -266,7 +268,8 @@ def _make_trainer(
     line: ProgressLine,
 ) -> Any:
     rewards: dict[str, Any] = {}
-    callbacks: list[TrainerCallback] = [line, SameOrder(), MetricsFile(Path(config.output_dir))]
+    files = [kind(Path(config.output_dir)) for kind in (MetricsFile, CostFile)]
+    callbacks: list[TrainerCallback] = [line, SameOrder(), *files]
     if find_stage(stage).draws_rollouts:
         tasks = [find_task_reward(name) for name in recipe.rewards]
         functions = [task.function_for(tokenizer, config.chat_template_kwargs) for task in tasks]

@@ -16,6 +16,7 @@ FigureName = Literal[
     "runs_side_by_side",
     "arm_differences",
     "arm_accuracy_and_rho",
+    "arm_accuracy_and_cost",
 ]
 FIGURES = RecordTable("figure", "FIGURE", {name: f"{__name__}.{name}" for name in get_args(FigureName)})
 """In the order in which a report writes their files."""

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from corrpo.experiments.experiment_result import ExperimentResult
 from corrpo.experiments.preregistration import PREREGISTRATION
+from corrpo.experiments.training_cost import MEASURES
 from corrpo.jobs.files import read_json, write_text
 from corrpo.report.figures.figure import draw_figures, write_figures
 from corrpo.report.html_templates import render
-from corrpo.report.pages.experiment_markdown import association_sentence, markdown
+from corrpo.report.pages.experiment_markdown import association_sentence, cost_sentences, markdown
 
 PAGE, MARKDOWN = "report.html", "report.md"
 SUPPORT = (
@@ -41,6 +42,8 @@ def write_experiment_report(result: ExperimentResult, folder: Path) -> list[Path
         figures=figures["experiment"],
         support=SUPPORT,
         association=association_sentence(result.association),
+        cost_sentences=cost_sentences(result),
+        measures=MEASURES,
     )
     write_text(folder / PAGE, page)
     return [folder / PAGE, *written, folder / MARKDOWN]

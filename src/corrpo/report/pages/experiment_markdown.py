@@ -7,6 +7,7 @@ from corrpo.experiments.accuracy_against_rho import AccuracyAgainstRho
 from corrpo.experiments.arm_difference import Contrast, SeedMean
 from corrpo.experiments.comparisons import Comparison
 from corrpo.experiments.experiment_result import ExperimentResult
+from corrpo.experiments.training_cost import MEASURES
 from corrpo.report.formatting import DASH, bracketed, count, decimal, markdown_table, p_value, percent
 
 
@@ -35,6 +36,9 @@ def markdown(result: ExperimentResult, registered: dict[str, Any]) -> str:
     ]
     if verdict.also:
         parts += ["## Other arms", _comparisons(verdict.also)]
+    if result.arm_costs:
+        figure = "![accuracy against what training cost](figures/costs.svg)"
+        parts += ["## Cost of training", *cost_sentences(result), _costs(result), _matched(result), figure]
     parts += [
         "## Arms",
         _arms(result),
@@ -64,6 +68,54 @@ def association_sentence(line: AccuracyAgainstRho) -> str:
         f"{sentence} Of the gain of {percent(line.gain)} points over the baseline, that line foretells "
         f"{percent(line.along)}{ends}."
     )
+
+
+def cost_sentences(result: ExperimentResult) -> list[str]:
+    """What the tables of costs show."""
+    sentences = [
+        "Means over seeds of what a run generated in training and how long that took, without evaluations "
+        "(seconds are those of runs beside one another); and the parts of the scored responses that ended "
+        "without an answer, and that did not end."
+    ]
+    if result.matched:
+        sentences.append(
+            "Equal cost is the largest that every run of both arms had reached. Accuracy there is by the "
+            "evaluations while they trained, on a line between two of them; differences are paired by seed. "
+            "None of it enters the verdict."
+        )
+    return sentences
+
+
+def _costs(result: ExperimentResult) -> str:
+    rows = [
+        (
+            row.model,
+            row.arm,
+            _mean(row.generated_tokens, 0),
+            _mean(row.seconds, 0),
+            _mean(row.abstained, 1, 100),
+            _mean(row.cut, 1, 100),
+        )
+        for row in result.arm_costs
+    ]
+    head = ("model", "arm", "tokens generated", "seconds", "without an answer (%)", "cut (%)")
+    return markdown_table(head, rows, text_columns=2)
+
+
+def _matched(result: ExperimentResult) -> str:
+    rows = [
+        (
+            row.model,
+            row.arm,
+            row.baseline,
+            f"{decimal(row.budget, 0)} {MEASURES[row.measure]}",
+            _mean(row.accuracy, 1, 100),
+            _mean(row.difference, 1, 100),
+        )
+        for row in result.matched
+    ]
+    head = ("model", "arm", "less", "at equal cost", "accuracy (%)", "difference (points)")
+    return markdown_table(head, rows, text_columns=4) if rows else ""
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> str:
