@@ -87,3 +87,12 @@ def lab_model():
     from shared_models import lab_copies
 
     return lab_copies()[0]
+
+
+@pytest.fixture(scope="session")
+def ray_nodes():
+    """A Ray cluster of three nodes on this machine."""
+    from jobs.ray_nodes import started_nodes
+
+    with started_nodes() as nodes:
+        yield nodes

@@ -162,6 +162,11 @@ def kill_and_go_on(finished, output, kills, processes):
         process.communicate(timeout=60)
         time.sleep(0.1)
     subprocess.run(words, check=True, capture_output=True, env=environment)
+    assert_alike(output, finished)
+
+
+def assert_alike(output, finished):
+    """The same results, verdict and final models."""
     for name in ("results.parquet", "runs.parquet"):
         assert pl.read_parquet(output / name).equals(pl.read_parquet(finished / name), null_equal=True)
     assert (output / "verdict.json").read_text() == (finished / "verdict.json").read_text()
@@ -181,3 +186,16 @@ def test_an_experiment_that_was_killed_ends_like_an_undisturbed_one(finished, tm
 @pytest.mark.nightly
 def test_an_experiment_that_was_killed_ten_times_ends_like_an_undisturbed_one(finished, tmp_path):
     kill_and_go_on(finished, tmp_path / "killed", kills=10, processes="2")
+
+
+@pytest.mark.slow
+def test_an_experiment_on_a_cluster_whose_nodes_are_killed_ends_like_one_here(finished, tmp_path, ray_nodes):
+    words = ["experiment", str(SMALL), "--output", str(tmp_path), "--device", "cpu"]
+    with ray_nodes.killed_after([1, 3], random.Random(1)):
+        assert main([*words, "--cluster", ray_nodes.address]) == 0
+    assert_alike(tmp_path, finished)
+    here, there = (
+        {path.relative_to(folder) for path in folder.rglob("*") if path.name[0] != "."}
+        for folder in (finished, tmp_path)
+    )
+    assert here == there

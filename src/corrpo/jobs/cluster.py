@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,16 +43,13 @@ def connected(address: str, count: int | None, need: Need, paths: Sequence[Path]
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    joined = not ray.is_initialized()
-    if joined:
-        _join(address)
-    workers = Cluster(address, count, need, [str(path) for path in paths if path.exists()])
-    try:
+    with ExitStack() as stack:
+        if not ray.is_initialized():
+            _join(address)
+            stack.callback(ray.shutdown)
+        workers = Cluster(address, count, need, [str(path) for path in paths if path.exists()])
+        stack.callback(workers.close)
         yield workers
-    finally:
-        workers.close()
-        if joined:
-            ray.shutdown()
 
 
 def _join(address: str) -> None:
@@ -72,6 +69,7 @@ def _join(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds, with a stack of processes in their text
         raise BadInputError(f"{nobody} ({first_line(error)})") from error
+    ray._private.worker._worker_logs_enabled = False  # pages on standard output for each worker that dies
 
 
 class Cluster(Workers):
@@ -192,7 +190,7 @@ def _plain(of_ray: Future[Any], check: Callable[[Any], None] | None = None) -> F
     def settle(future: Future[Any]) -> None:
         error = future.exception()
         if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
-            error.cause.add_note(f"On a node of the cluster:\n{error.traceback_str}")
+            error.cause.add_note(f"On a node of the cluster:\n{error}")
             plain.set_exception(error.cause)
         elif isinstance(error, RayError):
             plain.set_exception(BrokenExecutor(f"its worker was lost ({first_line(error).rstrip('.')})"))

@@ -1,0 +1,124 @@
+"""A Ray cluster of three nodes on this machine: the results of one process, whatever dies.
+
+One test does all of a kind, as starting workers is what takes time.
+"""
+
+import logging
+import random
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from corrpo.cli.main import main
+from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
+from corrpo.jobs.cluster import check_node, connected
+from corrpo.jobs.process_count import Need
+from corrpo.jobs.versions import library_versions
+from jobs.launching import ended_when, files
+from jobs.ray_nodes import fail
+from jobs.test_commands_in_processes import EVALUATE, QUICK, measure, samples_file
+
+KILLS = 10
+
+
+def commands(folder: Path) -> dict[str, list[str]]:
+    """What is done on the cluster and by one process, each without its output."""
+    samples = samples_file(folder / "samples.jsonl")
+    track = ["track", "sft:1=lab:qwen2/base", "sft:3=lab:qwen2/reasoning", "--samples", str(samples), *QUICK]
+    here = ["--device", "cpu"]
+    return {"measure": [*measure(samples), *here], "track": [*track, *here], "evaluate": [*EVALUATE, *here]}
+
+
+@pytest.mark.slow
+def test_the_files_of_one_process_although_ten_nodes_are_killed(ray_nodes, tmp_path, caplog):
+    words, draw = commands(tmp_path), random.Random(0)
+    for name, command in words.items():
+        assert main([*command, "--processes", "1", "--output", str(tmp_path / "one" / name)]) == 0
+    moments = draw.sample(range(1, 17), KILLS)  # of 17 tasks
+    with caplog.at_level(logging.WARNING), ray_nodes.killed_after(moments, draw) as retried:
+        for name, command in words.items():
+            output = tmp_path / "ray" / name
+            assert main([*command, "--cluster", ray_nodes.address, "--output", str(output)]) == 0
+            assert files(output) == files(tmp_path / "one" / name)
+    told = [record.getMessage() for record in caplog.records if "done again" in record.getMessage()]
+    assert sum(retried) == len(told) >= 1
+    assert all(re.search(r"its worker was lost .*; done again, [12] of 2 times$", line) for line in told)
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_or_interrupted_is_gone_on_with(ray_nodes, tmp_path):
+    command = commands(tmp_path)["measure"]
+    assert main([*command, "--processes", "1", "--output", str(tmp_path / "one")]) == 0
+    there = ["--cluster", ray_nodes.address, "--output"]
+    for how, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
+        output = tmp_path / how.name
+        reached = lambda output=output: bool(list(output.glob("parts/*.parquet")))  # noqa: E731
+        ended, said = ended_when([*command, *there, str(output)], reached, how)
+        assert ended == status
+        assert "Traceback" not in said, said
+        assert list(output.glob("parts/*.parquet"))
+        assert main([*command, "--processes", "1", "--output", str(output)]) == 0
+        assert files(output) == files(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_errors_of_tasks_and_tasks_that_end_their_workers_each_time(ray_nodes):
+    need = Need(device="cpu")
+    with connected(ray_nodes.address, 2, need, []) as workers:
+        results = dict(workers.map(fail, [0, 2, 3], lost=lambda item, why: why))
+        assert (results[0], results[2]) == (0, 3)
+        assert re.fullmatch(r"its worker was lost \(.*\), 3 times", results[1])
+        with pytest.raises(NonFiniteError, match="^1: not a number$") as raised:
+            list(workers.map(fail, [1]))
+        assert type(raised.value) is NonFiniteError
+        with pytest.raises(CorrpoError, match="^2: its worker was lost .* 3 times; what is done is kept"):
+            list(workers.map(fail, [2]))
+
+
+@pytest.mark.slow
+def test_what_a_cluster_has_not_is_told_at_once(ray_nodes, tmp_path, monkeypatch):
+    with (
+        pytest.raises(BadInputError, match="no node .* has room for a worker, which needs 1 CPU, 1 GPU"),
+        connected(ray_nodes.address, None, Need("cuda"), []),
+    ):
+        pass
+    with (
+        pytest.raises(BadInputError, match="device 'cuda:1': on a cluster Ray chooses the GPU"),
+        connected(ray_nodes.address, None, Need("cuda:1"), []),
+    ):
+        pass
+    monkeypatch.setattr("corrpo.jobs.cluster.library_versions", lambda: library_versions() | {"torch": "1.0"})
+    with (
+        connected(ray_nodes.address, 1, Need("cpu"), [tmp_path]) as workers,
+        pytest.raises(BadInputError, match="of the cluster has torch .*, and this process 1.0: install one"),
+    ):
+        list(workers.map(fail, [0]))
+
+
+def test_a_node_without_corrpo_with_another_version_or_without_the_model_is_named():
+    here = dict(library_versions())
+    check_node(("n1", here, []))
+    check_node(("n1", here | {"torch": here["torch"].partition("+")[0] + "+cu130"}, []))
+    for versions, missing, message in (
+        (
+            here | {"corrpo": None},
+            [],
+            "node n1 of the cluster has no corrpo in the Python of its Ray: install",
+        ),
+        (here | {"corrpo": "0.0.1"}, [], "has corrpo 0.0.1, and this process"),
+        (here, ["/models/mine"], "/models/mine is on this machine, and not on node n1 .*same path"),
+    ):
+        with pytest.raises(BadInputError, match=message):
+            check_node(("n1", versions, missing))
+
+
+def test_no_ray_and_no_cluster_at_the_address(tmp_path, capsys, monkeypatch):
+    command = [*commands(tmp_path)["measure"], "--output", str(tmp_path / "out"), "--cluster"]
+    assert main([*command, "127.0.0.1:1"]) == 1
+    assert "no Ray cluster at '127.0.0.1:1': start one by `ray start --head`" in capsys.readouterr().err
+    monkeypatch.setattr("corrpo.errors.find_spec", lambda name: None)
+    assert main([*command, "auto"]) == 1
+    assert "--cluster needs ray, which is not installed: pip install" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
