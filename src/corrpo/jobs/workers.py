@@ -142,16 +142,20 @@ class Workers(ABC):
                     yield from came
                     raise failure
         finally:
-            for worker, _, _ in self._busy.values():
-                worker.close()
-            self._busy.clear()
+            self._end_busy()
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers, in the middle of tasks too."""
+        self._end_busy()
         for worker, _ in (*self._free, *self._starting.values()):
             worker.close()
         self._free.clear()
         self._starting.clear()
+
+    def _end_busy(self) -> None:
+        for worker, _, _ in self._busy.values():
+            worker.close()
+        self._busy.clear()
 
     def _staff(self, waiting: int) -> None:
         """Start what is missing of `count` workers, but not more than there are tasks for."""
