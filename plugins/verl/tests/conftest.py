@@ -36,7 +36,7 @@ def cluster():
     own = {"_temp_dir": tempfile.mkdtemp(prefix="ray-")}  # no other cluster of this machine is joined
     for attempt in range(3):  # Ray waits 30 seconds for its processes, which a busy machine may not keep
         try:
-            ray.init("local", num_cpus=6, num_gpus=0, include_dashboard=False, log_to_driver=False, **own)
+            ray.init("local", num_cpus=8, num_gpus=0, include_dashboard=False, log_to_driver=False, **own)
             break
         except Exception as error:
             if attempt == 2 or "timed out during startup" not in str(error):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import open_dict
 
-from corrpo.errors import UnsupportedModelError
+from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.models.loading import load_model
 from corrpo.rewards.inversion_settings import InversionSettings
 from corrpo.rewards.inversion_step import InversionState
@@ -191,3 +191,8 @@ def test_images_are_refused(trainer, recorded):
     batch = put(recorded["rollouts"], images=True)
     with pytest.raises(UnsupportedModelError, match="the prompts hold images"):
         trainer._compute_advantage(batch, {})
+
+
+def test_a_layer_that_there_is_not_ends_the_run_while_workers_start(cluster):
+    with pytest.raises(BadInputError, match=r"layers=\[9\]: expected indices in \[-4, 3\]"):
+        trainer_on(configuration("+corrpo.inversion_layers=[9]"))
