@@ -8,7 +8,9 @@ from omegaconf.errors import OmegaConfBaseException
 from corrpo.errors import BadInputError, UnsupportedModelError, did_you_mean, first_line
 from corrpo.rewards.inversion_settings import InversionSettings
 
-KEY = "corrpo"
+NAME = "corrpo"
+"""Of the trainer, and of its key in verl's configuration."""
+
 _ENGINES = ("fsdp", "fsdp2")
 
 
@@ -23,18 +25,20 @@ def checked_settings(config: DictConfig) -> InversionSettings:
         UnsupportedModelError: an engine whose model cannot be measured.
     """
     _check_engine(config)
-    given = config.get(KEY, {})
+    given = config.get(NAME, {})
     known = [field.name for field in fields(InversionSettings)]
     if not isinstance(given, dict | DictConfig):
-        raise BadInputError(f"{KEY}={given}: expected fields, as in +{KEY}.inversion_weight=0.5")
+        raise BadInputError(f"{NAME}={given}: expected fields, as in +{NAME}.inversion_weight=0.5")
     for name in given:
         if name not in known:
-            hint = did_you_mean(name, known, prefix=f"{KEY}.")
-            raise BadInputError(f"{KEY}.{name} is unknown; the fields of {KEY} are {', '.join(known)}{hint}")
+            hint = did_you_mean(name, known, prefix=f"{NAME}.")
+            raise BadInputError(
+                f"{NAME}.{name} is unknown; the fields of {NAME} are {', '.join(known)}{hint}"
+            )
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(InversionSettings), given))
     except OmegaConfBaseException as error:
-        raise BadInputError(f"{KEY}.{error.full_key}: {first_line(error)}") from error
+        raise BadInputError(f"{NAME}.{error.full_key}: {first_line(error)}") from error
 
 
 def _check_engine(config: DictConfig) -> None:
