@@ -78,6 +78,7 @@ def settings(control: str, seed: int) -> CorRPOConfig:
         logging_steps=50,
         seed=seed,
         inversion_weight=1.0,
+        inversion_fit_tokens=0,
         inversion_control=control,
     )
 

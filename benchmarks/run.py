@@ -5,7 +5,6 @@ import platform
 import torch
 
 import accuracy
-import agreement
 import monitor
 import monitor_load
 import processes
@@ -22,7 +21,6 @@ def main() -> None:
     speed.main()
     spectra.main()
     accuracy.main()
-    agreement.main()
     processes.main()
     rl.main()
     training_cpu.main()

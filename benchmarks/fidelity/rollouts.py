@@ -52,7 +52,7 @@ def measured(model: Any, group: list[dict[str, Any]], measure: Any) -> pl.DataFr
         ids = torch.tensor(rollout["prompt"] + rollout["response"])
         places = {"rollout": [number] * (end - start), "position": list(range(end - start))}
         tables.append(pl.DataFrame(places | measure(model, ids, range(start, end))))
-    return pl.concat(tables).cast({pl.Float64: pl.Float32})
+    return pl.concat(tables).cast({pl.Float64: pl.Float32, pl.List(pl.Float64): pl.List(pl.Float32)})
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def main() -> None:
             path.parent.mkdir(exist_ok=True)
             write_parquet(path, measured(model, group, measure))
             print(f"group {number}: {name}", flush=True)
-        write_parquet(options.out.with_suffix(".parquet"), joined(options.out))
+        write_parquet(options.out.with_name(f"{options.out.name}.parquet"), joined(options.out))
 
 
 if __name__ == "__main__":

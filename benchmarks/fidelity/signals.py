@@ -15,7 +15,8 @@ from corrpo.strength.entropy import squared_logits_gradient, token_entropy
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.strength.projections import PROJECTIONS
 
-ALL, QUERY_OUTPUT_UPPER = "all", "q o, upper half"
+ALL, QUERY_OUTPUT_UPPER, FITTED = "all", "q o, upper half", "fitted"
+NORMS = "norms"
 
 
 @dataclass(frozen=True)
@@ -27,25 +28,28 @@ class Signal:
         arguments: of `logit_gradient_norms`.
         variants: which averages over projections and layers are kept.
         groups: measured in the first groups of rollouts alone, where that is enough; all if None.
+        keeps_norms: whether the norms behind the strengths are kept, under `NORMS`, for fits on them.
     """
 
     name: str
     arguments: dict[str, Any]
     variants: tuple[str, ...] = (ALL,)
     groups: int | None = None
+    keeps_norms: bool = False
 
 
 SIGNALS = (
     Signal("exact", {"estimator": "exact"}, (ALL, QUERY_OUTPUT_UPPER)),
-    Signal("own", {"estimator": "own"}, (ALL, QUERY_OUTPUT_UPPER)),
+    Signal("own", {"estimator": "own"}, (ALL, QUERY_OUTPUT_UPPER), keeps_norms=True),
     Signal("last", {"estimator": "last"}),
     Signal("pruned-8", {"estimator": "pruned", "kept": 8}),
-    Signal("pruned-32", {"estimator": "pruned", "kept": 32}),
+    Signal("pruned-16", {"estimator": "pruned", "kept": 16}, groups=6),
+    Signal("pruned-32", {"estimator": "pruned", "kept": 32}, groups=6),
     Signal("frobenius", {"estimator": "exact", "norm": "frobenius"}, groups=2),
 )
 
 
-def strengths(model: Any, ids: Tensor, positions: range | Tensor, signal: Signal) -> dict[str, list[float]]:
+def strengths(model: Any, ids: Tensor, positions: range | Tensor, signal: Signal) -> dict[str, list[Any]]:
     """Each variant's strength of every target, its CPU seconds under "seconds" (the same for all).
 
     Args:
@@ -55,13 +59,14 @@ def strengths(model: Any, ids: Tensor, positions: range | Tensor, signal: Signal
         signal: what is measured.
 
     Returns:
-        lists of n numbers.
+        lists of n numbers, lists of numbers for norms.
     """
     start = time.process_time()
     norms = logit_gradient_norms(model, ids, positions, **signal.arguments).double().cpu()
     seconds = time.process_time() - start
     averages = {variant: averaged(norms, variant).tolist() for variant in signal.variants}
-    return averages | {"seconds": [seconds / len(norms)] * len(norms)}
+    kept = {NORMS: norms.flatten(1).tolist()} if signal.keeps_norms else {}
+    return averages | kept | {"seconds": [seconds / len(norms)] * len(norms)}
 
 
 def averaged(norms: Tensor, variant: str) -> Tensor:

@@ -20,13 +20,14 @@ from corrpo import CorRPOConfig, CorRPOTrainer, load_model
 from corrpo.lab import sample_location
 from corrpo.rewards.inversion_settings import InversionSettings
 from corrpo.rewards.rollouts import RolloutMeter
+from corrpo.rewards.strength_fit import StrengthFit
 from corrpo.rewards.task_rewards.exact_answer import exact_answer
 from corrpo.samples import load_samples
 
 GROUP = 8
 SETTINGS: dict[str, dict[str, Any]] = {
-    "own, q o, upper half": {"inversion_estimator": "own"},
-    "own, all": {"inversion_estimator": "own", "inversion_projections": list("qkvo")},
+    "own, fitted": {},
+    "own, q o, upper half": {"inversion_fit_tokens": 0},
     "last": {"inversion_estimator": "last"},
     "pruned-8 on 16 tokens": {
         "inversion_estimator": "pruned",
@@ -79,10 +80,14 @@ def recorder(options: Any) -> Recorder:
 
 
 def seconds(model: Any, rollouts: tuple[list[list[int]], list[list[int]]], settings: dict[str, Any]) -> float:
-    """Wall time of measuring the rollouts, after the meter has tried the model."""
-    meter = RolloutMeter(model, InversionSettings(**settings))
+    """Wall time of measuring the rollouts, after the meter has tried the model and judged a first batch."""
+    meter, fit = RolloutMeter(model, InversionSettings(**settings)), StrengthFit()
+    if meter.fits:
+        fit.add(meter.judge(model, *rollouts, fit))
     start = time.perf_counter()
-    meter(model, *rollouts)
+    if meter.fits:
+        fit.add(meter.judge(model, *rollouts, fit))
+    meter(model, *rollouts, fit=fit)
     return time.perf_counter() - start
 
 

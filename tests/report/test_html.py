@@ -16,7 +16,7 @@ from corrpo.report.notable_tokens import AFTER, BEFORE, LISTED, high_entropy_low
 from corrpo.report.pages.comparison import comparison_page
 from corrpo.report.pages.fingerprint import measure_page
 from corrpo.statistics import Correlation, spearman
-from corrpo.strength.estimators.fidelity import LAST, OWN
+from corrpo.strength.estimators.fidelity import FIDELITY
 from report.fingerprints import make_fingerprint, statistics_of
 
 SMALL = {"samples": 5, "length": 20}
@@ -122,8 +122,12 @@ def test_measure_report_says_what_made_the_numbers(fingerprint):
 @pytest.mark.parametrize(
     ("estimator", "tag", "note"),
     [
-        ("own", "own-position part", f"all layers; only q and o of the last layer are exact. {OWN}"),
-        ("last", "last layer alone", f"says nothing about the layers below it. {LAST}"),
+        (
+            "own",
+            "own-position part",
+            f"all layers; only q and o of the last layer are exact. {FIDELITY['own']}",
+        ),
+        ("last", "last layer alone", f"says nothing about the layers below it. {FIDELITY['last']}"),
         ("exact", "exact", "up to floating-point rounding"),
     ],
 )

@@ -74,7 +74,8 @@ class Watched(CorRPOTrainer):
 @pytest.mark.parametrize("family", ["qwen2", "llama"])
 def test_rewards_and_advantages_are_those_of_a_slow_loop(family, tmp_path):
     model, tokenizer = lab(family)
-    config = CorRPOConfig(**settings(tmp_path, max_steps=1, shuffle_dataset=False), inversion_weight=0.7)
+    how = settings(tmp_path, max_steps=1, shuffle_dataset=False)
+    config = CorRPOConfig(**how, inversion_weight=0.7, inversion_fit_tokens=0)
     trainer = trained(Watched, config, model, tokenizer, digits)
     before, output, rewards = trainer.first
     model.load_state_dict(before)
@@ -215,7 +216,8 @@ def test_a_rollout_that_no_verifier_could_score_stays_unscored(tmp_path):
 
 
 def test_what_a_tool_wrote_is_not_measured(lab_model):
-    meter = RolloutMeter(lab_model, CorRPOConfig("out", use_cpu=True, bf16=False))
+    config = CorRPOConfig("out", use_cpu=True, bf16=False, inversion_fit_tokens=0)
+    meter = RolloutMeter(lab_model, config)
     prompt, completion = [20, 21, 22], list(range(30, 60))
     written = [1] * 12 + [0] * 6 + [1] * 12
     all_of_it = meter(lab_model, [prompt], [completion])

@@ -46,9 +46,10 @@ class Recorded(CorRPOTrainer):
 def recorded(case: dict, scale: str) -> tuple[dict, dict]:
     """The rollouts of the first step, always the same ones, and what the settings of `case` make of them."""
     model, tokenizer = lab("qwen2", "reasoning")
+    fit = {} if "inversion_estimator" in case else {"inversion_fit_tokens": 0}
     with tempfile.TemporaryDirectory() as folder:
         config = CorRPOConfig(
-            **settings(folder, max_steps=1, max_completion_length=96, scale_rewards=scale), **case
+            **settings(folder, max_steps=1, max_completion_length=96, scale_rewards=scale), **fit, **case
         )
         trainer = Recorded(model, even, args=config, processing_class=tokenizer, train_dataset=sums())
         trainer.train()

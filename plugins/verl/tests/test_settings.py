@@ -1,6 +1,5 @@
 """The key `corrpo` of verl's configuration, the check command, and a plug-in that fails to load."""
 
-import os
 import subprocess
 import sys
 
@@ -13,8 +12,8 @@ from corrpo_verl.settings import checked_settings
 from without_generation import configuration
 
 
-def test_the_defaults_are_those_of_corrpo():
-    assert checked_settings(configuration()) == InversionSettings()
+def test_the_defaults_are_those_of_corrpo_without_the_fit_of_strengths():
+    assert checked_settings(configuration()) == InversionSettings(inversion_fit_tokens=0)
 
 
 def test_every_field_can_be_given():
@@ -31,6 +30,7 @@ def test_every_field_can_be_given():
         inversion_layers=[1, -1],
         inversion_projections=["q", "o"],
         inversion_gate="correct",
+        inversion_fit_tokens=0,
     )
 
 
@@ -45,6 +45,7 @@ def test_every_field_can_be_given():
         (["+corrpo.inversion_weight=heavy"], r"corrpo\.inversion_weight: .*'heavy'"),
         (["+corrpo.inversion_weight=nan"], "inversion_weight=nan: expected a finite number"),
         (["+corrpo.inversion_min_tokens=2"], "expected 3 or more"),
+        (["+corrpo.inversion_fit_tokens=16"], "inversion_fit_tokens=16: on verl strengths are not fitted"),
         (["+corrpo.inversion_layers=3"], r"corrpo\.inversion_layers: "),
         (["+corrpo=0.5"], "corrpo=0.5: expected fields"),
         (["trainer.use_v1=false"], r"trainer\.use_v1=False: .* with True alone"),
@@ -72,11 +73,3 @@ def test_a_plug_in_that_fails_to_load_says_so():
     broken = "import sys; sys.modules['transfer_queue'] = None; import verl"
     run = subprocess.run([sys.executable, "-c", broken], capture_output=True, text=True, check=True)
     assert "verl gets no trainer 'corrpo', as corrpo_verl cannot be imported" in run.stderr
-
-
-def test_the_check_command_where_verl_loads_no_plug_in():
-    command = [sys.executable, "-m", "corrpo_verl", "trainer.v1.trainer_mode=corrpo"]
-    environment = {**os.environ, "VERL_USE_EXTERNAL_PLUGINS": "none"}
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert run.returncode == 2
-    assert run.stderr.splitlines()[-1].startswith("corrpo_verl: verl has no trainer 'corrpo'")

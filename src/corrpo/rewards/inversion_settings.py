@@ -17,10 +17,14 @@ from corrpo.rewards.choices import (
 )
 from corrpo.strength.estimators import DEFAULT_KEPT, ESTIMATORS, estimator_named
 from corrpo.strength.estimators.fidelity import told
+from corrpo.strength.projections import PROJECTIONS
 from corrpo.strength.spec import GradientSpec
 
 INVERSION_STATE = "inversion_state.json"
 """The file of a checkpoint that keeps the `InversionState` of its run."""
+
+DEFAULT_FIT_TOKENS = 16
+"""Tokens of a rollout that are judged for the regression, unless told."""
 
 _CHOICES = {
     "inversion_schedule": SCHEDULE_NAMES,
@@ -76,21 +80,30 @@ class InversionSettings:
     inversion_estimator: str = field(
         default="own",
         metadata=_help(
-            "How gradient strengths are found: own (the own-position part of each gradient, cheap), last "
-            f"(the last layer alone), pruned, exact, reference. {told()}"
+            "How gradient strengths are found: own (from the own-position part of each gradient, cheap; see "
+            f"inversion_fit_tokens), last (the last layer alone), pruned, exact, reference. {told()}"
+        ),
+    )
+    inversion_fit_tokens: int | None = field(
+        default=None,
+        metadata=_help(
+            "With own: the strength of the whole gradient follows from its own-position parts by a "
+            "regression over tokens whose whole strength is found by pruned (or exact, where that does not "
+            "fit the model): so many of one rollout in eight, of each in the first batch. Default: "
+            f"{DEFAULT_FIT_TOKENS}. 0 takes the own-position part itself."
         ),
     )
     inversion_projections: list[str] | None = field(
         default=None,
         metadata=_help(
-            "Projections measured, of q k v o. Default: q and o with own, all four with the others."
+            "Projections measured, of q k v o. Default: all four; q and o with own and no fit tokens."
         ),
     )
     inversion_layers: list[int] | None = field(
         default=None,
         metadata=_help(
-            "Attention layers measured, negative from the end. Default: the upper half with own, the last "
-            "with last, all with the others."
+            "Attention layers measured, negative from the end. Default: all; the last with last, the upper "
+            "half with own and no fit tokens."
         ),
     )
     inversion_kept: int | None = field(
@@ -133,6 +146,12 @@ class InversionSettings:
             raise BadInputError(f"inversion_weight={weight!r}: expected a finite number")
         if self.inversion_estimator not in ESTIMATORS:
             raise unknown_name("inversion_estimator", self.inversion_estimator, ESTIMATORS)
+        tokens = self.inversion_fit_tokens
+        if tokens is not None and (tokens < 0 or self.inversion_estimator != "own"):
+            raise BadInputError(
+                f"inversion_fit_tokens={tokens} with inversion_estimator={self.inversion_estimator!r}: "
+                "expected a number of tokens, 0 or more, with 'own', and none with others"
+            )
         _ = self.gradient  # refuses projections that are not distinct names, and kept where nothing is pruned
         if self.inversion_min_tokens < 3:
             raise BadInputError(
@@ -155,11 +174,23 @@ class InversionSettings:
             post_init()
 
     @property
+    def fit_tokens(self) -> int:
+        """Tokens of a rollout that are judged for `corrpo.rewards.strength_fit`; 0 where nothing is fitted.
+
+        >>> InversionSettings().fit_tokens, InversionSettings(inversion_estimator="exact").fit_tokens
+        (16, 0)
+        """
+        if self.inversion_estimator != "own":
+            return 0
+        return DEFAULT_FIT_TOKENS if self.inversion_fit_tokens is None else self.inversion_fit_tokens
+
+    @property
     def gradient(self) -> GradientSpec:
         """Which gradient is measured, and how; `layers` are those asked for, see `measured_layers`."""
         projections, layers = self.inversion_projections, self.inversion_layers
         if projections is None:
-            projections = estimator_named(self.inversion_estimator).rollout_projections
+            own = estimator_named(self.inversion_estimator).rollout_projections
+            projections = PROJECTIONS if self.fit_tokens else own
         return GradientSpec(
             estimator=self.inversion_estimator,  # pyright: ignore[reportArgumentType]
             projections=tuple(projections),
@@ -170,10 +201,10 @@ class InversionSettings:
     def measured_layers(self, n_layers: int) -> list[int] | None:
         """The attention layers asked for of a model of `n_layers`, or the estimator's default ones.
 
-        >>> InversionSettings().measured_layers(5)
+        >>> InversionSettings(inversion_fit_tokens=0).measured_layers(5)
         [2, 3, 4]
         """
         takes_upper_half = estimator_named(self.inversion_estimator).rollouts_by_upper_half
-        if self.inversion_layers is not None or not takes_upper_half:
+        if self.inversion_layers is not None or self.fit_tokens or not takes_upper_half:
             return self.inversion_layers
         return list(range(n_layers // 2, n_layers))

@@ -23,7 +23,10 @@ from corrpo.rewards.inversion import inversion_reward
 from corrpo.rewards.inversion_settings import INVERSION_STATE, InversionSettings
 from corrpo.rewards.rollouts import RolloutSignals
 from corrpo.rewards.schedules import SCHEDULES
+from corrpo.rewards.strength_fit import StrengthFit
 
+INVERSION_FIT = "inversion_fit.safetensors"
+"""The file of a checkpoint that keeps the tokens from which strengths follow."""
 _SEED_STRIDE = 1_000_003
 
 
@@ -34,11 +37,14 @@ class InversionState:
     Attributes:
         start_rho: the mean rho of the first training rollouts that have one, which control "clamp" holds;
             None until then. A checkpoint keeps it.
+        fit: from which strengths of rollouts follow, with the tokens of the latest batches of training. A
+            checkpoint keeps them.
     """
 
     start_rho: float | None = None
 
     def __post_init__(self) -> None:
+        self.fit = StrengthFit()
         self._tokens_seen, self._batches = 0, 0
 
     def count_batch(self, tokens_seen: int) -> None:
@@ -68,12 +74,15 @@ class InversionState:
     def save(self, checkpoint: Path) -> None:
         """Write what a checkpoint keeps into its folder, before what says that it is complete."""
         write_json(checkpoint / INVERSION_STATE, self.as_dict())
+        self.fit.save(checkpoint / INVERSION_FIT)
 
     def load(self, checkpoint: Path) -> bool:
         """Go on from the folder of a checkpoint; False if it keeps no state, and then as before."""
         if not (checkpoint / INVERSION_STATE).exists():
             return False
         self.start_rho = read_json(checkpoint / INVERSION_STATE)["start_rho"]
+        if (checkpoint / INVERSION_FIT).exists():
+            self.fit = StrengthFit.load(checkpoint / INVERSION_FIT)
         return True
 
 

@@ -1,6 +1,10 @@
 """Rollouts measured: entropy and gradient strength of their tokens, and from these the rho of each rollout.
 
-`own` reads many rollouts in one padded pass; the other estimators take one rollout at a time.
+`own` reads many rollouts in one padded pass; the other estimators take one rollout at a time. Where strengths
+of whole gradients follow from what `own` gives (`corrpo.rewards.strength_fit`), some tokens are judged first:
+
+    fit.add(meter.judge(model, prompt_ids, completion_ids, fit, seed=seed))
+    signals = meter(model, prompt_ids, completion_ids, fit=fit, seed=seed)
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,20 +15,24 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from corrpo.errors import NonFiniteError
+from corrpo.errors import NonFiniteError, UnsupportedModelError
 from corrpo.models.eval_mode import eval_mode
 from corrpo.models.turns import model_turn
 from corrpo.rewards.inversion_settings import InversionSettings
 from corrpo.rewards.rollout_correlation import rollout_correlation
+from corrpo.rewards.strength_fit import StrengthFit, own_features
 from corrpo.samples.token_sampling import stratified_positions
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.estimators import estimator_named
 from corrpo.strength.estimators.own_batched import has_direct_head
 from corrpo.strength.gradient_norms import layers_for, logit_gradient_norms
 from corrpo.strength.projections.mixers import find_layers
+from corrpo.strength.spec import GradientSpec
 
 PASS_TOKENS = 2048
 """Tokens read in one pass, padding included: enough for large matrix products, few enough for caches."""
+JUDGED_EVERY = 8
+"""One in so many rollouts has tokens judged, and so many rollouts of the first batch."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +79,24 @@ class RolloutMeter:
 
     def __init__(self, model: nn.Module, settings: InversionSettings):
         self.settings = settings
+        self.fits = settings.fit_tokens > 0
         gradient = settings.gradient
         layers = settings.measured_layers(len(find_layers(model, gradient.projections)))
         self._gradient = replace(gradient, layers=None if layers is None else tuple(layers))
         layers_for(model, gradient.estimator, layers, gradient.projections)
         self._batched = estimator_named(gradient.estimator).batched
         self._direct_head = self._batched is not None and has_direct_head(model)
+        self._whole = self._whole_gradient(model) if self.fits else None
         self(model, [[0, 0]], [[0, 0]])
+
+    def _whole_gradient(self, model: nn.Module) -> GradientSpec:
+        """How tokens are judged: by `pruned`, and by `exact` where that does not fit the model."""
+        spec = replace(self._gradient, estimator="pruned")
+        try:
+            logit_gradient_norms(model, torch.zeros(4, dtype=torch.long), [3], **vars(spec))
+        except UnsupportedModelError:
+            return replace(spec, estimator="exact", kept=None)
+        return spec
 
     def __call__(
         self,
@@ -85,6 +104,7 @@ class RolloutMeter:
         prompt_ids: Sequence[Sequence[int]],
         completion_ids: Sequence[Sequence[int]],
         *,
+        fit: StrengthFit | None = None,
         written: Sequence[Sequence[int]] | None = None,
         seed: int = 0,
         first: int = 0,
@@ -95,6 +115,8 @@ class RolloutMeter:
             model: with all of its weights on this device; left as it was.
             prompt_ids: token ids of each rollout's prompt.
             completion_ids: token ids of each rollout's completion.
+            fit: from which strengths follow, where `fits`; tokens of these very rollouts are judged for one
+                if it is not given.
             written: 1 for a completion token that the model wrote, 0 for one that a tool gave; all 1 if not
                 given.
             seed: of the choice of tokens, where `inversion_max_tokens` leaves some out.
@@ -104,14 +126,70 @@ class RolloutMeter:
         Raises:
             NonFiniteError: NaN or infinite logits or gradients.
         """
+        if self.fits and fit is None:
+            fit = StrengthFit()
+            how = {"written": written, "seed": seed, "first": first}
+            fit.add(self.judge(model, prompt_ids, completion_ids, fit, **how))
         with model_turn(model):
-            return self._measured(model, prompt_ids, completion_ids, written, seed, first)
+            return self._measured(model, prompt_ids, completion_ids, fit, written, seed, first)
+
+    def judge(
+        self,
+        model: Any,
+        prompt_ids: Sequence[Sequence[int]],
+        completion_ids: Sequence[Sequence[int]],
+        fit: StrengthFit,
+        *,
+        written: Sequence[Sequence[int]] | None = None,
+        seed: int = 0,
+        first: int = 0,
+        total: int | None = None,
+    ) -> Float[Tensor, "tokens columns"]:
+        """Tokens with the strengths of their whole gradients, for `StrengthFit.add` of all processes.
+
+        `inversion_fit_tokens` tokens of one rollout in `JUDGED_EVERY`, or of `JUDGED_EVERY` rollouts where
+        `fit` holds none yet, by a backward pass each. The arguments are those of a call of the meter, and
+        `total` the rollouts of all processes, if there are several.
+
+        Returns:
+            float64 on the CPU; no row where nothing is fitted, or no rollout of this process is judged.
+
+        Raises:
+            NonFiniteError: NaN or infinite logits or gradients.
+        """
+        count = len(completion_ids) if self.fits else 0
+        every = JUDGED_EVERY if fit.judged is not None else max(1, (total or count) // JUDGED_EVERY)
+        rows = [row for row in range(count) if (first + row - seed) % every == 0]
+        by_model = written or [[1] * len(ids) for ids in completion_ids]
+        judged = [torch.zeros(0, 0, dtype=torch.float64)]
+        with model_turn(model):
+            for row in rows:
+                start, name = len(prompt_ids[row]), f"rollout {first + row}"
+                places = self._chosen(start, by_model[row], seed, name, self.settings.fit_tokens)
+                if places:
+                    ids = torch.tensor([*prompt_ids[row], *completion_ids[row]])
+                    judged.append(self._judged(model, ids, torch.tensor(places) + start, row))
+        return torch.cat(judged[1:] or judged)
+
+    def _judged(self, model: Any, ids: Tensor, positions: Tensor, row: int) -> Tensor:
+        assert self._whole is not None
+        try:
+            own, whole = (
+                logit_gradient_norms(model, ids, positions, **vars(spec)).double().cpu()
+                for spec in (self._gradient, self._whole)
+            )
+        except NonFiniteError as error:
+            raise _unmeasurable(row) from error
+        strengths = whole.mean((1, 2))
+        judged = torch.cat([own_features(own, positions), strengths.log()[:, None]], dim=1)
+        return judged[strengths > 0]
 
     def _measured(
         self,
         model: Any,
         prompt_ids: Sequence[Sequence[int]],
         completion_ids: Sequence[Sequence[int]],
+        fit: StrengthFit | None,
         written: Sequence[Sequence[int]] | None,
         seed: int,
         first: int,
@@ -119,7 +197,7 @@ class RolloutMeter:
         starts = [len(p) for p in prompt_ids]
         by_model = written or [[1] * len(ids) for ids in completion_ids]
         chosen = [
-            self._chosen(start, flags, seed, f"rollout {first + row}")
+            self._chosen(start, flags, seed, f"rollout {first + row}", self.settings.inversion_max_tokens)
             for row, (start, flags) in enumerate(zip(starts, by_model, strict=True))
         ]
         width = max(len(ids) for ids in completion_ids)
@@ -130,14 +208,18 @@ class RolloutMeter:
         entropy, strength = torch.zeros(2, *mask.shape, dtype=torch.float64, device=device)
         mask = mask.to(device)
         sequences = [[*p, *c] for p, c in zip(prompt_ids, completion_ids, strict=True)]
-        read = self._read_one_by_one if self._batched is None else self._read_batches
-        read(model, sequences, starts, mask, entropy, strength)
+        if self._batched is None:
+            self._read_one_by_one(model, sequences, starts, mask, entropy, strength)
+        else:
+            self._read_batches(model, sequences, starts, mask, entropy, strength, fit)
         return self._summary(entropy, strength, mask)
 
-    def _chosen(self, start: int, written: Sequence[int], seed: int, name: str) -> list[int]:
-        """The completion tokens that are correlated; the first token of all is predicted by nothing."""
+    def _chosen(
+        self, start: int, written: Sequence[int], seed: int, name: str, count: int | None
+    ) -> list[int]:
+        """`count` completion tokens, or all; the first token of all is predicted by nothing."""
         places = [i for i, by_model in enumerate(written) if by_model and start + i]
-        kept = stratified_positions(len(places), self.settings.inversion_max_tokens, seed, name)
+        kept = stratified_positions(len(places), count, seed, name)
         return [places[i] for i in kept]
 
     def _read_batches(
@@ -148,6 +230,7 @@ class RolloutMeter:
         mask: Tensor,
         entropy: Tensor,
         strength: Tensor,
+        fit: StrengthFit | None,
     ) -> None:
         """Fill entropy and strength [rollouts, width], rollouts of like length in one pass."""
         assert self._batched is not None
@@ -173,7 +256,10 @@ class RolloutMeter:
                 raise _unmeasurable(rows[error.row or 0]) from error
             picked = mask[rows]
             entropy[rows] = entropy[rows].masked_scatter(picked, bits.double())
-            strength[rows] = strength[rows].masked_scatter(picked, norms.mean((1, 2)))
+            strengths = norms.mean((1, 2))
+            if fit is not None and self.fits:
+                strengths = fit.strengths(own_features(norms, targets.nonzero()[:, 1]))
+            strength[rows] = strength[rows].masked_scatter(picked, strengths)
 
     def _read_one_by_one(
         self,

@@ -24,7 +24,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from accelerate.utils import gather
+import torch
+from accelerate.utils import gather, gather_object
 from torch import Tensor
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_trainer import RLOOTrainer
@@ -33,6 +34,7 @@ from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.models.sharding import awaits_engine, full_parameters
 from corrpo.rewards.inversion_step import InversionState, inversion_step
 from corrpo.rewards.rollouts import RolloutMeter, RolloutSignals
+from corrpo.rewards.strength_fit import StrengthFit
 from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
 from corrpo.training.model_card import PAPER
 from corrpo.training.prompts import check_prompts
@@ -130,19 +132,31 @@ class InversionMixin(_Base):
         self.inversion_state.count_batch(int(self.state.num_input_tokens_seen))
         with full_parameters(self.model_wrapped) as model, self.accelerator.autocast():
             self._meter = self._meter or RolloutMeter(model, self.args)
-            signals = self._meter(
-                model,
-                self._prompt_ids,
-                completion_ids,
-                written=self._written,
-                seed=self.inversion_state.batch_seed(self.args.seed),
-                first=self.accelerator.process_index * len(completion_ids),
-            )
+            rollouts = (model, self._prompt_ids, completion_ids)
+            how = {
+                "written": self._written,
+                "seed": self.inversion_state.batch_seed(self.args.seed),
+                "first": self.accelerator.process_index * len(completion_ids),
+            }
+            signals = self._meter(*rollouts, fit=self._fit(self._meter, rollouts, how), **how)
         self._metrics[self._mode]["inversion/seconds"].append(time.perf_counter() - began)
         for quantity in fields(signals):
             values = getattr(signals, quantity.name).tolist()
             self._log_completion_extra(f"inversion/{quantity.name}", values)
         return signals.stacked().to(self.accelerator.device)
+
+    def _fit(self, meter: RolloutMeter, rollouts: tuple[Any, ...], how: dict[str, Any]) -> StrengthFit:
+        """The run's fit, with tokens of this batch; an evaluation leaves it as it is."""
+        fit = self.inversion_state.fit
+        if not meter.fits or (self._mode == "eval" and fit.judged is not None):
+            return fit
+        fit = fit if self._mode == "train" else StrengthFit()
+        total = self.accelerator.num_processes * len(rollouts[-1])
+        own = meter.judge(*rollouts, fit, total=total, **how)
+        judged = [tokens for tokens in gather_object([own]) if len(tokens)]
+        if judged:
+            fit.add(torch.cat(judged))
+        return fit
 
     @property
     def _mode(self) -> str:

@@ -1,6 +1,7 @@
 """What an estimator was measured to be worth is told wherever it is chosen, and written in one place."""
 
 import re
+import sys
 
 import pytest
 
@@ -10,7 +11,9 @@ from corrpo.measurement.options import MeasureOptions
 from corrpo.models.keywords import field_meanings
 from corrpo.rewards.inversion_settings import InversionSettings
 from corrpo.strength.estimators import ESTIMATORS, estimator_named
-from corrpo.strength.estimators.fidelity import FIDELITY
+from corrpo.strength.estimators.fidelity import FIDELITY, ROWS, told
+
+ASKED = [row for row in ROWS if row["estimator"]]
 
 
 def test_what_is_not_exact_over_all_layers_has_a_fidelity():
@@ -21,18 +24,43 @@ def test_what_is_not_exact_over_all_layers_has_a_fidelity():
         assert estimator.fidelity == FIDELITY.get(name, "")
 
 
-@pytest.mark.parametrize("sentence", FIDELITY.values(), ids=FIDELITY)
-def test_the_documentation_and_every_help_say_the_same(sentence):
-    assert sentence in (ROOT / "docs" / "METHOD.md").read_text()
-    assert sentence in field_meanings(MeasureOptions)["estimator"]
-    help_of_training = InversionSettings.__dataclass_fields__["inversion_estimator"].metadata["help"]
-    assert sentence in help_of_training
+def test_a_fidelity_tells_the_numbers_of_every_setting_on_every_pretrained_model():
+    for row in ASKED:
+        told_of = (
+            f"{row['tokens'][0]:.2f}; {row['shift'][0]:+.2f}; {row['within_groups'][0]:.2f} on {row['model']}"
+        )
+        assert (told_of in FIDELITY[row["estimator"]]) == row["pretrained"]
+        assert f"{row['settings']}: " in FIDELITY[row["estimator"]]
+
+
+def test_intervals_hold_their_values():
+    for row in ROWS:
+        for name in ("tokens", "shift", "rollouts", "within_groups"):
+            value, low, high = row[name]
+            if low is None:
+                continue
+            assert low <= value <= high, (row["model"], row["signal"], name)
+
+
+def test_the_documentation_shows_every_row(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks" / "fidelity")
+    from table import cells
+
+    sys.modules.pop("table")
+    method = re.sub(" +", " ", (ROOT / "docs" / "METHOD.md").read_text())
+    for row in ROWS:
+        if row["pretrained"]:
+            assert " | ".join(cell for cell in cells(row)).strip() in method, row["signal"]
+
+
+def test_every_help_says_the_same():
+    assert told() in field_meanings(MeasureOptions)["estimator"]
+    assert told() in InversionSettings.__dataclass_fields__["inversion_estimator"].metadata["help"]
 
 
 @pytest.mark.parametrize("verb", ["measure", "track"])
-def test_the_command_line_shows_them(verb, capsys):
+def test_the_command_line_shows_it(verb, capsys):
     with pytest.raises(SystemExit):
         main([verb, "--help"])
     words = " ".join(re.sub(r"[│╭╰─╮╯]", " ", capsys.readouterr().out).split())
-    for sentence in FIDELITY.values():
-        assert sentence in words
+    assert told() in words

@@ -1,31 +1,46 @@
-"""How estimators that are not `exact` were found to rank tokens as it does: the one place of these numbers.
+"""How estimators that are not `exact` were found to rank as it does: fidelity.json, in words.
 
-Spearman's rank correlation over tokens of responses of the models themselves, on real weights. No torch is
-needed, so that --help can tell them.
+The file is written by `benchmarks/fidelity/table.py --write` from measurements on pretrained models and on
+the lab; docs/METHOD.md, section 3, shows it with intervals. No torch is needed, so that --help can tell it.
 """
 
-OWN = (
-    "Spearman correlation with exact over tokens of the model's own responses to gsm_symbolic problems: all "
-    "projections 0.61 on Gemma 3 270M (256 tokens) and 0.84 on Qwen2.5-Coder-0.5B-Instruct (64 tokens); q "
-    "and o of the upper half of the layers 0.74 and 0.87."
+import json
+from pathlib import Path
+from typing import Any
+
+ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("fidelity.json").read_text(encoding="utf-8"))
+"""A row for each model and signal: an estimator (null for baselines), its settings, and [value, low, high]
+of its agreement with `exact`: `tokens` (Spearman over tokens), `shift` (of rho), `rollouts`, `within_groups`
+(Spearman of the rhos of rollouts)."""
+
+_WHAT = (
+    "Against exact on responses of the models themselves (Spearman over tokens; shift of rho; Spearman of "
+    "the rhos of a prompt's rollouts)"
 )
-LAST = (
-    "Spearman correlation with exact over tokens of the model's own responses to gsm_symbolic problems, all "
-    "projections: 0.35 on Gemma 3 270M (256 tokens) and 0.50 on Qwen2.5-Coder-0.5B-Instruct (64 tokens)."
-)
-PRUNED = (
-    "Spearman correlation with exact over tokens of the model's own responses to gsm_symbolic problems, mean "
-    "of all layers and projections, 32 kept: 0.98 on Qwen2.5-Coder-0.5B-Instruct (40 tokens; Spearman's rho "
-    "with entropy moved by 0.002) and 0.97 on Gemma 3 270M (48 tokens; by 0.004)."
-)
-FIDELITY = {"pruned": PRUNED, "last": LAST, "own": OWN}
-"""By the name of the estimator."""
+
+
+def _numbers(row: dict[str, Any]) -> str:
+    tokens, shift, within = (row[name][0] for name in ("tokens", "shift", "within_groups"))
+    return f"{tokens:.2f}; {shift:+.2f}; {within:.2f} on {row['model']}"
+
+
+def _told(estimator: str) -> list[str]:
+    """For each way in which an estimator was used, its numbers on pretrained models."""
+    rows = [row for row in ROWS if row["estimator"] == estimator and row["pretrained"]]
+    ways = {
+        row["settings"]: [other for other in rows if other["settings"] == row["settings"]] for row in rows
+    }
+    return [f"{settings}: {', '.join(map(_numbers, of_way))}" for settings, of_way in ways.items()]
+
+
+FIDELITY = {name: f"{_WHAT}: {'. '.join(_told(name))}." for name in ("pruned", "last", "own")}
+"""By the name of the estimator, what a reader of its numbers is told."""
 
 
 def told() -> str:
     """All of them in one paragraph.
 
-    >>> told()[:34]
-    'Measured fidelity. pruned: Spearma'
+    >>> told()[:30]
+    'Against exact on responses of '
     """
-    return "Measured fidelity. " + " ".join(f"{name}: {text}" for name, text in FIDELITY.items())
+    return f"{_WHAT}: " + ". ".join(f"{name}, {way}" for name in FIDELITY for way in _told(name)) + "."

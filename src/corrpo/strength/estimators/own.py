@@ -23,7 +23,7 @@ from corrpo.strength.derivatives.position_check import check_other_positions, ch
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.scores import target_scores
 from corrpo.strength.estimators.estimator import Estimator
-from corrpo.strength.estimators.fidelity import OWN
+from corrpo.strength.estimators.fidelity import FIDELITY
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
 from corrpo.strength.estimators.own_batched import batched_own
 from corrpo.strength.estimators.passes import Pass, has_room_for_graph
@@ -89,5 +89,5 @@ ESTIMATOR = Estimator(
     batched=batched_own,
     rollout_projections=("q", "o"),
     rollouts_by_upper_half=True,
-    fidelity=OWN,
+    fidelity=FIDELITY["own"],
 )

@@ -23,7 +23,7 @@ from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.user_hooks import user_hooks
 from corrpo.strength.estimators.estimator import Estimator
 from corrpo.strength.estimators.exact import budget, exact_norms
-from corrpo.strength.estimators.fidelity import PRUNED
+from corrpo.strength.estimators.fidelity import FIDELITY
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
 from corrpo.strength.estimators.passes import Pass, has_room_for_graph
 from corrpo.strength.norms.factored import product_norm, short_factor
@@ -118,5 +118,5 @@ ESTIMATOR = Estimator(
     passes=_passes,
     misfit=_misfit,
     is_exact=False,
-    fidelity=PRUNED,
+    fidelity=FIDELITY["pruned"],
 )
