@@ -6,6 +6,7 @@ Checks that verl has the trainer and that the settings are good, and starts noth
 line what is wrong, with exit code 2.
 """
 
+import os
 import sys
 
 from hydra import compose, initialize_config_module
@@ -13,8 +14,7 @@ from hydra.errors import HydraException
 from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY
 
 from corrpo.errors import BadInputError, CorrpoError, in_one_line
-from corrpo_verl.settings import checked_settings
-from corrpo_verl.trainer import NAME
+from corrpo_verl.settings import NAME, checked_settings
 
 
 def check(overrides: list[str]) -> str:
@@ -23,6 +23,11 @@ def check(overrides: list[str]) -> str:
     Raises:
         BadInputError: it would not run CorR-PO, or not with these settings.
     """
+    if NAME not in TRAINER_REGISTRY:
+        raise BadInputError(
+            f"verl has no trainer {NAME!r}: its plug-in failed, as is told above, or "
+            f"VERL_USE_EXTERNAL_PLUGINS={os.getenv('VERL_USE_EXTERNAL_PLUGINS', 'auto')} leaves it out"
+        )
     try:
         with initialize_config_module("verl.trainer.config", version_base=None):
             config = compose("ppo_trainer", overrides)

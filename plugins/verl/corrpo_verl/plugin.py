@@ -10,7 +10,7 @@ try:
 except Exception as error:
     logging.getLogger(__name__).error(
         "verl gets no trainer 'corrpo', as corrpo_verl cannot be imported: %s: %s; "
-        "`python -m corrpo_verl` shows where",
+        "`python -c 'import corrpo_verl.trainer'` shows where",
         type(error).__name__,
         error,
     )

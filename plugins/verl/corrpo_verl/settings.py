@@ -8,7 +8,9 @@ from omegaconf.errors import OmegaConfBaseException
 from corrpo.errors import BadInputError, UnsupportedModelError, did_you_mean, first_line
 from corrpo.rewards.inversion_settings import InversionSettings
 
-KEY = "corrpo"
+NAME = "corrpo"
+"""Of the trainer, and of its key in verl's configuration."""
+
 _ENGINES = ("fsdp", "fsdp2")
 
 
@@ -23,22 +25,24 @@ def checked_settings(config: DictConfig) -> InversionSettings:
         UnsupportedModelError: an engine whose model cannot be measured.
     """
     _check_engine(config)
-    given = config.get(KEY, {})
+    given = config.get(NAME, {})
     known = [field.name for field in fields(InversionSettings)]
     if not isinstance(given, dict | DictConfig):
-        raise BadInputError(f"{KEY}={given}: expected fields, as in +{KEY}.inversion_weight=0.5")
+        raise BadInputError(f"{NAME}={given}: expected fields, as in +{NAME}.inversion_weight=0.5")
     for name in given:
         if name not in known:
-            hint = did_you_mean(name, known, prefix=f"{KEY}.")
-            raise BadInputError(f"{KEY}.{name} is unknown; the fields of {KEY} are {', '.join(known)}{hint}")
+            hint = did_you_mean(name, known, prefix=f"{NAME}.")
+            raise BadInputError(
+                f"{NAME}.{name} is unknown; the fields of {NAME} are {', '.join(known)}{hint}"
+            )
     try:
         settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(InversionSettings), given))
     except OmegaConfBaseException as error:
-        raise BadInputError(f"{KEY}.{error.full_key}: {first_line(error)}") from error
+        raise BadInputError(f"{NAME}.{error.full_key}: {first_line(error)}") from error
     if settings.inversion_fit_tokens:
         raise BadInputError(
-            f"{KEY}.inversion_fit_tokens={settings.inversion_fit_tokens}: on verl strengths are not fitted; "
-            f"leave it out for own-position parts as they are, or give +{KEY}.inversion_estimator=pruned"
+            f"{NAME}.inversion_fit_tokens={settings.inversion_fit_tokens}: on verl strengths are not fitted; "
+            f"leave it out for own-position parts as they are, or give +{NAME}.inversion_estimator=pruned"
         )
     return replace(settings, inversion_fit_tokens=0) if settings.fit_tokens else settings
 

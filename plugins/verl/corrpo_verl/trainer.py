@@ -26,10 +26,9 @@ from verl.utils.debug import marked_timer
 from corrpo.rewards.inversion_step import InversionState, batch_metrics, inversion_step
 from corrpo.rewards.rollouts import RolloutSignals
 from corrpo_verl.groups import rollout_groups
-from corrpo_verl.settings import KEY, checked_settings
+from corrpo_verl.settings import NAME, checked_settings
 from corrpo_verl.worker import READ_FIELDS, SEED, SIGNALS, CorRPOWorker
 
-NAME = "corrpo"
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +50,7 @@ class CorRPOTrainer(PPOTrainerSync):
         self.inversion_state = InversionState()
         with open_dict(config):
             config.trainer.v1.trainer_mode = "sync"  # by this name verl decides how batches are drawn
-            config.actor_rollout_ref[KEY] = asdict(self.inversion_settings)  # what its workers are given
+            config.actor_rollout_ref[NAME] = asdict(self.inversion_settings)  # what its workers are given
         super().__init__(config)
 
     def _init_resource_pool_mgr(self) -> None:

@@ -1,5 +1,6 @@
 """The key `corrpo` of verl's configuration, the check command, and a plug-in that fails to load."""
 
+import os
 import subprocess
 import sys
 
@@ -73,3 +74,11 @@ def test_a_plug_in_that_fails_to_load_says_so():
     broken = "import sys; sys.modules['transfer_queue'] = None; import verl"
     run = subprocess.run([sys.executable, "-c", broken], capture_output=True, text=True, check=True)
     assert "verl gets no trainer 'corrpo', as corrpo_verl cannot be imported" in run.stderr
+
+
+def test_the_check_command_where_verl_loads_no_plug_in():
+    command = [sys.executable, "-m", "corrpo_verl", "trainer.v1.trainer_mode=corrpo"]
+    environment = {**os.environ, "VERL_USE_EXTERNAL_PLUGINS": "none"}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert run.returncode == 2
+    assert run.stderr.splitlines()[-1].startswith("corrpo_verl: verl has no trainer 'corrpo'")
