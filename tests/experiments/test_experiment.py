@@ -188,7 +188,7 @@ def test_an_experiment_that_was_killed_ten_times_ends_like_an_undisturbed_one(fi
     kill_and_go_on(finished, tmp_path / "killed", kills=10, processes="2")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_experiment_on_a_cluster_whose_nodes_are_killed_ends_like_one_here(finished, tmp_path, ray_nodes):
     words = ["experiment", str(SMALL), "--output", str(tmp_path), "--device", "cpu"]
     with ray_nodes.killed_after([1, 3], random.Random(1)):
