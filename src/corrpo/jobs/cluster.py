@@ -69,7 +69,8 @@ def _join(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds, with a stack of processes in their text
         raise BadInputError(f"{nobody} ({first_line(error)})") from error
-    ray._private.worker._worker_logs_enabled = False  # pages on standard output for each worker that dies
+    worker: Any = ray._private.worker  # pyright: ignore
+    worker._worker_logs_enabled = False  # pages on standard output for each worker that dies
 
 
 class Cluster(Workers):

@@ -34,11 +34,13 @@ def token_scores_on_cpu(device: torch.device) -> Iterator[None]:
         return
     ours = {"_use_triton": lambda device: True, "_ChunkedLogProbFunction": _TokenScoresOnCPU}
     before = {name: getattr(trl_utils, name) for name in ours}
-    vars(trl_utils).update(ours)
+    for name, replacement in ours.items():
+        setattr(trl_utils, name, replacement)
     try:
         yield
     finally:
-        vars(trl_utils).update(before)
+        for name, original in before.items():
+            setattr(trl_utils, name, original)
 
 
 class _TokenScoresOnCPU:

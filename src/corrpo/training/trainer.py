@@ -132,27 +132,29 @@ class InversionMixin(_Base):
         self.inversion_state.count_batch(int(self.state.num_input_tokens_seen))
         with full_parameters(self.model_wrapped) as model, self.accelerator.autocast():
             self._meter = self._meter or RolloutMeter(model, self.args)
-            rollouts = (model, self._prompt_ids, completion_ids)
-            how = {
+            rollouts: dict[str, Any] = {
+                "model": model,
+                "prompt_ids": self._prompt_ids,
+                "completion_ids": completion_ids,
                 "written": self._written,
                 "seed": self.inversion_state.batch_seed(self.args.seed),
                 "first": self.accelerator.process_index * len(completion_ids),
             }
-            signals = self._meter(*rollouts, fit=self._fit(self._meter, rollouts, how), **how)
+            signals = self._meter(**rollouts, fit=self._fit(self._meter, rollouts))
         self._metrics[self._mode]["inversion/seconds"].append(time.perf_counter() - began)
         for quantity in fields(signals):
             values = getattr(signals, quantity.name).tolist()
             self._log_completion_extra(f"inversion/{quantity.name}", values)
         return signals.stacked().to(self.accelerator.device)
 
-    def _fit(self, meter: RolloutMeter, rollouts: tuple[Any, ...], how: dict[str, Any]) -> StrengthFit:
+    def _fit(self, meter: RolloutMeter, rollouts: dict[str, Any]) -> StrengthFit:
         """The run's fit, with tokens of this batch; an evaluation leaves it as it is."""
         fit = self.inversion_state.fit
         if not meter.fits or (self._mode == "eval" and fit.judged is not None):
             return fit
         fit = fit if self._mode == "train" else StrengthFit()
-        total = self.accelerator.num_processes * len(rollouts[-1])
-        own = meter.judge(*rollouts, fit, total=total, **how)
+        total = self.accelerator.num_processes * len(rollouts["completion_ids"])
+        own = meter.judge(**rollouts, fit=fit, total=total)
         judged = [tokens for tokens in gather_object([own]) if len(tokens)]
         if judged:
             fit.add(torch.cat(judged))

@@ -83,8 +83,8 @@ def _ends(result: ExperimentResult) -> list[CostPoint]:
 
 
 def _percent(mean: SeedMean) -> SeedMean:
-    ends = (None if end is None else 100 * end for end in (mean.value, mean.low, mean.high))
-    return SeedMean(*ends, mean.n_seeds)
+    value, low, high = (None if end is None else 100 * end for end in (mean.value, mean.low, mean.high))
+    return SeedMean(value, low, high, mean.n_seeds)
 
 
 def costs_figure(name: str, points: Sequence[CostPoint], *, accuracy_label: str) -> Drawing:
