@@ -14,6 +14,7 @@ from corrpo.cli.main import VERBS
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("**/*.md")),
+    ROOT / "recipes" / "README.md",
     ROOT / "recipes" / "paper" / "README.md",
 ]
 

@@ -99,6 +99,24 @@ def test_the_study_trains_the_models_that_its_experiments_name(tmp_path):
     assert sizes["arms"] == {arm: main["arms"][arm] for arm in sizes["arms"]}
 
 
+def test_the_curves_of_gemma_train_what_its_experiment_starts_from(tmp_path):
+    commands = [
+        words for _, *words in given_commands(ROOT / "recipes" / "gemma3-270m" / "curves.sh", tmp_path)
+    ]
+    made = {words[words.index("--output_dir") + 1] for words in commands if words[0] == "train"}
+    made |= {words[words.index("--output") + 1] for words in commands if words[0].endswith("make_traces.py")}
+    experiment = ROOT / "recipes" / "gemma3-270m" / "experiment.yaml"
+    recipe, training = read_experiment(experiment), yaml.safe_load(experiment.read_text())["training"]
+    out = f"{tmp_path}/out"
+    assert {f"out/gemma3-270m{path.removeprefix(out)}/final" for path in made} >= set(recipe.models.values())
+    named = {Path(training["dataset"]).parent, Path(recipe.suite).parent}
+    assert {f"{out}/{path.name}" for path in named} <= made
+    assert [arm.name for arm in recipe.arms] == ["grpo", "corrpo", "shuffle", "negate"]
+    assert recipe.analysis.controls == ["shuffle", "negate"]
+    steps = [word.partition("=")[0] for word in commands[6] if ":" in word and "=" in word]
+    assert steps == [*(f"sft:{step}" for step in (25, 50, 100, 150, 200)), "rl:20", "rl:40", "rl:60"]
+
+
 def test_a_command_that_corrpo_does_not_know_is_found_out():
     for words, message in (
         (["trace", "lab:qwen2/base"], "no verb 'trace'"),

@@ -23,7 +23,7 @@ from reasoning_traces import TASKS
 from reasoning_traces.claims import check_claims, claims_of, value_of
 from reasoning_traces.countdown import WORDS
 from reasoning_traces.pen import Pen, shown
-from reasoning_traces.splits import LENGTHS, SPLITS, completion, make_splits
+from reasoning_traces.splits import LENGTHS, SPLITS, as_chat, completion, make_splits
 
 SCRIPT = ROOT / "recipes" / "traces" / "make_traces.py"
 ENTRIES = 60
@@ -181,6 +181,18 @@ def test_training_evaluation_and_measurement_read_the_files(made):
     assert all(sample.response and sample.answer for sample in given_responses)
     assert all(sample.response is None for sample in own)
     assert [sample.prompt for sample in own] == [sample.prompt for sample in given_responses]
+
+
+def test_rows_as_chats_are_read_in_the_same_way(tmp_path):
+    rows = make_splits({"train": 7, "validation": 7, "test": 7}, list(TASKS), "short", 0)["train"]
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(as_chat(row)) + "\n" for row in rows))
+    train = Source(str(path), "train")
+    assert load_traces(train, chat=True)["completion"][0][0]["content"] == rows[0]["completion"]
+    recipe = RecipeArguments(model="lab:qwen2/base", dataset=str(path), rewards=["exact", "format"])
+    assert load_prompts(train, recipe, chat=True)["prompt"][0][0]["role"] == "user"
+    assert load_suite(str(path)).problems[0].answer == rows[0]["answer"]
+    assert load_samples(path)[0].response == rows[0]["completion"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ problems without them, so that responses are the model's own. traces.json has th
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,7 @@ import tyro
 
 from corrpo.errors import BadInputError, OutputFolderError
 from reasoning_traces import TASKS
-from reasoning_traces.splits import make_splits
+from reasoning_traces.splits import as_chat, make_splits
 
 
 def make_traces(
@@ -30,6 +31,7 @@ def make_traces(
     test: int = 700,
     tasks: tuple[str, ...] = tuple(TASKS),
     length: Literal["short", "long"] = "short",
+    chat: bool = False,
     seed: int = 0,
 ) -> None:
     """Write reasoning traces for tasks of reasoning-gym as JSON lines.
@@ -41,6 +43,7 @@ def make_traces(
         test: held-out rows.
         tasks: which tasks.
         length: short is some 60 to 200 tokens, long some 150 to 600: larger problems, and more checks.
+        chat: prompts and completions as chat messages, for models with a chat template.
         seed: of problems, slips and words.
     """
     sizes = {"train": train, "validation": validation, "test": test}
@@ -52,18 +55,29 @@ def make_traces(
         )
     if output.exists() and any(output.iterdir()):
         raise OutputFolderError(f"{output} is not empty; give another folder")
-    output.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f"{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     splits = make_splits(sizes, tasks, length, seed)
+    if chat:
+        splits = {split: [as_chat(row) for row in rows] for split, rows in splits.items()}
     kept = ("id", "prompt", "answer", "task", "split")
     files = {f"{split}.jsonl": rows for split, rows in splits.items()}
     files["test_prompts.jsonl"] = [{name: row[name] for name in kept} for row in splits["test"]]
-    record = {"length": length, "seed": seed, "reasoning_gym": version("reasoning-gym"), "files": {}}
+    record = {
+        "length": length,
+        "chat": chat,
+        "seed": seed,
+        "reasoning_gym": version("reasoning-gym"),
+        "files": {},
+    }
     for name, rows in files.items():
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-        (output / name).write_bytes(text)
+        (partial / name).write_bytes(text)
         counts = dict(Counter(row["task"] for row in rows))
         record["files"][name] = {"rows": counts, "sha256": hashlib.sha256(text).hexdigest()}
-    (output / "traces.json").write_text(json.dumps(record, indent=1) + "\n")
+    (partial / "traces.json").write_text(json.dumps(record, indent=1) + "\n")
+    partial.replace(output)
     print(output)
 
 

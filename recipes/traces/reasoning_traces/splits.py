@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import reasoning_gym
 
@@ -53,6 +54,12 @@ def completion(worked: Worked) -> str:
     """The trace that a model learns to write."""
     thought = _SENTENCE_STARTS.sub(lambda match: match.group().upper(), worked.thought)
     return f"<think>{thought}</think><answer>{worked.answer}</answer>"
+
+
+def as_chat(row: dict[str, str]) -> dict[str, Any]:
+    """A row with its prompt as the user's message and its completion as the assistant's."""
+    roles = {"prompt": "user", "completion": "assistant"}
+    return row | {name: [{"role": role, "content": row[name].strip()}] for name, role in roles.items()}
 
 
 def _row(task: str, split: str, number: int, worked: Worked) -> dict[str, str]:
