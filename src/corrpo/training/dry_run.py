@@ -23,6 +23,8 @@ from corrpo.models.memory import free_memory
 from corrpo.models.probing import Cost, generation_cost, peak_bytes_of, seconds_of, weight_bytes
 from corrpo.models.threads import threads_for
 from corrpo.models.token_limits import vocabulary_size
+from corrpo.rewards.rollouts import JUDGED_EVERY, RolloutMeter
+from corrpo.rewards.strength_fit import StrengthFit
 from corrpo.samples import Sample, encode_prompt
 from corrpo.training.cpu_token_scores import token_scores_on_cpu
 from corrpo.training.recipe import RecipeArguments
@@ -182,17 +184,24 @@ def _rollout_costs(
     one = generation_cost(engine, next(model.parameters()).device, [(written, config.max_completion_length)])
     costs = {"generation": Cost(batches * one.seconds, one.peak_bytes)}
     meter = getattr(trainer, "_meter", None)
-    if meter is not None and config.inversion_weight:
-        ids = _random_ids(model, 2 * config.max_completion_length).view(2, -1).tolist()
-
-        def measure() -> None:
-            meter(model, prompts[:2], ids[: len(prompts[:2])])
-
-        measure()
-        seconds = seconds_of(measure, repeats=1) / len(prompts[:2])
-        peak = peak_bytes_of(measure, next(model.parameters()).device)
-        costs["inversion"] = Cost(batches * batch * seconds, peak)
+    if meter is not None:
+        measured = _inversion_cost(model, meter, prompts[0], config.max_completion_length)
+        costs["inversion"] = Cost(batches * batch * measured.seconds, measured.peak_bytes)
     return costs
+
+
+def _inversion_cost(model: Any, meter: RolloutMeter, prompt: list[int], completion: int) -> Cost:
+    """Of measuring a rollout of the longest length, with its share of what is judged for the fit."""
+    rollout = model, [prompt], [_random_ids(model, completion).tolist()]
+    fit = StrengthFit()
+    began = seconds_of(lambda: fit.add(meter.judge(*rollout, fit)), repeats=1) if meter.fits else 0.0
+
+    def measure() -> None:
+        meter(*rollout, fit=fit)
+
+    measure()
+    peak = peak_bytes_of(measure, next(model.parameters()).device)
+    return Cost(seconds_of(measure, repeats=1) + began / JUDGED_EVERY, peak)
 
 
 def _batch_cost(config: Any, trainer: Any, draws: bool, typical: int, longest: int) -> Cost:
