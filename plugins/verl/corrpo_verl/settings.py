@@ -1,6 +1,6 @@
 """The settings of CorR-PO in verl's configuration: fields of `InversionSettings` under the key `corrpo`."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -36,15 +36,9 @@ def checked_settings(config: DictConfig) -> InversionSettings:
                 f"{NAME}.{name} is unknown; the fields of {NAME} are {', '.join(known)}{hint}"
             )
     try:
-        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(InversionSettings), given))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(InversionSettings), given))
     except OmegaConfBaseException as error:
         raise BadInputError(f"{NAME}.{error.full_key}: {first_line(error)}") from error
-    if settings.inversion_fit_tokens:
-        raise BadInputError(
-            f"{NAME}.inversion_fit_tokens={settings.inversion_fit_tokens}: on verl strengths are not fitted; "
-            f"leave it out for own-position parts as they are, or give +{NAME}.inversion_estimator=pruned"
-        )
-    return replace(settings, inversion_fit_tokens=0) if settings.fit_tokens else settings
 
 
 def _check_engine(config: DictConfig) -> None:

@@ -2,8 +2,8 @@
 
 What is overridden: `_init_resource_pool_mgr`, to put `CorRPOWorker` in the place of verl's worker;
 `_compute_advantage`, to add the weighted inversion reward to the task reward before verl turns it into
-advantages; saving and loading of checkpoints, to keep the starting rho of control "clamp". All else is verl's
-own.
+advantages; saving and loading of checkpoints, to keep the starting rho of control "clamp" and the tokens from
+which strengths follow. All else is verl's own.
 """
 
 import logging
@@ -25,6 +25,7 @@ from verl.utils.debug import marked_timer
 
 from corrpo.rewards.inversion_step import InversionState, batch_metrics, inversion_step
 from corrpo.rewards.rollouts import RolloutSignals
+from corrpo.rewards.strength_fit import StrengthFit
 from corrpo_verl.groups import rollout_groups
 from corrpo_verl.settings import NAME, checked_settings
 from corrpo_verl.worker import READ_FIELDS, SEED, SIGNALS, CorRPOWorker
@@ -117,12 +118,13 @@ class CorRPOTrainer(PPOTrainerSync):
         tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=written)
 
     def _save_checkpoint(self) -> None:
-        """verl's, after the starting rho: the note of the latest checkpoint, written last, ends it."""
+        """verl's, after the inversion's: the note of the latest checkpoint, written last, ends it."""
+        self.inversion_state.fit = StrengthFit(self.actor_rollout_wg.judged_tokens()[0])
         self.inversion_state.save(self._checkpoint())
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
-        """verl's, with the starting rho of the run that goes on."""
+        """verl's, with the starting rho and the judged tokens of the run that goes on."""
         super()._load_checkpoint()
         options = self.config.trainer
         by_path = options.resume_mode == "resume_path"
@@ -131,6 +133,7 @@ class CorRPOTrainer(PPOTrainerSync):
             _log.warning(
                 "%s was not written by the trainer %r: its first batch now is the start", checkpoint, NAME
             )
+        self.actor_rollout_wg.set_judged_tokens(self.inversion_state.fit.judged)
 
     def _checkpoint(self) -> Path:
         """The folder of the checkpoint of this step."""

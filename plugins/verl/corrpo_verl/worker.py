@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 from omegaconf import OmegaConf
 from tensordict import TensorDict
-from torch import nn
+from torch import Tensor, nn
 from verl.single_controller.base.decorator import Dispatch, make_nd_compute_dataproto_dispatch_fn, register
 from verl.utils import tensordict_utils
 from verl.utils.device import get_device_name
@@ -17,6 +18,7 @@ from corrpo.errors import UnsupportedModelError
 from corrpo.models.sharding import full_parameters
 from corrpo.rewards.inversion_settings import InversionSettings
 from corrpo.rewards.rollouts import RolloutMeter
+from corrpo.rewards.strength_fit import StrengthFit
 
 READ_FIELDS = ["prompts", "responses", "response_mask", "multi_modal_inputs"]
 """The fields of a batch that `measure_rollouts` reads."""
@@ -43,6 +45,7 @@ class CorRPOWorker(ActorRolloutRefWorker):
         settings = OmegaConf.to_container(self.config.corrpo)
         with self._whole_policy() as model:
             self._meter = RolloutMeter(model, InversionSettings(**settings))
+        self._fit = StrengthFit()
 
     @register(dispatch_mode=make_nd_compute_dataproto_dispatch_fn(mesh_name="actor"))
     @DistProfiler.annotate(color="blue", role="measure_rollouts")
@@ -66,16 +69,31 @@ class CorRPOWorker(ActorRolloutRefWorker):
         prompts, responses, written = (
             [row.tolist() for row in data[field].unbind()] for field in READ_FIELDS[:3]
         )
+        engine, how = self.actor.engine, {"written": written, "seed": tensordict_utils.get(data, SEED)}
+        how["first"] = engine.get_data_parallel_rank() * len(data)
+        total = engine.get_data_parallel_size() * len(data)
         with self._whole_policy() as model:
-            signals = self._meter(
-                model,
-                prompts,
-                responses,
-                written=written,
-                seed=tensordict_utils.get(data, SEED),
-                first=self.actor.engine.get_data_parallel_rank() * len(data),
-            )
+            self._add(self._meter.judge(model, prompts, responses, self._fit, total=total, **how))
+            signals = self._meter(model, prompts, responses, fit=self._fit, **how)
         return TensorDict({SIGNALS: signals.stacked().cpu()}, batch_size=len(data))
+
+    def _add(self, judged: Tensor) -> None:
+        """Take the tokens that all workers judged into the fit, the same on each."""
+        group = self.actor.engine.get_data_parallel_group()
+        gathered: list[Tensor] = [judged] * dist.get_world_size(group)
+        dist.all_gather_object(gathered, judged, group)
+        if tokens := [part for part in gathered if len(part)]:
+            self._fit.add(torch.cat(tokens))
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def judged_tokens(self) -> Tensor | None:
+        """The tokens from which strengths follow, for a checkpoint: `StrengthFit.judged`."""
+        return self._fit.judged
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def set_judged_tokens(self, judged: Tensor | None) -> None:
+        """Go on with the tokens of a checkpoint, or with none."""
+        self._fit = StrengthFit(judged)
 
     @contextmanager
     def _whole_policy(self) -> Iterator[nn.Module]:

@@ -16,18 +16,20 @@ sys.path.insert(0, str(ROOT / "tests"))
 from corrpo import CorRPOConfig, CorRPOTrainer  # noqa: E402
 from training.tiny import lab, settings, sums  # noqa: E402
 
+_OWN, _FITTED = {"inversion_fit_tokens": 0}, {"inversion_fit_tokens": 16}
 CASES = (
-    {},
-    {"inversion_statistic": "pearson"},
-    {"inversion_gate": "correct", "inversion_shape": "relu"},
-    {"inversion_gate": "incorrect", "inversion_weight": 2.0},
-    {"inversion_control": "negate"},
-    {"inversion_control": "clamp"},
-    {"inversion_control": "constant", "inversion_gate": "correct"},
-    {"inversion_control": "shuffle"},
-    {"inversion_max_tokens": 12, "inversion_estimator": "exact", "inversion_layers": [3]},
-    {"inversion_weight": 0.0},
+    _FITTED,
+    {**_FITTED, "inversion_gate": "correct", "inversion_control": "shuffle"},
+    _OWN,
+    {**_OWN, "inversion_gate": "correct", "inversion_shape": "relu"},
+    {**_OWN, "inversion_gate": "incorrect", "inversion_weight": 2.0},
+    {**_OWN, "inversion_control": "negate"},
+    {**_OWN, "inversion_control": "clamp"},
+    {**_OWN, "inversion_control": "constant", "inversion_gate": "correct"},
+    {**_OWN, "inversion_control": "shuffle"},
+    {**_OWN, "inversion_weight": 0.0},
 )
+"""Settings: with strengths that follow from judged tokens, which is the default, and without."""
 
 
 def even(completions: list, **_) -> list[float]:
@@ -46,11 +48,9 @@ class Recorded(CorRPOTrainer):
 def recorded(case: dict, scale: str) -> tuple[dict, dict]:
     """The rollouts of the first step, always the same ones, and what the settings of `case` make of them."""
     model, tokenizer = lab("qwen2", "reasoning")
-    fit = {} if "inversion_estimator" in case else {"inversion_fit_tokens": 0}
     with tempfile.TemporaryDirectory() as folder:
-        config = CorRPOConfig(
-            **settings(folder, max_steps=1, max_completion_length=96, scale_rewards=scale), **fit, **case
-        )
+        common = settings(folder, max_steps=1, max_completion_length=96, scale_rewards=scale)
+        config = CorRPOConfig(**common | case)
         trainer = Recorded(model, even, args=config, processing_class=tokenizer, train_dataset=sums())
         trainer.train()
     scored, logs = trainer.scored, trainer._logs

@@ -13,8 +13,8 @@ from corrpo_verl.settings import checked_settings
 from without_generation import configuration
 
 
-def test_the_defaults_are_those_of_corrpo_without_the_fit_of_strengths():
-    assert checked_settings(configuration()) == InversionSettings(inversion_fit_tokens=0)
+def test_the_defaults_are_those_of_corrpo():
+    assert checked_settings(configuration()) == InversionSettings()
 
 
 def test_every_field_can_be_given():
@@ -31,7 +31,6 @@ def test_every_field_can_be_given():
         inversion_layers=[1, -1],
         inversion_projections=["q", "o"],
         inversion_gate="correct",
-        inversion_fit_tokens=0,
     )
 
 
@@ -46,7 +45,6 @@ def test_every_field_can_be_given():
         (["+corrpo.inversion_weight=heavy"], r"corrpo\.inversion_weight: .*'heavy'"),
         (["+corrpo.inversion_weight=nan"], "inversion_weight=nan: expected a finite number"),
         (["+corrpo.inversion_min_tokens=2"], "expected 3 or more"),
-        (["+corrpo.inversion_fit_tokens=16"], "inversion_fit_tokens=16: on verl strengths are not fitted"),
         (["+corrpo.inversion_layers=3"], r"corrpo\.inversion_layers: "),
         (["+corrpo=0.5"], "corrpo=0.5: expected fields"),
         (["trainer.use_v1=false"], r"trainer\.use_v1=False: .* with True alone"),
