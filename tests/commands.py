@@ -71,7 +71,7 @@ def _check_training(words: list[str]) -> None:
     from corrpo.training.recipe import parse_recipe
     from corrpo.training.stages import config_class
 
-    stage, *flags = words
+    stage, *flags = (word for word in words if word != "--dry-run")
     assert stage in STAGES, f"there is no stage {stage!r}"
     with ExitStack() as machine:
         machine.enter_context(patch("transformers.training_args.is_torch_bf16_gpu_available", lambda: True))

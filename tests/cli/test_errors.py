@@ -31,6 +31,7 @@ def test_a_config_and_a_template_cannot_write_to_the_terminal(model, tmp_path, c
     words = ["measure", model, "--samples", samples, "--output", tmp_path / "out", "--device", "cpu"]
     (model / "chat_template.jinja").write_text("{{ raise_exception('\x1b[31mred\ncorrpo: all is well') }}")
     assert r"\x1b[31mred corrpo: all is well" in error_of(words, capsys)
+    (model / "chat_template.jinja").write_text("{{ messages[0].content }}")
     config = json.loads((model / "config.json").read_text()) | {"model_type": "\x1b[31mx"}
     (model / "config.json").write_text(json.dumps(config))
     assert r"\x1b[31mx" in error_of(words, capsys)

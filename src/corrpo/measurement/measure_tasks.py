@@ -82,6 +82,11 @@ class NamedModel:
         with ready(loaded.model):
             yield loaded
 
+    @staticmethod
+    def release() -> None:
+        """Let go of the model that this process keeps: its files may be others the next time."""
+        _loaded.cache_clear()
+
 
 Source = LoadedModel | NamedModel
 """Where a task has its model from."""

@@ -114,7 +114,10 @@ def measure_in_workers(
         keywords: given as the keywords below; name is that of `model` if not given.
     """
     name = keywords.name or model.name
-    return _measure(model, samples, replace(keywords, name=name), workers)
+    try:
+        return _measure(model, samples, replace(keywords, name=name), workers)
+    finally:
+        model.release()
 
 
 def _measure(
