@@ -57,6 +57,15 @@ def test_the_latest_tokens_alone_count():
     assert fit.judged[-1, 0] == WINDOW // 100 + 1
 
 
+def test_without_a_judged_token_all_strengths_are_0_and_no_rollout_has_a_rho(lab_model):
+    fit = StrengthFit()
+    fit.add(torch.zeros(0, 18))
+    assert fit.judged is None
+    assert fit.strengths(torch.rand(3, 17).double()).tolist() == [0, 0, 0]
+    meter = RolloutMeter(lab_model, InversionSettings())
+    assert meter(lab_model, *rollouts(2), fit=fit).rho.isnan().all()
+
+
 def test_the_meter_gives_the_rhos_of_a_slow_loop(lab_model):
     prompts, completions = rollouts(8)
     meter, fit = RolloutMeter(lab_model, InversionSettings()), StrengthFit()

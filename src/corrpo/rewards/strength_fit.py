@@ -57,13 +57,16 @@ class StrengthFit:
 
     def add(self, judged: Float[Tensor, "tokens columns"]) -> None:
         """Take in tokens that were judged, and let the oldest go."""
+        if not len(judged):
+            return
         judged = judged.detach().double().cpu()
         known = judged if self.judged is None else torch.cat([self.judged, judged])
         self.judged = known[-WINDOW:]
 
     def strengths(self, features: Float[Tensor, "tokens features"]) -> Float[Tensor, " tokens"]:
-        """The strengths that follow from `own_features`, float64 on their device."""
-        assert self.judged is not None, "no token was judged"
+        """The strengths that follow from `own_features`, float64 on their device; 0 where none was judged."""
+        if self.judged is None:
+            return features.new_zeros(len(features))
         known, strength = self.judged[:, :-1], self.judged[:, -1]
         centre, scale = known.mean(0), known.std(0, correction=0)
         scale = torch.where(scale > 0, scale, 1.0)

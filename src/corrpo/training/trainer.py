@@ -24,7 +24,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from accelerate.utils import gather, gather_object
 from torch import Tensor
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -155,9 +154,8 @@ class InversionMixin(_Base):
         fit = fit if self._mode == "train" else StrengthFit()
         total = self.accelerator.num_processes * len(rollouts["completion_ids"])
         own = meter.judge(**rollouts, fit=fit, total=total)
-        judged = [tokens for tokens in gather_object([own]) if len(tokens)]
-        if judged:
-            fit.add(torch.cat(judged))
+        for judged in gather_object([own]):
+            fit.add(judged)
         return fit
 
     @property
