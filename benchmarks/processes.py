@@ -39,7 +39,7 @@ def seconds(model: NamedModel, workers: Workers) -> float:
         return time.perf_counter() - start
 
 
-def main(cluster: str | None) -> None:
+def main(cluster: str | None = None) -> None:
     """The least of interleaved repetitions, and the gain."""
     loading = LoadOptions(device="cpu")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -72,4 +72,4 @@ if __name__ == "__main__":
         arguments = {"num_cpus": 3, "object_store_memory": 100 << 20, "include_dashboard": False}
         main(Cluster(initialize_head=True, head_node_args=arguments).address)
     else:
-        main(None)
+        main()

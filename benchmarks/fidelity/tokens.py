@@ -23,14 +23,14 @@ def joined(folder: Path) -> pl.DataFrame:
     "SIGNAL, VARIANT", null where it was not measured; "SIGNAL seconds", the CPU seconds of the token.
     """
     tokens = _of_signal(folder, "exact").join(_of_signal(folder, "logits"), on=KEYS)
-    prompts = _prompt_lengths(folder)
     for path in sorted(folder.iterdir()):
         if any(path.glob("*.parquet")) and path.name not in ("exact", "logits"):
             tokens = tokens.join(_of_signal(folder, path.name), on=KEYS, how="left")
     tokens = tokens.sort(KEYS)
     norms = f"own, {NORMS}"
     if norms in tokens.columns:
-        tokens = tokens.with_columns(fitted(tokens.join(prompts, on="group"), norms)).drop(norms)
+        with_prompts = tokens.join(_prompt_lengths(folder), on="group", how="left", maintain_order="left")
+        tokens = tokens.with_columns(fitted(with_prompts, norms)).drop(norms)
     return tokens
 
 

@@ -11,10 +11,11 @@ from commands import ROOT
 from corrpo.experiments.experiment_result import experiment_result
 from corrpo.experiments.recipe_reader import read_experiment
 from corrpo.experiments.result_tables import RUNS_SCHEMA, table_of
-from corrpo.experiments.training_cost import COSTS_SCHEMA, arm_costs, cost_rows, matched_arms
+from corrpo.experiments.training_cost import COSTS_SCHEMA, arm_costs, matched_arms
 from corrpo.report.figures import arm_accuracy_and_cost
 from corrpo.report.pages.experiment import write_experiment_report
 from corrpo.report.pages.experiment_markdown import markdown
+from corrpo.training.cost_file import read_costs
 
 STUDY = ROOT / "docs" / "study" / "sorting"
 ARMS = {"grpo": (1000, 10.0), "corrpo": (1000, 20.0), "shuffle": (500, 20.0)}
@@ -96,9 +97,9 @@ def test_costs_of_arms_are_means_over_seeds_and_those_of_earlier_tables_are_none
 
 
 def test_a_run_without_the_file_has_no_costs(tmp_path):
-    assert cost_rows(tmp_path) == []
+    assert read_costs(tmp_path) == []
     (tmp_path / "cost.jsonl").write_text('{"step": 1, "seconds": 2.0}\n')
-    assert cost_rows(tmp_path) == [{"step": 1, "seconds": 2.0}]
+    assert read_costs(tmp_path) == [{"step": 1, "seconds": 2.0}]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 from corrpo.errors import CorrpoError
 from corrpo.evaluation.options import EvaluateOptions
-from corrpo.evaluation.results import EVALUATION, Evaluation, evaluation_folder, is_evaluated
+from corrpo.evaluation.results import EVALUATION, Evaluation, is_evaluated, suite_folder
 from corrpo.evaluation.scored_generations import scored_generations
 from corrpo.evaluation.scoring import counts, estimates
 from corrpo.evaluation.suites.suite import Suite
@@ -43,7 +43,7 @@ class Job:
 
     def folder_of(self, suite: Suite) -> Path:
         """That of the evaluation on a suite."""
-        return self.folder / evaluation_folder("", suite.name).removeprefix("/")
+        return self.folder / suite_folder(suite.name)
 
     def are_evaluated(self) -> bool:
         """Whether all suites are there and the model's files are as they were when it was evaluated."""

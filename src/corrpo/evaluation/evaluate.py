@@ -19,9 +19,9 @@ from corrpo.evaluation.results import (
     EVALUATION,
     EVALUATIONS,
     Evaluation,
-    evaluation_folder,
     evaluations_table,
     load_evaluations,
+    suite_folder,
 )
 from corrpo.evaluation.suites.suite import Suite
 from corrpo.jobs.files import write_parquet
@@ -130,7 +130,7 @@ def _outcomes(jobs: Sequence[Job], keywords: EvaluateKeywords) -> Generator[Outc
 
 def check_suites(suites: Sequence[Suite], options: EvaluateOptions) -> None:
     """Raise `BadInputError` on suites that cannot be evaluated together, or not with these options."""
-    folders = [evaluation_folder("", suite.name) for suite in suites]
+    folders = [suite_folder(suite.name) for suite in suites]
     if not suites or len(set(folders)) < len(folders):
         raise BadInputError(f"suites {[suite.name for suite in suites]}: expected one or more, each once")
     if any(suite.check == "math" for suite in suites):

@@ -118,13 +118,22 @@ def is_evaluated(folder: Path) -> bool:
     return done.exists() and is_whole(lambda: Evaluation.load(folder), done)
 
 
+def suite_folder(suite: str) -> str:
+    """Where the evaluation on a suite is below the folder of its model.
+
+    >>> suite_folder("rg:chain_sum")
+    'rg-chain_sum'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", suite).strip("-.") or "suite"
+
+
 def evaluation_folder(key: str, suite: str) -> str:
     """Where an evaluation is below the output folder: KEY/SUITE.
 
     >>> evaluation_folder("grpo/step-000200", "rg:chain_sum")
     'grpo/step-000200/rg-chain_sum'
     """
-    return f"{key}/{re.sub(r'[^A-Za-z0-9._-]+', '-', suite).strip('-.') or 'suite'}"
+    return f"{key}/{suite_folder(suite)}"
 
 
 def load_evaluations(folder: Path | str) -> list[Evaluation]:

@@ -28,7 +28,6 @@ from corrpo.experiments.launched_training import train_by_launcher
 from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.recipe_reader import training_arguments
 from corrpo.experiments.result_tables import BEFORE
-from corrpo.experiments.training_cost import cost_rows
 from corrpo.jobs.files import read_versioned, write_json
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.outcome import Outcome, outcome_of
@@ -36,6 +35,7 @@ from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.pipeline import measure
 from corrpo.models.loading import load_model, quiet_loading
 from corrpo.models.training_run import FINAL, trainer_checkpoints
+from corrpo.training.cost_file import read_costs
 from corrpo.training.run_stage import train
 from corrpo.training.silence_libraries import silence_libraries
 from corrpo.training.training_progress import ProgressLine
@@ -104,7 +104,7 @@ def read_run(run: Run) -> tuple[pl.DataFrame, Fingerprint, dict[str, Any]]:
     )
     finished, lengths = (evaluation.generations[name].to_numpy() for name in ("finished", "n_tokens"))
     abstained = finished & evaluation.generations["answer"].is_null().to_numpy()
-    cost = cost_rows(run.folder / "training")[-1:] or [{}]
+    cost = read_costs(run.folder / "training")[-1:] or [{}]
     facts = {
         "mean_tokens": float(lengths.mean()),
         "abstained": float(abstained.mean()),

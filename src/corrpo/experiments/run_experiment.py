@@ -28,18 +28,20 @@ from corrpo.experiments.preregistration import PREREGISTRATION, register, regist
 from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.recipe_reader import training_arguments
 from corrpo.experiments.result_tables import RESULTS, RESULTS_SCHEMA, RUNS, RUNS_SCHEMA, table_of
-from corrpo.experiments.training_cost import COSTS, COSTS_SCHEMA, cost_rows
+from corrpo.experiments.training_cost import COSTS, COSTS_SCHEMA
 from corrpo.jobs.files import write_json, write_parquet
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.folder_tasks import fill_folders
 from corrpo.jobs.outcome import Outcome
+from corrpo.jobs.process_count import visible_device
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.run_folder import is_whole
-from corrpo.jobs.workers import open_workers, visible_device
+from corrpo.jobs.workers import open_workers
 from corrpo.models.checkpoints import find_checkpoints
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.model_names import model_location
 from corrpo.statistics import Correlation
+from corrpo.training.cost_file import read_costs
 from corrpo.training.run_stage import check_run
 
 VERDICT = "verdict.json"
@@ -225,8 +227,7 @@ def _tables(plan: Plan) -> tuple[pl.DataFrame, pl.DataFrame]:
     rho_before: dict[str, Correlation] = {}
     for run in plan.runs:
         counted, fingerprint, facts = read_run(run)
-        of_run = {"model": run.model, "arm": run.arm_name, "seed": run.seed}
-        of_run["preregistration"] = plan.preregistration
+        of_run = _columns_of_run(run)
         problem_rows += [of_run | row for row in counted.iter_rows(named=True)]
         rho = fingerprint.spearman
         rho_before.setdefault(run.model, rho)  # the runs of models before training come first
@@ -240,12 +241,21 @@ def _tables(plan: Plan) -> tuple[pl.DataFrame, pl.DataFrame]:
     return table_of(problem_rows, RESULTS_SCHEMA), table_of(run_rows, RUNS_SCHEMA)
 
 
+def _columns_of_run(run: Run) -> dict[str, Any]:
+    """What every table tells of a run."""
+    return {
+        "model": run.model,
+        "arm": run.arm_name,
+        "seed": run.seed,
+        "preregistration": run.preregistration,
+    }
+
+
 def _costs(plan: Plan) -> pl.DataFrame:
     """The table of `training_cost`, of all runs."""
     rows = [
-        {"model": run.model, "arm": run.arm_name, "seed": run.seed, "preregistration": plan.preregistration}
-        | {name: value for name, value in row.items() if name in COSTS_SCHEMA}
+        _columns_of_run(run) | {name: value for name, value in row.items() if name in COSTS_SCHEMA}
         for run in plan.runs
-        for row in cost_rows(run.folder / "training")
+        for row in read_costs(run.folder / "training")
     ]
     return table_of(rows, COSTS_SCHEMA)

@@ -7,10 +7,8 @@ Seconds depend on the machine and on what ran beside a run; tokens do not. Ours;
 verdict.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,6 @@ import polars as pl
 
 from corrpo.experiments.arm_difference import SeedMean, mean_over_seeds
 from corrpo.statistics.coefficients import Array
-from corrpo.training.cost_file import COST
 
 COSTS = "costs.parquet"
 COSTS_SCHEMA: dict[str, Any] = {
@@ -78,13 +75,6 @@ class MatchedArm:
     budget: float
     accuracy: SeedMean
     difference: SeedMean
-
-
-def cost_rows(training: Path) -> list[dict[str, Any]]:
-    """The lines of a run's cost.jsonl; none for a run of an earlier version."""
-    path = training / COST
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
 
 
 def arm_costs(runs: pl.DataFrame, confidence: float) -> tuple[ArmCost, ...]:

@@ -13,10 +13,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from corrpo.errors import BadInputError, CorrpoError, first_line, require_packages
+from corrpo.errors import BadInputError, first_line, require_packages
 from corrpo.jobs.process_count import Need
 from corrpo.jobs.versions import library_versions
-from corrpo.jobs.workers import Worker, Workers
+from corrpo.jobs.workers import Worker, Workers, translated
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -143,10 +143,11 @@ def _actor_class() -> type:
 class _Actor(Worker):
     def __init__(self, handle: Any, paths: Sequence[str]):
         self._handle = handle
-        self.ready = _plain(handle.begin.remote(str(Path.cwd()), list(paths)).future(), check_node)
+        begun = handle.begin.remote(str(Path.cwd()), list(paths)).future()
+        self.ready = translated(begun, _plain, check_node)
 
     def submit(self, task: Callable[[Item], Result], item: Item) -> Future[Result]:
-        return _plain(self._handle.do.remote(task, item).future())
+        return translated(self._handle.do.remote(task, item).future(), _plain)
 
     def close(self) -> None:
         import ray
@@ -179,31 +180,13 @@ def check_node(told: tuple[str, dict[str, str | None], list[str]]) -> None:
         )
 
 
-def _plain(of_ray: Future[Any], check: Callable[[Any], None] | None = None) -> Future[Any]:
-    """The same future, with what a task raised as it was raised, and `BrokenExecutor` for a lost actor.
-
-    What `check` raises of the result stands in its place.
-    """
+def _plain(error: BaseException) -> BaseException:
+    """What a task raised as it was raised, and `BrokenExecutor` for a lost actor."""
     from ray.exceptions import RayError, RayTaskError
 
-    plain: Future[Any] = Future()
-
-    def settle(future: Future[Any]) -> None:
-        error = future.exception()
-        if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
-            error.cause.add_note(f"On a node of the cluster:\n{error}")
-            plain.set_exception(error.cause)
-        elif isinstance(error, RayError):
-            plain.set_exception(BrokenExecutor(f"its worker was lost ({first_line(error).rstrip('.')})"))
-        elif error is not None:
-            plain.set_exception(error)
-        else:
-            try:
-                if check is not None:
-                    check(future.result())
-                plain.set_result(future.result())
-            except CorrpoError as unfit:
-                plain.set_exception(unfit)
-
-    of_ray.add_done_callback(settle)
-    return plain
+    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        error.cause.add_note(f"On a node of the cluster:\n{error}")
+        return error.cause
+    if isinstance(error, RayError):
+        return BrokenExecutor(f"its worker was lost ({first_line(error).rstrip('.')})")
+    return error

@@ -84,6 +84,18 @@ def devices_for(device: str) -> list[str]:
     return [f"cuda:{number}" for number in range(gpus)] or ["cpu" if device == "auto" else device]
 
 
+def visible_device(device: str, visible: str | None) -> str | None:
+    """The value of CUDA_VISIBLE_DEVICES that leaves a process one GPU; None where there is nothing to set.
+
+    >>> visible_device("cuda:1", None), visible_device("cuda:1", "4,6"), visible_device("cpu", None)
+    ('1', '6', None)
+    """
+    if not device.startswith("cuda:"):
+        return None
+    number = int(device.removeprefix("cuda:"))
+    return visible.split(",")[number] if visible else str(number)
+
+
 def _memory_needed(checkpoint: Checkpoint, dtype: str) -> int | None:
     """Bytes; None if the size of the weights is not known."""
     folder = Path(checkpoint.source)

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import torch
 
 from corrpo.errors import CorrpoError
-from corrpo.jobs.process_count import devices_for, need_of, processes_for, usable_cores
+from corrpo.jobs.process_count import devices_for, need_of, processes_for, usable_cores, visible_device
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.load_options import LoadOptions
 
@@ -271,39 +271,50 @@ class _Process(Worker):
         with _interrupts_kept_from_children():
             started = self._pool.submit(os.getpid)
             (self._process,) = self._pool._processes.values()  # Python 3.14 has kill_workers
-        self.ready = _telling(started, self)
+        self.ready = translated(started, self._told)
 
     def submit(self, task: Callable[[Item], Result], item: Item) -> Future[Result]:
         try:
-            return _telling(self._pool.submit(task, item), self)
+            return translated(self._pool.submit(task, item), self._told)
         except BrokenExecutor:  # it died between two tasks
             died: Future[Result] = Future()
-            died.set_exception(BrokenExecutor(self.reason()))
+            died.set_exception(self._died())
             return died
 
     def close(self) -> None:
         self._process.kill()
         self._pool.shutdown(cancel_futures=True)
 
-    def reason(self) -> str:
+    def _died(self) -> BrokenExecutor:
         """Why it died, as far as is known."""
         self._process.join()
-        return f"its process ended with exit code {self._process.exitcode}, perhaps for lack of memory"
+        ended = f"its process ended with exit code {self._process.exitcode}"
+        return BrokenExecutor(f"{ended}, perhaps for lack of memory")
+
+    def _told(self, error: BaseException) -> BaseException:
+        return self._died() if isinstance(error, BrokenExecutor) else error
 
 
-def _telling(future: Future[Result], process: _Process) -> Future[Result]:
-    """The same future, whose `BrokenExecutor` tells how the process ended."""
+def translated(
+    future: Future[Result],
+    translate: Callable[[BaseException], BaseException],
+    check: Callable[[Result], None] | None = None,
+) -> Future[Result]:
+    """The same future with its error as `translate` gives it; an error of `check` stands for the result."""
     told: Future[Result] = Future()
 
     def settle(future: Future[Result]) -> None:
         if future.cancelled():
             told.cancel()
-        elif isinstance(error := future.exception(), BrokenExecutor):
-            told.set_exception(BrokenExecutor(process.reason()))
-        elif error is not None:
-            told.set_exception(error)
+        elif (error := future.exception()) is not None:
+            told.set_exception(translate(error))
         else:
-            told.set_result(future.result())
+            try:
+                if check is not None:
+                    check(future.result())
+                told.set_result(future.result())
+            except CorrpoError as unfit:
+                told.set_exception(unfit)
 
     future.add_done_callback(settle)
     return told
@@ -323,18 +334,6 @@ def _end_with_owner() -> None:
     if owner is not None:
         wait_for_end([owner.sentinel])
         os._exit(1)
-
-
-def visible_device(device: str, visible: str | None) -> str | None:
-    """The value of CUDA_VISIBLE_DEVICES that leaves a process one GPU; None where there is nothing to set.
-
-    >>> visible_device("cuda:1", None), visible_device("cuda:1", "4,6"), visible_device("cpu", None)
-    ('1', '6', None)
-    """
-    if not device.startswith("cuda:"):
-        return None
-    number = int(device.removeprefix("cuda:"))
-    return visible.split(",")[number] if visible else str(number)
 
 
 @contextmanager

@@ -89,7 +89,7 @@ class InversionSettings:
         metadata=_help(
             "With own: the strength of the whole gradient follows from its own-position parts by a "
             "regression over tokens whose whole strength is found by pruned (or exact, where that does not "
-            "fit the model): so many of one rollout in eight, of each in the first batch. Default: "
+            "fit the model): so many of one rollout in eight, of eight rollouts in the first batch. Default: "
             f"{DEFAULT_FIT_TOKENS}. 0 takes the own-position part itself."
         ),
     )

@@ -28,8 +28,7 @@ class CostFile(MetricsFile):
         """Go on from the cost at the checkpoint."""
         self._is_whole = state.global_step == 0 or self.path.exists()
         super().on_train_begin(args, state, control, **kwargs)
-        lines = self.path.read_text(encoding="utf-8").splitlines() if state.is_world_process_zero else []
-        costs = [json.loads(line) for line in lines]
+        costs = read_costs(self.path.parent) if state.is_world_process_zero else []
         self._tokens = costs[-1]["generated_tokens"] if costs else None
         self._counted_to = costs[-1]["counted_to"] if costs else 0
         self._clock = time.perf_counter() - (costs[-1]["seconds"] if costs else 0.0)
@@ -52,6 +51,18 @@ class CostFile(MetricsFile):
         self.on_log(args, state, control)
 
 
+def read_costs(training: Path) -> list[dict[str, Any]]:
+    """The lines of a run's cost.jsonl; none for a run of an earlier version."""
+    path = training / COST
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def generations_of_a_step(args: Any) -> float:
+    """How often rollouts are drawn for an optimizer step, from the config of a trainer."""
+    return args.gradient_accumulation_steps / (args.steps_per_generation * args.num_iterations)
+
+
 def rollouts_of_a_step(args: Any) -> float:
     """Rollouts that are drawn for an optimizer step, by all processes, from the config of a trainer.
 
@@ -60,5 +71,4 @@ def rollouts_of_a_step(args: Any) -> float:
     >>> rollouts_of_a_step(SimpleNamespace(**batch, gradient_accumulation_steps=4))
     32.0
     """
-    batches = args.gradient_accumulation_steps / (args.steps_per_generation * args.num_iterations)
-    return args.generation_batch_size * batches
+    return args.generation_batch_size * generations_of_a_step(args)

@@ -26,6 +26,7 @@ from corrpo.models.token_limits import vocabulary_size
 from corrpo.rewards.rollouts import JUDGED_EVERY, RolloutMeter
 from corrpo.rewards.strength_fit import StrengthFit
 from corrpo.samples import Sample, encode_prompt
+from corrpo.training.cost_file import generations_of_a_step
 from corrpo.training.cpu_token_scores import token_scores_on_cpu
 from corrpo.training.recipe import RecipeArguments
 from corrpo.training.run_stage import check_settings, prepared_trainer
@@ -176,9 +177,7 @@ def _rollout_costs(
     """What writing rollouts takes over all steps, and measuring them for the inversion reward."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     batch = config.per_device_train_batch_size * config.steps_per_generation
-    batches = (
-        steps * config.gradient_accumulation_steps / (config.steps_per_generation * config.num_iterations)
-    )
+    batches = steps * generations_of_a_step(config)
     written = [prompts[number % len(prompts)] for number in range(batch)]
     engine = TransformersEngine(model, tokenizer)
     one = generation_cost(engine, next(model.parameters()).device, [(written, config.max_completion_length)])
