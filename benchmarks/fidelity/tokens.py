@@ -29,8 +29,10 @@ def joined(folder: Path) -> pl.DataFrame:
     tokens = tokens.sort(KEYS)
     norms = f"own, {NORMS}"
     if norms in tokens.columns:
-        with_prompts = tokens.join(_prompt_lengths(folder), on="group", how="left", maintain_order="left")
-        tokens = tokens.with_columns(fitted(with_prompts, norms)).drop(norms)
+        measured = tokens.filter(pl.col(norms).is_not_null())
+        measured = measured.join(_prompt_lengths(folder), on="group", how="left", maintain_order="left")
+        fit = measured.select(*KEYS, fitted(measured, norms))
+        tokens = tokens.drop(norms).join(fit, on=KEYS, how="left", maintain_order="left")
     return tokens
 
 
