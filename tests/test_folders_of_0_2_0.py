@@ -216,9 +216,11 @@ def test_a_training_run_goes_on_or_is_refused(kept, capsys):
     ]
     assert main(["train", "grpo", *without, "--resume"]) == 1
     assert "holds a run of corrpo, which grpo cannot resume" in capsys.readouterr().err
-    words += ["--inversion_fit_tokens", "0"]  # the reward of 0.2
     assert main(["train", "corrpo", *words, "--resume"]) == 0
-    assert "holds no whole checkpoint: starting from the beginning" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "holds no whole checkpoint: starting from the beginning" in said
+    assert "inversion_fit_tokens stays 0, the reward that this run was begun with" in said
+    assert content(folder / "recipe.json")["settings"]["inversion_fit_tokens"] == 0
     (resumed,) = content(folder / "recipe.json")["resumed"]
     assert set(resumed["changed"]) <= {
         "model_name_or_path",

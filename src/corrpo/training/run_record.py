@@ -37,6 +37,20 @@ def starting_checkpoint(stage: str, folder: Path, recipe: RecipeArguments) -> Pa
     return last_resumable(folder, find_stage(stage).added_files)
 
 
+def keep_fit_tokens(folder: Path, recipe: RecipeArguments, config: Any) -> list[str]:
+    """Let a run that goes on keep its `inversion_fit_tokens` where none are given; a line for people if so.
+
+    A run of corrpo 0.2 records none: its rewards were of own-position parts, without a regression.
+    """
+    if not (recipe.resume and (folder / RECIPE).exists() and getattr(config, "fit_tokens", 0)):
+        return []
+    kept = read_json(folder / RECIPE)["settings"].get("inversion_fit_tokens", 0)
+    if config.inversion_fit_tokens is not None or kept is None:
+        return []
+    config.inversion_fit_tokens = kept
+    return [f"inversion_fit_tokens stays {kept}, the reward that this run was begun with"]
+
+
 def write_run_record(
     stage: str, folder: Path, recipe: RecipeArguments, config: Any, checkpoint: Path | None
 ) -> dict[str, list[Any]]:

@@ -60,7 +60,12 @@ from corrpo.training.prompts import check_prompt_room, check_text, trace_lengths
 from corrpo.training.recipe import RecipeArguments, evaluates
 from corrpo.training.resumed_data_order import SameOrder
 from corrpo.training.resuming import last_resumable
-from corrpo.training.run_record import describe_start, starting_checkpoint, write_run_record
+from corrpo.training.run_record import (
+    describe_start,
+    keep_fit_tokens,
+    starting_checkpoint,
+    write_run_record,
+)
 from corrpo.training.stages import find_stage
 from corrpo.training.starting_model import (
     load_starting_model,
@@ -93,12 +98,13 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
     folder = Path(config.output_dir)
     with config.main_process_first(desc="reading the folder"):
         checkpoint = starting_checkpoint(stage, folder, recipe)
+        kept = keep_fit_tokens(folder, recipe, config)
     line = progress or ProgressLine(stage)
     trainer, _, remarks = prepared_trainer(stage, recipe, config, line)
     with threads_for(trainer.model), line:
         if trainer.is_world_process_zero():
             changed = write_run_record(stage, folder, recipe, config, checkpoint)
-            line.say(*describe_start(recipe, config, checkpoint, changed), *remarks)
+            line.say(*describe_start(recipe, config, checkpoint, changed), *kept, *remarks)
         with (
             _saying_how_to_go_on(stage, folder),
             token_scores_on_cpu(trainer.accelerator.device),
