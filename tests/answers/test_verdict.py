@@ -20,6 +20,14 @@ def test_one_response():
     assert is_correct(tagged("2/4"), "1/2")
 
 
+def test_operators_alone_are_compared_as_they_stand():
+    assert not is_correct(tagged("- *"), "* -")
+    assert not is_correct(tagged("<"), ">")
+    assert is_correct(tagged("* -"), "* -")
+    assert is_correct(tagged("**+**"), "+")
+    assert is_correct(tagged("\N{MINUS SIGN}"), "-")
+
+
 def test_the_verdict_of_trl_reads_boxes_alone():
     assert is_correct(r"so \boxed{\frac{2}{4}}", r"$\frac{1}{2}$", "trl")
     assert not is_correct(r"so \boxed{\frac{1}{3}}", r"$\frac{1}{2}$", "trl")

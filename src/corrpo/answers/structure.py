@@ -123,6 +123,7 @@ _BASE_WORDS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "
 _BASE_WORDS |= {"nine": "9", "ten": "10", "twelve": "12", "sixteen": "16"}
 _PROSE = re.compile(r"[A-Za-z]{4}")
 _NAMES_IN_BRACES = re.compile(r"\\(?:begin|end|text|operatorname)\{[^{}]*\}|\\[A-Za-z]+")
+_OPERATORS = re.compile(r"(\*\*|[$`]|)([-−+*/×÷=<>≤≥^\s]*[-−+*/×÷=<>≤≥^])\1")
 _CLOCK = re.compile(r"0?([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))?")
 _CURRENCY = re.compile(r"([-−+]?)\s*(\\?\$|€|£|¥)\s*(?=[0-9.])")
 _SIGNS = {
@@ -151,6 +152,8 @@ _SETS = {"\\mathbb{R}": _REALS, "\\emptyset": Collection(()), "\\{\\}": Collecti
 def read_answer(text: str) -> Reading:
     r"""The answer that a text is, from tags, a box or a sentence.
 
+    Operators alone are words: their stars and dashes are no marks.
+
     Raises:
         UnreadableAnswerError: it is neither words nor mathematics, or not in one way alone.
 
@@ -161,6 +164,9 @@ def read_answer(text: str) -> Reading:
     >>> read_answer("x=1,000").node
     Assignment(name='x', value=Leaf(text='1000', base=None))
     """
+    operators = _OPERATORS.fullmatch(text.strip())
+    if operators:
+        return Reading(Words("".join(operators[2].replace("−", "-").split())))
     text = without_marks(without_opening(without_marks(text)))
     letter = choice_letter(text)
     if letter is not None:
