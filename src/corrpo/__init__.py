@@ -10,7 +10,6 @@ packages of the extra train: pip install -c constraints.txt '.[train]' in a chec
 
 import sys
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
     from corrpo.training.trainer import CorRPOTrainer, CorRRLOOTrainer
 
-__version__ = version("corrpo")
+    __version__: str
+
 __all__ = [
     "CorRPOConfig",
     "CorRPOTrainer",
@@ -160,6 +160,10 @@ sys.meta_path.append(_MovedModules)
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("corrpo")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     moved = _MOVED.get(f"corrpo.{name}")

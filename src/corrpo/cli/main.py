@@ -2,7 +2,8 @@
 
 A verb is a module of this folder with a frozen dataclass of options and `run(options)`, or with a
 `main(words)` that reads its own command line; --json prints what either returns. Only the module of the verb
-that was asked for is imported, and it imports what is heavy within `run`, so that --help is quick.
+that was asked for is imported, and it imports what is heavy within `run`, so that --help is quick. What takes
+time here is imported within `main`, which knows what to say of Ctrl-C.
 """
 
 import logging
@@ -11,10 +12,8 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
-from corrpo.cli.printing import READER_GONE, Printed, printed, reader_is_gone
 from corrpo.errors import CorrpoError, did_you_mean, in_one_line, visible
 
 VERBS = {
@@ -96,7 +95,13 @@ class VisibleRecord(logging.LogRecord):
 def help_text() -> str:
     """The page that `corrpo --help` prints."""
     lines = {verb: line for verb, (_, line) in VERBS.items()}
-    return HELP.format(version=version("corrpo"), verbs=verb_lines(lines))
+    return HELP.format(version=_version(), verbs=verb_lines(lines))
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("corrpo")
 
 
 def verb_lines(lines: Mapping[str, str]) -> str:
@@ -116,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
+        from corrpo.cli.printing import READER_GONE, reader_is_gone
+
         if not reader_is_gone():
             raise
         return READER_GONE
@@ -126,7 +133,7 @@ def _main(words: list[str]) -> int:
         print(help_text())
         return 0
     if words[0] == "--version":
-        print(f"corrpo {version('corrpo')}")
+        print(f"corrpo {_version()}")
         return 0
     if words[0] == "--completion":
         return _print_completion(words[1:])
@@ -212,6 +219,8 @@ def options_class(verb: str, words: Sequence[str]) -> type | None:
 
 
 def _run(verb: str, words: list[str]) -> None:
+    from corrpo.cli.printing import Printed, printed
+
     module = verb_module(verb)
     options_type = options_class(verb, words)
     if options_type is None:
