@@ -81,15 +81,46 @@ def test_completion_of_another_shell_names_those_there_are(capsys):
     assert "bash, zsh, fish" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--help"], ["lab", "build", "--help"], ["--completion", "bash"]])
-def test_a_reader_that_goes_away_leaves_no_traceback(words):
+def without_reader(*words):
+    """The exit status and the remarks of a command whose output nobody reads."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
         ended = subprocess.run([*COMMAND, *words], stdout=writing, stderr=subprocess.PIPE, check=False)
     finally:
         os.close(writing)
-    assert (ended.returncode, ended.stderr) == (141, b"")
+    return ended.returncode, ended.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["lab", "build", "--help"], ["--completion", "bash"]])
+def test_a_reader_that_goes_away_leaves_no_traceback(words):
+    assert without_reader(*words) == (141, b"")
+
+
+def test_a_reader_of_tables_that_goes_away_leaves_no_traceback(measured):
+    folder, _ = measured
+    words = ["compare", str(folder / "base"), str(folder / "reasoning"), "--resamples", "0", "--quiet"]
+    assert without_reader(*words) == (141, b"")
+
+
+def test_ctrl_c_while_a_command_is_imported_leaves_no_traceback():
+    """A KeyboardInterrupt where the parser of options is imported, the first that takes time."""
+    code = """
+import sys
+
+class Interrupted:
+    def find_spec(name, *_):
+        if name == "tyro":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted)
+from corrpo.cli.main import main
+
+sys.exit(main(["measure", "gpt2"]))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 130
+    assert ended.stderr == "\ncorrpo measure: stopped; what is done is kept, and the same command goes on.\n"
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

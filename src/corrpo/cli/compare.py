@@ -36,8 +36,7 @@ class Compare(Printed):
 
 def run(config: Compare) -> dict[str, Any]:
     """Load, compare, print, and write what was asked for; what comparison.json holds."""
-    from rich.console import Console
-
+    from corrpo.jobs.console import Console
     from corrpo.jobs.progress_bar import with_progress
     from corrpo.measurement.comparison import compare_fingerprints
     from corrpo.measurement.labelled_fingerprints import load_labelled

@@ -40,9 +40,8 @@ def run(options: Demo) -> None:
 
 
 def _train(output: Path) -> None:
-    from rich.console import Console
-
     from corrpo.cli.demos.training import STEPS, models_table, train_lab
+    from corrpo.jobs.console import Console
 
     print(
         f"\nTraining the qwen2 reasoning model {STEPS} steps by GRPO and by CorR-PO (a few minutes)",

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from corrpo.errors import visible
+from corrpo.jobs.console import Console
 from corrpo.models.load_options import CheckpointOptions
 
 if TYPE_CHECKING:

@@ -62,11 +62,10 @@ def run(options: Evaluate) -> dict[str, Any] | None:
     Raises:
         UnfinishedError: some checkpoints could not be evaluated, after all others were.
     """
-    from rich.console import Console
-
     from corrpo.evaluation.evaluate import evaluate
     from corrpo.evaluation.results import EVALUATIONS
     from corrpo.evaluation.suites.load_suite import load_suite
+    from corrpo.jobs.console import Console
 
     copies = _copies(options.data, options.suite)
     suites = [

@@ -93,9 +93,8 @@ def run(options: Measure | ListProjections) -> dict[str, Any] | None:
 
 
 def _list_projections(options: ListProjections) -> None:
-    from rich.console import Console
-
     from corrpo.cli.projections import print_projections
+    from corrpo.jobs.console import Console
     from corrpo.models.loading import load_skeleton
 
     skeleton = load_skeleton(options.model, **vars(narrow(options, LoadOptions)))
@@ -113,8 +112,7 @@ def _dry_run(options: Measure) -> None:
 
 
 def _measure(options: Measure) -> dict[str, Any]:
-    from rich.console import Console
-
+    from corrpo.jobs.console import Console
     from corrpo.jobs.files import read_json
     from corrpo.measurement.fingerprint_format import FINGERPRINT
     from corrpo.report import write_measure_report

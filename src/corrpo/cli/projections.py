@@ -1,12 +1,12 @@
 """The table of `corrpo measure MODEL --list-projections`."""
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from torch import nn
 
 from corrpo.errors import visible
+from corrpo.jobs.console import Console
 from corrpo.measurement.options import MeasureOptions
 from corrpo.strength.estimators import ESTIMATORS, measures_last_layer_alone
 from corrpo.strength.estimators.fit import fitting_estimators, misfit

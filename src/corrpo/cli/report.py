@@ -33,8 +33,7 @@ class Report(ReportOptions, Printed):
 
 def run(options: Report) -> dict[str, Any]:
     """Collect, write, and print the paths."""
-    from rich.console import Console
-
+    from corrpo.jobs.console import Console
     from corrpo.jobs.progress_bar import with_progress
     from corrpo.models.keywords import narrow
     from corrpo.report.collection import collect

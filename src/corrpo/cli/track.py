@@ -77,8 +77,7 @@ def _dry_run(options: Track) -> None:
 
 
 def _track(options: Track) -> dict[str, Any]:
-    from rich.console import Console
-
+    from corrpo.jobs.console import Console
     from corrpo.jobs.files import read_json
     from corrpo.measurement.track import track
     from corrpo.measurement.track_folder import TABLE

@@ -10,8 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-
 from corrpo.errors import BadInputError, CorrpoError, in_one_line, require_packages
 from corrpo.evaluation.checkpoint_evaluation import Job, evaluate_checkpoint
 from corrpo.evaluation.options import EvaluateOptions
@@ -24,6 +22,7 @@ from corrpo.evaluation.results import (
     suite_folder,
 )
 from corrpo.evaluation.suites.suite import Suite
+from corrpo.jobs.console import Console
 from corrpo.jobs.files import write_parquet
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.folder_tasks import fill_folders

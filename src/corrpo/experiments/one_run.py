@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import polars as pl
-from rich.console import Console
 
 from corrpo.errors import CorrpoError, OutputFolderError
 from corrpo.evaluation.evaluate import evaluate
@@ -28,6 +27,7 @@ from corrpo.experiments.launched_training import train_by_launcher
 from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.recipe_reader import training_arguments
 from corrpo.experiments.result_tables import BEFORE
+from corrpo.jobs.console import Console
 from corrpo.jobs.files import read_versioned, write_json
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.outcome import Outcome, outcome_of

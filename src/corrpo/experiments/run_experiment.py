@@ -17,7 +17,6 @@ from typing import Any
 
 import polars as pl
 import torch
-from rich.console import Console
 
 from corrpo.errors import BadInputError, CorrpoError, in_one_line
 from corrpo.evaluation.suites.load_suite import load_suite
@@ -29,6 +28,7 @@ from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.recipe_reader import training_arguments
 from corrpo.experiments.result_tables import RESULTS, RESULTS_SCHEMA, RUNS, RUNS_SCHEMA, table_of
 from corrpo.experiments.training_cost import COSTS, COSTS_SCHEMA
+from corrpo.jobs.console import Console
 from corrpo.jobs.files import write_json, write_parquet
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.folder_tasks import fill_folders

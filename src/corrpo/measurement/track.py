@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from corrpo.errors import in_one_line
+from corrpo.jobs.console import Console
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.folder_tasks import fill_folders
 from corrpo.jobs.outcome import Outcome

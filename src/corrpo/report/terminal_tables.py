@@ -1,11 +1,11 @@
 """Tables of a comparison for the terminal, at most 100 columns wide for names of ordinary length."""
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from corrpo.errors import visible
+from corrpo.jobs.console import Console
 from corrpo.measurement.comparison import Comparison
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.report.explanations import BASELINE_NOTE, estimator_label, warnings

@@ -4,12 +4,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from transformers import TrainerCallback
 
 from corrpo.errors import visible
+from corrpo.jobs.console import Console
 
 MEASURES: dict[str, tuple[str, str]] = {
     "loss": ("loss", ".4f"),

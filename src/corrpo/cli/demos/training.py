@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from corrpo.cli.demos.measuring import OPTIONS
+from corrpo.jobs.console import Console
 from corrpo.jobs.process_count import usable_cores
 from corrpo.jobs.workers import in_order, local_workers
 from corrpo.lab import checkpoint, sample_set
