@@ -2,6 +2,8 @@
 
 import os
 import time
+from contextlib import closing
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
@@ -9,7 +11,7 @@ import pytest
 
 from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
 from corrpo.jobs.process_count import check_processes
-from corrpo.jobs.workers import RETRIES, in_order, local_workers
+from corrpo.jobs.workers import RETRIES, Processes, in_order, local_workers
 
 EXIT = "its process ended with exit code 9, perhaps for lack of memory"
 
@@ -22,6 +24,26 @@ def square(item: int) -> tuple[int, int]:
     if item == 5:
         raise ZeroDivisionError("a mistake of the program")
     return item * item, os.getpid()
+
+
+class Unpicklable(Exception):
+    """What pickles, and cannot be read again."""
+
+    def __init__(self, first: str, second: str):
+        super().__init__(first + second)
+
+
+def raise_unpicklable(item: int) -> None:
+    raise Unpicklable("no ", "such")
+
+
+def die_while_sending(item: int) -> bytes:
+    def send(connection: Connection, message: bytes) -> None:
+        connection._send(len(message).to_bytes(4, "big") + message[:1])  # pyright: ignore
+        os._exit(9)
+
+    Connection._send_bytes = send  # pyright: ignore
+    return b"result"
 
 
 def wait_long(item: int) -> int:
@@ -93,6 +115,19 @@ def test_what_goes_wrong_in_a_process_is_raised_here(item, error, message):
             list(workers.map(square, [item], name=lambda item: f"item {item}"))
         with local_workers(1) as workers, pytest.raises(error, match="^not a number"):
             list(workers.map(square, [item], name=None))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "error", "message"),
+    [
+        (raise_unpicklable, TypeError, "cannot be unpickled"),
+        (die_while_sending, CorrpoError, f"^0: {EXIT}, 3"),
+    ],
+)
+def test_a_result_that_cannot_be_read_or_is_cut_does_not_hang(task, error, message):
+    with closing(Processes(1, "cpu")) as workers, pytest.raises(error, match=message):
+        list(workers.map(task, [0]))
 
 
 @pytest.mark.slow

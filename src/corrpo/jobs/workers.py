@@ -37,6 +37,8 @@ RETRIES = 2
 """How often a task whose worker died is done again."""
 _PATIENCE = 60.0
 """Seconds without a worker that has started after which that is told."""
+_GRACE = 5.0
+"""Seconds in which a process whose pipes have closed has ended."""
 
 
 class Worker(ABC):
@@ -207,8 +209,7 @@ def in_order(results: Iterator[tuple[int, Result]]) -> Iterator[Result]:
     >>> list(in_order(iter([(1, "b"), (0, "a"), (2, "c")])))
     ['a', 'b', 'c']
     """
-    finished: dict[int, Result] = {}
-    due = 0
+    finished, due = dict[int, Result](), 0
     for number, result in results:
         finished[number] = result
         while due in finished:
@@ -271,28 +272,30 @@ class _Process(Worker):
         with _interrupts_kept_from_children():
             started = self._pool.submit(os.getpid)
             (self._process,) = self._pool._processes.values()  # Python 3.14 has kill_workers
+        self._pool._result_queue._writer.close()  # or a death in the middle of a result would go unnoticed
         self.ready = translated(started, self._told)
 
     def submit(self, task: Callable[[Item], Result], item: Item) -> Future[Result]:
         try:
             return translated(self._pool.submit(task, item), self._told)
-        except BrokenExecutor:  # it died between two tasks
+        except BrokenExecutor as error:  # it died between two tasks
             died: Future[Result] = Future()
-            died.set_exception(self._died())
+            died.set_exception(self._told(error))
             return died
 
     def close(self) -> None:
         self._process.kill()
         self._pool.shutdown(cancel_futures=True)
 
-    def _died(self) -> BrokenExecutor:
-        """Why it died, as far as is known."""
-        self._process.join()
-        ended = f"its process ended with exit code {self._process.exitcode}"
-        return BrokenExecutor(f"{ended}, perhaps for lack of memory")
-
     def _told(self, error: BaseException) -> BaseException:
-        return self._died() if isinstance(error, BrokenExecutor) else error
+        """Why it died, as far as is known; if it lives, it has sent what cannot be read."""
+        if not isinstance(error, BrokenExecutor):
+            return error
+        self._process.join(_GRACE)
+        if self._process.is_alive():
+            return TypeError(f"a task's result or error cannot be unpickled: {error.__cause__}")
+        code = self._process.exitcode
+        return BrokenExecutor(f"its process ended with exit code {code}, perhaps for lack of memory")
 
 
 def translated(
