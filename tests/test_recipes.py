@@ -113,8 +113,9 @@ def test_the_curves_of_gemma_train_what_its_experiment_starts_from(tmp_path):
     assert {f"{out}/{path.name}" for path in named} <= made
     assert [arm.name for arm in recipe.arms] == ["grpo", "corrpo", "shuffle", "negate"]
     assert recipe.analysis.controls == ["shuffle", "negate"]
-    steps = [word.partition("=")[0] for word in commands[6] if ":" in word and "=" in word]
-    assert steps == [*(f"sft:{step}" for step in (25, 50, 100, 150, 200)), "rl:20", "rl:40", "rl:60"]
+    followed = next(words for words in commands if words[0] == "track")
+    steps = [word.partition("=")[0] for word in followed if ":" in word and "=" in word]
+    assert steps == [*(f"sft:{step}" for step in (25, 50, 100, 150, 200)), "rl:30", "rl:60"]
 
 
 def test_a_command_that_corrpo_does_not_know_is_found_out():
@@ -153,3 +154,13 @@ def test_a_script_without_a_folder_says_so(script):
     done = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "give a folder for the results" in done.stderr
+
+
+def test_what_the_curves_lack_is_named_before_anything_is_written(tmp_path):
+    script = ROOT / "recipes" / "gemma3-270m" / "publish.py"
+    words = [sys.executable, str(script), str(tmp_path / "out"), str(tmp_path / "page")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "report/figures/figure4.svg" in done.stderr
+    assert f"let `bash recipes/gemma3-270m/curves.sh {tmp_path / 'out'}` come to its end" in done.stderr
+    assert not (tmp_path / "page").exists()
