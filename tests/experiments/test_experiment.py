@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from commands import ROOT
 from corrpo.cli.main import main
+from corrpo.experiments.launched_training import processes_on_one_node
 from corrpo.experiments.preregistration import sha256_of
 
 SMALL = ROOT / "recipes" / "lab" / "experiment_small.yaml"
@@ -125,7 +126,7 @@ def test_a_run_that_fails_is_reported_and_gives_no_verdict(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_launcher_trains_each_run_in_several_processes(tmp_path, capsys):
+def test_a_launcher_trains_each_run_in_several_processes_here_and_on_a_cluster(tmp_path, capsys, ray_nodes):
     content = yaml.safe_load(SMALL.read_text())
     content["arms"] = {"grpo": None, "corrpo": None}
     content["seeds"] = [0]
@@ -146,6 +147,26 @@ def test_a_launcher_trains_each_run_in_several_processes(tmp_path, capsys):
     assert json.loads((folder / "training" / "recipe.json").read_text())["processes"] == 2
     assert "corrpo 2/2" in (folder / "training.log").read_text()
     assert json.loads((output / "preregistration.json").read_text())["plan"]["launcher"] == launcher
+    words[words.index(str(output))] = str(tmp_path / "there")
+    with ray_nodes.joined(num_cpus=2):
+        assert main([*words, launcher, "--cluster", ray_nodes.address]) == 0
+    assert_alike(tmp_path / "there", output)
+
+
+def test_what_a_launcher_says_of_its_processes(tmp_path, capsys):
+    for words, processes in (
+        ("torchrun --nproc-per-node 8", 8),
+        ("python -m torch.distributed.run --nnodes=1 --nproc_per_node=2", 2),
+        ("accelerate launch --num_machines 1 --num_processes 4", 4),
+        ("torchrun --nproc-per-node auto", None),
+        ("accelerate launch --config_file fsdp2.yaml", None),
+        ("torchrun --nproc-per-node", None),
+    ):
+        assert processes_on_one_node(words.split()) == processes
+    words = ["experiment", str(SMALL), "--output", str(tmp_path / "out"), "--cluster", "auto", "--launcher"]
+    assert main([*words, "torchrun --nnodes 1:2 --nproc-per-node 2"]) == 1
+    assert "it is for 1:2 nodes, and a run has one of the cluster; give --nproc" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def kill_and_go_on(finished, output, kills, processes):

@@ -3,8 +3,10 @@
 import os
 import random
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,20 @@ def fail(item: int) -> int:
     return item
 
 
+def wait_for(folder: Path, begun: int) -> None:
+    """Until so many tasks have begun with the folder."""
+    while len(list(folder.iterdir())) < begun:
+        time.sleep(0.05)
+
+
+def visible_gpus(item: tuple[Path, int]) -> list[str]:
+    """A task that waits until others have begun too; the GPUs that its process sees."""
+    folder, begun = item
+    (folder / str(os.getpid())).touch()
+    wait_for(folder, begun)
+    return os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+
+
 class Nodes:
     """A head, which the test is on, and two nodes that may be killed."""
 
@@ -37,6 +53,15 @@ class Nodes:
         node = self.others.pop(draw.randrange(len(self.others)))
         self.cluster.remove_node(node, allow_graceful=False)
         self.others.append(self.cluster.add_node(**NODE, wait=False))
+
+    @contextmanager
+    def joined(self, **resources: int) -> Iterator[None]:
+        """Another node belongs to the cluster, and is killed at the end."""
+        node = self.cluster.add_node(**NODE | resources)
+        try:
+            yield
+        finally:
+            self.cluster.remove_node(node, allow_graceful=False)
 
     @contextmanager
     def killed_after(self, results: list[int], draw: random.Random) -> Iterator[list[int]]:

@@ -7,6 +7,9 @@ import logging
 import random
 import re
 import signal
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from corrpo.jobs.cluster import check_node, connected
 from corrpo.jobs.process_count import Need
 from corrpo.jobs.versions import library_versions
 from jobs.launching import ended_when, files
-from jobs.ray_nodes import fail
+from jobs.ray_nodes import fail, visible_gpus, wait_for
 from jobs.test_commands_in_processes import EVALUATE, QUICK, measure, samples_file
 
 KILLS = 10
@@ -75,6 +78,57 @@ def test_errors_of_tasks_and_tasks_that_end_their_workers_each_time(ray_nodes):
         assert type(raised.value) is NonFiniteError
         with pytest.raises(CorrpoError, match="^2: its worker was lost .* 3 times; what is done is kept"):
             list(workers.map(fail, [2]))
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_with_a_line_and_is_gone_on_with_when_there_is_room(
+    ray_nodes, tmp_path, capsys, monkeypatch
+):
+    real = Path.write_bytes
+    words = commands(tmp_path)
+    for name in ("measure", "evaluate"):
+        written = []
+
+        def filling(self, content, written=written):
+            written.append(self)
+            return real(self if len(written) != 4 else Path("/dev/full"), content)
+
+        here, there = [*words[name], "--output"], ["--cluster", ray_nodes.address]
+        assert main([*here, str(tmp_path / "one" / name), "--processes", "1"]) == 0
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", filling)
+            assert main([*here, str(tmp_path / name), *there]) == 1
+        *_, said = capsys.readouterr().err.splitlines()
+        assert re.fullmatch(rf"corrpo {name}: no room on the disk to write .*: free some room .*", said)
+        assert main([*here, str(tmp_path / name), *there]) == 0
+        assert files(tmp_path / name) == files(tmp_path / "one" / name)
+
+
+@pytest.mark.slow
+def test_workers_of_two_gpus_share_a_node_and_ask_for_another_when_it_is_lost(ray_nodes, tmp_path):
+    from ray.util import placement_group_table
+
+    first, again = tmp_path / "first", tmp_path / "again"
+    first.mkdir()
+    again.mkdir()
+    with ExitStack() as stack, ThreadPoolExecutor() as beside, ExitStack() as node:
+        node.enter_context(ray_nodes.joined(num_cpus=8, num_gpus=8))
+        workers = stack.enter_context(connected(ray_nodes.address, None, Need(devices=2), []))
+        assert workers.count == 4
+        with connected(ray_nodes.address, None, Need(devices=None), []) as all_of_the_largest:
+            assert all_of_the_largest.count == 1
+        (_, one), (_, other) = workers.map(visible_gpus, [(first, 2)] * 2)
+        assert len({*one, *other}) == len(one) + len(other) == 4
+        stack.enter_context(ray_nodes.joined(num_cpus=4, num_gpus=4))
+        beside.submit(lambda: [wait_for(again, 2), node.close()])
+        assert [len(gpus) for _, gpus in workers.map(visible_gpus, [(again, 4)] * 2)] == [2, 2]
+        assert workers.retried == 2
+        groups = placement_group_table().values()
+        states = Counter(group["state"] for group in groups if group["bundles"][0].get("GPU") == 2)
+        assert states == {"CREATED": 2, "REMOVED": 2}
+        workers.close()
+        assert {group["state"] for group in placement_group_table().values()} == {"REMOVED"}
 
 
 @pytest.mark.slow

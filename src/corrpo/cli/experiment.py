@@ -32,9 +32,9 @@ class Experiment(WorkerOptions, Printed):
     processes: int | None = None
     """Runs at once; by GPUs or cores and free memory if not given."""
     launcher: str | None = None
-    """Command that trains each run on several devices, one run at a time (on a cluster, one a node with all
-    its GPUs), as "torchrun --nproc-per-node 8" or "accelerate launch
-    --config_file recipes/accelerate/fsdp2.yaml"."""
+    """Command that trains each run on several devices, one run at a time, as "torchrun --nproc-per-node 8" or
+    "accelerate launch --config_file recipes/accelerate/fsdp2.yaml". On a cluster a run has as many GPUs of a
+    node as the command states processes, or all of the largest node."""
     device: str = "auto"
     """Every GPU if there is one (auto), or cpu, cuda:1, ..."""
 

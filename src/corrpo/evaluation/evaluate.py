@@ -113,9 +113,10 @@ def _outcomes(jobs: Sequence[Job], keywords: EvaluateKeywords) -> Generator[Outc
     left = [job for job in jobs if not job.is_finished]
     if not left:
         return
-    loading, uses_all = left[0].loading, find_backend(left[0].options.backend).is_multiprocess
+    loading = left[0].loading
+    devices = None if find_backend(left[0].options.backend).is_multiprocess else 1
     with open_workers(
-        [job.checkpoint for job in left], keywords.processes, keywords.cluster, loading, all_gpus=uses_all
+        [job.checkpoint for job in left], keywords.processes, keywords.cluster, loading, devices=devices
     ) as workers:
         alone = workers.count == 1 and workers.share_folders
         left = [replace(job, show_progress=keywords.progress and alone) for job in left]

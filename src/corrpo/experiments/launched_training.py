@@ -2,15 +2,38 @@
 
 import shlex
 import subprocess
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
-from corrpo.errors import CorrpoError
+from corrpo.errors import BadInputError, CorrpoError
 from corrpo.jobs.files import write_text
 from corrpo.models.training_run import FINAL
+
+
+def processes_on_one_node(launcher: Sequence[str]) -> int | None:
+    """How many processes a command of torchrun or accelerate starts; None if it states no number.
+
+    Raises:
+        BadInputError: it starts them on several nodes.
+
+    >>> processes_on_one_node(["torchrun", "--nproc-per-node=2"])
+    2
+    """
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    names = ("--nproc-per-node", "--nproc_per_node", "--num-processes", "--num_processes")
+    parser.add_argument(*names, dest="processes", nargs="?", default="")
+    parser.add_argument("--nnodes", "--num-machines", "--num_machines", dest="nodes", default="1")
+    stated, _ = parser.parse_known_args(launcher)
+    if stated.nodes.rpartition(":")[2] != "1":
+        raise BadInputError(
+            f"launcher {shlex.join(launcher)!r}: it is for {stated.nodes} nodes, and a run has one of the "
+            "cluster; give --nproc-per-node, at most the GPUs of a node, and no number of nodes"
+        )
+    return int(stated.processes) if (stated.processes or "").isdecimal() else None
 
 
 def train_by_launcher(

@@ -22,6 +22,7 @@ from corrpo.errors import BadInputError, CorrpoError, in_one_line
 from corrpo.evaluation.suites.load_suite import load_suite
 from corrpo.evaluation.suites.suite import Suite
 from corrpo.experiments.experiment_result import ExperimentResult, experiment_result
+from corrpo.experiments.launched_training import processes_on_one_node
 from corrpo.experiments.one_run import RUN, Run, finish_run, read_run
 from corrpo.experiments.preregistration import PREREGISTRATION, register, registered_plan
 from corrpo.experiments.recipe import ExperimentRecipe
@@ -74,9 +75,10 @@ def run_experiment(
         cluster: the address of a Ray cluster that does the runs, each on one node and brought back when it is
             finished; see `corrpo.jobs.cluster.connected`.
         device: as in `corrpo.load_model`; a numbered GPU hides the others from this process.
-        launcher: words of a command that trains a run in several processes, one run after another (or one a
-            node of the cluster, with all its GPUs), as `torchrun --nproc-per-node 8`; part of the plan, as
-            the batch grows with the processes.
+        launcher: words of a command that trains a run in several processes, one run after another, as
+            `torchrun --nproc-per-node 8`; part of the plan, as the batch grows with the processes. On a
+            cluster a run has a GPU, or else a core, for each process, or all of the largest node if the
+            command states no number.
         progress: show a bar, and a line for each run, on standard error.
 
     Returns:
@@ -84,7 +86,8 @@ def run_experiment(
 
     Raises:
         BadInputError: models, problems or settings that cannot be used, before the first run; several
-            processes were started together, as by torchrun; or a launcher and several processes.
+            processes were started together, as by torchrun; a launcher and several processes, or several
+            nodes of a cluster.
         OutputFolderError: `output` holds another experiment, or another process works on it.
         CorrpoError: runs that failed, after all others were done; names each.
     """
@@ -93,11 +96,12 @@ def run_experiment(
         raise BadInputError(
             f"processes={processes} with a launcher: it has all devices for one run at a time; leave one out"
         )
+    devices = 1 if not launcher else None if cluster is None else processes_on_one_node(launcher)
     output = Path(output)
     suite = _suite(recipe)
     with locked_folder(output):
         plan = _planned(recipe, suite, output, tuple(launcher), _only_device(device))
-        _finish_runs(plan.runs, processes, cluster, progress=progress)
+        _finish_runs(plan.runs, processes, cluster, devices, progress=progress)
         results, runs = _tables(plan)
         costs = _costs(plan)
         result = experiment_result(results, runs, recipe, plan.preregistration, costs)
@@ -191,7 +195,9 @@ def _check_runs(recipe: ExperimentRecipe) -> None:
             raise BadInputError(f"{place}: {error}") from error
 
 
-def _finish_runs(runs: Sequence[Run], processes: int | None, cluster: str | None, *, progress: bool) -> None:
+def _finish_runs(
+    runs: Sequence[Run], processes: int | None, cluster: str | None, devices: int | None, *, progress: bool
+) -> None:
     left = [
         run for run in runs if not run.is_finished or not is_whole(partial(read_run, run), run.folder / RUN)
     ]
@@ -202,7 +208,7 @@ def _finish_runs(runs: Sequence[Run], processes: int | None, cluster: str | None
     failures: list[Outcome[Run]] = []
     loading = LoadOptions(device=left[0].device)
     with (
-        open_workers(initial_models, processes, cluster, loading, all_gpus=bool(left[0].launcher)) as workers,
+        open_workers(initial_models, processes, cluster, loading, devices=devices) as workers,
         progress_bar(shown=progress, console=console) as bar,
         closing(fill_folders(workers, finish_run, left, lost=Outcome)) as outcomes,
     ):

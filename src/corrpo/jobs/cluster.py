@@ -1,7 +1,9 @@
-"""The workers of a Ray cluster: an actor each, whose CPU, GPUs and memory are Ray's resources.
+"""The workers of a Ray cluster: an actor each, whose CPUs, GPUs and memory are Ray's resources.
 
-An actor holds no code of corrpo until it has told which versions its node has, so that a node without corrpo,
-or with another version, is named. Actors end with the process that started them.
+What a worker needs is a placement group of one bundle, and so on one node. The actor takes all of it but for
+the CPUs of processes that a task starts, since Ray gives an actor as many threads as CPUs. It holds no code
+of corrpo until it has told which versions its node has, so that a node without corrpo, or with another
+version, is named. Actors end with the process that started them.
 """
 
 import logging
@@ -84,11 +86,11 @@ class Cluster(Workers):
         if need.device not in ("auto", "cpu", "cuda"):
             raise BadInputError(f"device {need.device!r}: on a cluster Ray chooses the GPU; give cuda or cpu")
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        most = int(max(node.get("GPU", 0) for node in nodes))
-        gpus = 0 if need.device == "cpu" or (need.device == "auto" and not most) else 1
-        gpus = max(1, most) if gpus and need.all_gpus else gpus
-        wanted = {"CPU": 1, "GPU": gpus, "memory": need.memory or 0}
-        self._wanted = {name: amount for name, amount in wanted.items() if amount}
+        most = {name: int(max(node.get(name, 0) for node in nodes)) for name in ("CPU", "GPU")}
+        kind = "CPU" if need.device == "cpu" or (need.device == "auto" and not most["GPU"]) else "GPU"
+        self._wanted: dict[str, float] = {"CPU": need.devices or 1, kind: need.devices or max(1, most[kind])}
+        if need.memory is not None:
+            self._wanted["memory"] = need.memory
         self._address, self._paths = address, paths
         room = sum(
             int(min(node.get(name, 0) // amount for name, amount in self._wanted.items())) for node in nodes
@@ -99,11 +101,19 @@ class Cluster(Workers):
         self._actor = ray.remote(_actor_class())
 
     def start(self, number: int) -> Worker:
-        """An actor, wherever Ray finds room."""
-        options = {"num_cpus": 1, "num_gpus": self._wanted.get("GPU", 0), "max_restarts": 0}
-        if "memory" in self._wanted:
-            options["memory"] = self._wanted["memory"]
-        return _Actor(self._actor.options(**options).remote(), self._paths)
+        """An actor, in a placement group wherever Ray finds room."""
+        from ray.util import placement_group
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        group = placement_group([self._wanted], strategy="STRICT_PACK")
+        actor = self._actor.options(
+            num_cpus=1,
+            num_gpus=self._wanted.get("GPU", 0),
+            memory=self._wanted.get("memory"),
+            max_restarts=0,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(group),
+        ).remote()
+        return _Actor(actor, group, self._paths)
 
     def advice(self) -> str:
         """What a worker waits for."""
@@ -141,8 +151,8 @@ def _actor_class() -> type:
 
 
 class _Actor(Worker):
-    def __init__(self, handle: Any, paths: Sequence[str]):
-        self._handle = handle
+    def __init__(self, handle: Any, group: Any, paths: Sequence[str]):
+        self._handle, self._group = handle, group
         begun = handle.begin.remote(str(Path.cwd()), list(paths)).future()
         self.ready = translated(begun, _plain, check_node)
 
@@ -151,8 +161,10 @@ class _Actor(Worker):
 
     def close(self) -> None:
         import ray
+        from ray.util import remove_placement_group
 
         ray.kill(self._handle)
+        remove_placement_group(self._group)
 
 
 def check_node(told: tuple[str, dict[str, str | None], list[str]]) -> None:

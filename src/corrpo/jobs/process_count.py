@@ -19,20 +19,25 @@ _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 @dataclass(frozen=True)
 class Need:
-    """What a worker must have: the device that its models are loaded on, free memory, GPUs."""
+    """What a worker must have: the kind of device that its models are loaded on, free memory, devices."""
 
     device: str = "auto"
     memory: int | None = None
     """Bytes; None if the size of the weights is not known."""
-    all_gpus: bool = False
-    """Those of its machine, for a model spread over them or a command that uses them, not one."""
+    devices: int | None = 1
+    """GPUs, or cores where there are none; None for all of a machine, as for a model spread over them."""
 
 
-def need_of(checkpoints: Sequence[Checkpoint], device: str, dtype: str, *, all_gpus: bool = False) -> Need:
-    """What a worker on any of `checkpoints` must have: 1 GiB and twice the bytes of the largest's weights."""
+def need_of(checkpoints: Sequence[Checkpoint], device: str, dtype: str, devices: int | None = 1) -> Need:
+    """What a worker on any of `checkpoints` must have.
+
+    Its memory is, for each of its devices, 1 GiB and twice the bytes of the largest's weights; but once for a
+    model that is spread over all of them.
+    """
     needs = [_memory_needed(checkpoint, dtype) for checkpoint in checkpoints]
     known = [need for need in needs if need is not None]
-    return Need(device, max(known) if known and len(known) == len(needs) else None, all_gpus)
+    memory = max(known) * (devices or 1) if known and len(known) == len(needs) else None
+    return Need(device, memory, devices)
 
 
 def processes_for(

@@ -369,7 +369,7 @@ def open_workers(
     cluster: str | None,
     loading: LoadOptions,
     *,
-    all_gpus: bool = False,
+    devices: int | None = 1,
     paths: Sequence[Path] = (),
 ) -> Iterator[Workers]:
     """Workers for tasks on models, closed at the end.
@@ -379,22 +379,23 @@ def open_workers(
         processes: how many workers; see `processes_for`, and on a cluster as many as it has room for.
         cluster: the address of a Ray cluster; None for this machine, where one worker is this process.
         loading: how models are loaded: device, dtype and device_map count.
-        all_gpus: a task takes all GPUs of its machine, as with a device_map; on this machine one worker then.
+        devices: GPUs, or else cores, that a task takes on a cluster; None for all of its machine, as with a
+            device_map: on this machine one worker then.
         paths: files and folders that tasks read beside their models; every node of a cluster must have them.
 
     Raises:
         BadInputError: a bad number of processes; see `corrpo.jobs.cluster.connected`.
     """
     device, dtype = loading.device, loading.dtype
-    all_gpus = all_gpus or loading.device_map is not None
+    devices = devices if loading.device_map is None else None
     if cluster is not None:
         from corrpo.jobs.cluster import connected
 
-        need = need_of(checkpoints, device, dtype, all_gpus=all_gpus)
+        need = need_of(checkpoints, device, dtype, devices)
         read = [*(Path(checkpoint.source) for checkpoint in checkpoints), *paths]
         with connected(cluster, processes, need, list(dict.fromkeys(read))) as workers:
             yield workers
         return
-    count = 1 if all_gpus else processes_for(checkpoints, processes, device=device, dtype=dtype)
+    count = 1 if devices is None else processes_for(checkpoints, processes, device=device, dtype=dtype)
     with local_workers(count, device) as workers:
         yield workers
