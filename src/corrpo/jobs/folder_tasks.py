@@ -6,7 +6,7 @@ what was here.
 """
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -75,25 +75,21 @@ def _fill(
         return outcome, _packed(folder)
 
 
-def _paths(folder: Path, inner: set[Path] | frozenset[Path] = frozenset()) -> list[Path]:
+def _paths(folder: Path, inner: Set[Path] = frozenset()) -> list[Path]:
     """Files below a folder that are neither hidden nor below `inner` folders; records last."""
     paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    own = [path for path in paths if not inner & set(path.parents)]
-    return sorted(own, key=_last_are_records)
+    own = [path for path in paths if inner.isdisjoint(path.parents)]
+    return sorted(own, key=lambda path: (path.suffix == ".json", -len(path.parts)))
 
 
-def _last_are_records(path: Path) -> tuple[bool, int]:
-    return path.suffix == ".json", -len(path.parts)
-
-
-def _packed(folder: Path, inner: set[Path] | frozenset[Path] = frozenset()) -> Files:
+def _packed(folder: Path, inner: Set[Path] = frozenset()) -> Files:
     return {
         str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in _paths(folder, inner)
     }
 
 
-def _unpack(files: Files, folder: Path, inner: set[Path] | frozenset[Path] = frozenset()) -> None:
+def _unpack(files: Files, folder: Path, inner: Set[Path] = frozenset()) -> None:
     """Make the files of a folder these, each whole; what tells that a result is there comes last."""
     for path in _paths(folder, inner):
         if str(path.relative_to(folder)) not in files:

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from multiprocessing.connection import wait as wait_for_end
 from pathlib import Path
 from typing import Any, TypeVar
@@ -151,8 +151,7 @@ class Workers(ABC):
         self._end_busy()
         for worker, _ in (*self._free, *self._starting.values()):
             worker.close()
-        self._free.clear()
-        self._starting.clear()
+        self._free, self._starting = [], {}
 
     def _end_busy(self) -> None:
         for worker, _, _ in self._busy.values():
@@ -233,8 +232,7 @@ class ThisProcess(Workers):
         items: Sequence[Item],
         *,
         name: Callable[[Item], str] | None = str,
-        lost: Callable[[Item, str], Result] | None = None,
-        pack: Callable[[Item], Any] = lambda item: item,
+        **_: Any,
     ) -> Generator[tuple[int, Result], None, None]:
         """As `Workers.map`; nothing is packed, and nothing is lost."""
         for number, item in enumerate(items):
@@ -352,14 +350,9 @@ def _interrupts_kept_from_children() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-@contextmanager
-def local_workers(count: int, device: str = "auto") -> Iterator[Workers]:
+def local_workers(count: int, device: str = "auto") -> AbstractContextManager[Workers]:
     """So many workers on this machine, closed at the end; a single one is this process."""
-    workers = ThisProcess() if count == 1 else Processes(count, device)
-    try:
-        yield workers
-    finally:
-        workers.close()
+    return closing(ThisProcess() if count == 1 else Processes(count, device))
 
 
 @contextmanager
