@@ -17,13 +17,14 @@ def run_of(label: str) -> str:
 
 def continuations(trajectories: Sequence[Trajectory]) -> set[str]:
     """Labels of the runs that go on from a later checkpoint of another: CorR-PO from the end of an SFT."""
+    starts = {run.label: _start_of(run) for run in trajectories}
+    unmoved = {(run.label, start.model_digest) for run in trajectories if (start := starts[run.label])}
     later = {
         (family_of(run.label), point.model_digest)
         for run in trajectories
         for point in run.points
-        if point.checkpoint.global_step
+        if point.checkpoint.global_step and (run.label, point.model_digest) not in unmoved
     }
-    starts = {run.label: _start_of(run) for run in trajectories}
     return {
         label
         for label, start in starts.items()
