@@ -172,6 +172,9 @@ def test_no_ray_and_no_cluster_at_the_address(tmp_path, capsys, monkeypatch):
     command = [*commands(tmp_path)["measure"], "--output", str(tmp_path / "out"), "--cluster"]
     assert main([*command, "127.0.0.1:1"]) == 1
     assert "no Ray cluster at '127.0.0.1:1': start one by `ray start --head`" in capsys.readouterr().err
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert main([*command, "auto"]) == 1
+    assert "no Ray cluster at 'auto'" in capsys.readouterr().err
     monkeypatch.setattr("corrpo.errors.find_spec", lambda name: None)
     assert main([*command, "auto"]) == 1
     assert "--cluster needs ray, which is not installed: pip install" in capsys.readouterr().err

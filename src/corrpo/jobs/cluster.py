@@ -25,6 +25,8 @@ Result = TypeVar("Result")
 
 _REACHED_WITHIN = 10.0
 """Seconds for the first connection to an address."""
+_ATTEMPTS = "RAY_gcs_server_port_wait_time_s"
+"""The variable that Ray reads the number of its attempts to connect from."""
 
 
 @contextmanager
@@ -61,16 +63,23 @@ def _join(address: str) -> None:
         f"no Ray cluster at {address!r}: start one by `ray start --head` and `ray start --address HOST:PORT` "
         "on the other nodes, run this on one of them, and give auto or HOST:PORT"
     )
-    host, _, port = address.rpartition(":")
-    if address != "auto":
+    reached = (os.environ.get("RAY_ADDRESS") or address) if address == "auto" else address
+    host, _, port = reached.rpartition(":")
+    if reached != "auto":
         try:
             socket.create_connection((host, int(port)), _REACHED_WITHIN).close()
         except (OSError, ValueError) as error:
             raise BadInputError(f"{nobody} ({error})") from error
+    tried_once = _ATTEMPTS not in os.environ
+    if tried_once:  # else 20 times, 40 seconds each, where something answers that is not Ray
+        os.environ[_ATTEMPTS] = "1"
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds, with a stack of processes in their text
         raise BadInputError(f"{nobody} ({first_line(error)})") from error
+    finally:
+        if tried_once:
+            del os.environ[_ATTEMPTS]
     worker: Any = ray._private.worker  # pyright: ignore
     worker._worker_logs_enabled = False  # pages on standard output for each worker that dies
 
