@@ -35,6 +35,7 @@ SAMPLES = Path(__file__).parents[2] / "recipes" / "real" / "samples" / "reasonin
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "exact": {"estimator": "exact"},
     "pruned-32": {"estimator": "pruned", "kept": 32},
+    "pruned-16": {"estimator": "pruned", "kept": 16},
     "pruned-8": {"estimator": "pruned", "kept": 8},
     "own": {"estimator": "own"},
 }

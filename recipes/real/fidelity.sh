@@ -39,5 +39,7 @@ for name in gemma3-270m qwen2.5-coder-0.5b; do
     weights=$gemma
     [ $name = gemma3-270m ] || weights=$qwen
     python benchmarks/fidelity/lengths.py "$weights" "$out/lengths-$name" | tee "$out/lengths-$name.md"
+    python benchmarks/fidelity/lengths.py "$weights" "$out/cost-$name" --lengths 128 512 2048 --texts 1 --targets 6 |
+        tee "$out/cost-$name.md"
 done
 python benchmarks/fidelity/steps.py "$gemma" | tee "$out/steps.md"
