@@ -6,10 +6,10 @@ import re
 import time
 
 import pytest
-from rich.console import Console
 
 from corrpo.cli.main import main
 from corrpo.jobs import progress_bar
+from corrpo.jobs.console import Console
 
 LINE = re.compile(r"tokens 10 of 40 \(25 %\), 0:00:0\d gone(, 0:00:0\d left)?")
 

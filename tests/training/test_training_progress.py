@@ -4,8 +4,8 @@ import io
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
+from corrpo.jobs.console import Console
 from corrpo.training.training_progress import ProgressLine
 
 LOGS = [
