@@ -59,6 +59,22 @@ def test_a_flag_that_there_is_not_gives_the_nearest(verb, capsys):
     assert capsys.readouterr().err == f"corrpo {verb}: there is no option {slip}; did you mean {flag}?\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--estimator", "onw"], "one of reference, exact, pruned, last, own; did you mean own?"),
+        (["--max_tokens=2.5"], "a whole number"),
+        (["--temperature", "hot"], "a number"),
+        (["--resamples"], "a whole number"),
+    ],
+)
+def test_a_value_that_an_option_does_not_take_is_told_in_a_line(given, expected, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["measure", "m", "--samples", "s", "--output", "o", *given])
+    words = " ".join(given).replace("=", " ").replace("_", "-")
+    assert capsys.readouterr().err == f"corrpo measure: {words}: expected {expected}\n"
+
+
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "train"])
 def test_positional_words_have_names_and_output_a_letter(verb, run_corrpo):
     page = run_corrpo(*verb.split(), "--help").out

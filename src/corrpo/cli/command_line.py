@@ -5,11 +5,12 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import fields, make_dataclass
 from functools import reduce
 from io import StringIO
-from typing import Annotated, Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -17,6 +18,7 @@ from corrpo.errors import did_you_mean
 
 _FLAG = re.compile(r"--[A-Za-z]")
 _ALWAYS = ("--help",)
+_NUMBERS: dict[type, str] = {int: "a whole number", float: "a number"}
 
 
 def parse(verb: str, options_type: type, words: Sequence[str], *, prints_help: bool = True) -> Any:
@@ -39,6 +41,7 @@ def parse(verb: str, options_type: type, words: Sequence[str], *, prints_help: b
                 hint = did_you_mean(flag, known) or f"; corrpo {verb} --help lists them"
                 print(f"corrpo {verb}: there is no option {word.partition('=')[0]}{hint}", file=sys.stderr)
             raise SystemExit(2)
+    _check_values(verb, options_type, words, prints=prints_help)
     with _colours_as_asked():
         return tyro.cli(
             options_type,
@@ -47,6 +50,42 @@ def parse(verb: str, options_type: type, words: Sequence[str], *, prints_help: b
             config=(tyro.conf.FlagCreatePairsOff,),
             console_outputs=prints_help,
         )
+
+
+def _check_values(verb: str, options_type: type, words: Sequence[str], *, prints: bool) -> None:
+    """Refuse a number that is none and a choice that there is not, in one line; tyro takes a box for it."""
+    hints = {f"--{name.replace('_', '-')}": hint for name, hint in get_type_hints(options_type).items()}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        flag, value = name.replace("_", "-"), value if equals else following
+        choices, numbers = _choices_and_numbers(hints.get(flag))
+        if not (choices or numbers) or _is_one_of(value, choices, numbers):
+            continue
+        if prints:
+            expected = [_NUMBERS[kind] for kind in numbers]
+            expected += [f"one of {', '.join(choices)}"] if choices else []
+            hint = did_you_mean(value, choices)
+            given = f"{flag} {value}".strip()
+            print(f"corrpo {verb}: {given}: expected {' or '.join(expected)}{hint}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _choices_and_numbers(hint: Any) -> tuple[list[str], list[type]]:
+    """The words and the kinds of number that an option takes; none if it takes something else too."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    literals = [kind for kind in kinds if get_origin(kind) is Literal]
+    numbers = [kind for kind in kinds if kind in _NUMBERS]
+    if len(literals) + len(numbers) + (NoneType in kinds) < len(kinds):
+        return [], []
+    return [str(choice) for literal in literals for choice in get_args(literal)], numbers
+
+
+def _is_one_of(value: str, choices: Sequence[str], numbers: Sequence[type]) -> bool:
+    for kind in numbers:
+        with suppress(ValueError):
+            kind(value)
+            return True
+    return value in (*choices, "None")
 
 
 def flags(options_type: type) -> list[str]:

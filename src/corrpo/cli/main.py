@@ -143,7 +143,7 @@ def _main(words: list[str]) -> int:
 
 def _run_verb(verb: str, words: list[str]) -> int:
     logging.setLogRecordFactory(VisibleRecord)
-    if verb in OWN_PROCESSES and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if verb in OWN_PROCESSES and os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
         return _refuse_torchrun(verb)
     return _run_or_report(verb, words)
 

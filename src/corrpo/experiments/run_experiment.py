@@ -114,7 +114,7 @@ def run_experiment(
 
 def refuse_several_processes() -> None:
     """Raise `BadInputError` if this is one of several processes that were started together."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
         raise BadInputError(
             "an experiment starts its own processes: run it without torchrun, with --processes for how many "
             "runs at once, --launcher for several processes a run, or --cluster for several machines"
