@@ -56,12 +56,16 @@ class Nodes:
 
     @contextmanager
     def joined(self, **resources: int) -> Iterator[None]:
-        """Another node belongs to the cluster, and is killed at the end."""
+        """Another node belongs to the cluster, and is killed at the end, which the others then know."""
         node = self.cluster.add_node(**NODE | resources)
         try:
             yield
         finally:
             self.cluster.remove_node(node, allow_graceful=False)
+            while node.node_id in {
+                row["NodeID"] for row in self.cluster.global_state.node_table() if row["Alive"]
+            }:
+                time.sleep(0.1)
 
     @contextmanager
     def killed_after(self, results: list[int], draw: random.Random) -> Iterator[list[int]]:
