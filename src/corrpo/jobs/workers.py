@@ -270,7 +270,8 @@ class _Process(Worker):
         with _interrupts_kept_from_children():
             started = self._pool.submit(os.getpid)
             (self._process,) = self._pool._processes.values()  # Python 3.14 has kill_workers
-        self._pool._result_queue._writer.close()  # or a death in the middle of a result would go unnoticed
+        results: Any = self._pool._result_queue
+        results._writer.close()  # or a death in the middle of a result would go unnoticed
         self.ready = translated(started, self._told)
 
     def submit(self, task: Callable[[Item], Result], item: Item) -> Future[Result]:
