@@ -151,7 +151,8 @@ class Workers(ABC):
         self._end_busy()
         for worker, _ in (*self._free, *self._starting.values()):
             worker.close()
-        self._free, self._starting = [], {}
+        self._free.clear()
+        self._starting.clear()
 
     def _end_busy(self) -> None:
         for worker, _, _ in self._busy.values():
@@ -208,7 +209,8 @@ def in_order(results: Iterator[tuple[int, Result]]) -> Iterator[Result]:
     >>> list(in_order(iter([(1, "b"), (0, "a"), (2, "c")])))
     ['a', 'b', 'c']
     """
-    finished, due = dict[int, Result](), 0
+    finished: dict[int, Result] = {}
+    due = 0
     for number, result in results:
         finished[number] = result
         while due in finished:
@@ -232,7 +234,8 @@ class ThisProcess(Workers):
         items: Sequence[Item],
         *,
         name: Callable[[Item], str] | None = str,
-        **_: Any,
+        lost: Callable[[Item, str], Result] | None = None,
+        pack: Callable[[Item], Any] = lambda item: item,
     ) -> Generator[tuple[int, Result], None, None]:
         """As `Workers.map`; nothing is packed, and nothing is lost."""
         for number, item in enumerate(items):

@@ -17,19 +17,14 @@ def run_of(label: str) -> str:
 
 def continuations(trajectories: Sequence[Trajectory]) -> set[str]:
     """Labels of the runs that go on from a later checkpoint of another: CorR-PO from the end of an SFT."""
-    starts = {run.label: _start_of(run) for run in trajectories}
-    unmoved = {(run.label, start.model_digest) for run in trajectories if (start := starts[run.label])}
+    starts = {run.label: start.model_digest for run in trajectories if (start := _start_of(run))}
     later = {
         (family_of(run.label), point.model_digest)
         for run in trajectories
         for point in run.points
-        if point.checkpoint.global_step and (run.label, point.model_digest) not in unmoved
+        if point.checkpoint.global_step and point.model_digest != starts.get(run.label)
     }
-    return {
-        label
-        for label, start in starts.items()
-        if start is not None and (family_of(label), start.model_digest) in later
-    }
+    return {label for label, digest in starts.items() if (family_of(label), digest) in later}
 
 
 def runs_from_one_start(trajectories: Sequence[Trajectory]) -> list[list[Trajectory]]:
