@@ -127,6 +127,19 @@ def test_lengths(trees):
     )
 
 
+def test_no_file_of_python_is_long():
+    """Beside the package: tests, benchmarks, recipes, plug-ins and what makes the pages."""
+    lengths = {
+        path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines())
+        for folder in ("benchmarks", "docs", "plugins", "recipes", "tests")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    }
+    report(
+        [f"{path} has {lines} lines" for path, lines in lengths.items() if lines > LINES_OF_A_FILE],
+        f"At most {LINES_OF_A_FILE} lines a file:",
+    )
+
+
 def test_public_functions_spell_out_their_settings(trees):
     """A caller's editor, `help()` and pyright see every setting with its type.
 

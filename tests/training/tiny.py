@@ -44,3 +44,11 @@ def digits(completions: list, **_: Any) -> list[float]:
     """A task reward that differs between rollouts: the part of their characters that are digits."""
     texts = [completion[0]["content"] for completion in completions]
     return [sum(c.isdigit() for c in text) / max(1, len(text)) for text in texts]
+
+
+def trained(trainer_class, config, model, tokenizer, rewards, **options):
+    """A trainer that has trained; its data are the sums unless given."""
+    options.setdefault("train_dataset", sums())
+    trainer = trainer_class(model, rewards, args=config, processing_class=tokenizer, **options)
+    trainer.train()
+    return trainer
