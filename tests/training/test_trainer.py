@@ -330,3 +330,18 @@ def test_a_resumed_run_ends_with_the_same_weights(control, tmp_path):
     starts = [trainer.inversion_state.start_rho for trainer in (resumed, uninterrupted)]
     assert starts == [state["start_rho"]] * 2
     assert all(torch.equal(a, b) for a, b in zip(weights(uninterrupted), weights(resumed), strict=True))
+
+
+def test_a_checkpoint_of_0_2_says_that_the_reward_changes(tmp_path, caplog):
+    changing = settings(tmp_path, max_steps=1, save_strategy="steps", save_steps=1)
+    trained(CorRPOTrainer, CorRPOConfig(**changing), *lab(), digits)
+    checkpoint = tmp_path / "checkpoint-1"
+    (checkpoint / "inversion_fit.safetensors").unlink()  # 0.2 fitted nothing
+    for tokens, told in ((None, True), (0, False)):
+        caplog.clear()
+        config = CorRPOConfig(**settings(tmp_path, max_steps=1), inversion_fit_tokens=tokens)
+        trainer = CorRPOTrainer(
+            lab()[0], digits, args=config, train_dataset=sums(), processing_class=lab()[1]
+        )
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+        assert ("its reward changes here" in caplog.text) is told

@@ -4,20 +4,22 @@ What differs from the paper, and what is ours because its text is not at hand (M
 
 1. rho is taken per rollout, over the tokens the policy wrote, under the policy as it stands when the rollouts
    are scored (before the update), at temperature 1 over the full vocabulary.
-2. By default strengths come from estimator "own" on Q and O in the upper half of the layers: one forward and
-   one activation-only backward for all rollouts. On lab rollouts it ranks them like `exact`
-   (benchmarks/README.md).
+2. By default strengths follow from the own-position part of every gradient, all projections and layers, by a
+   regression that is fitted during the run to tokens which `pruned` judges (METHOD 3 and 6): one forward and
+   one activation-only backward for all rollouts, and a few more for the judged tokens.
 3. The reward is shaped, gated, scheduled and replaced by controls as corrpo.rewards.inversion says; all but
    the identity on all rollouts with a constant weight are ours.
 4. A rollout without rho gets the mean of its group; one whose task rewards are all None stays unscored.
 
 What is overridden of TRL: `_generate`, to keep the prompt's token ids; `_calculate_rewards`, to put the
 reward of `corrpo.rewards.inversion_step` into its column; saving and loading of checkpoints, to keep the
-starting rho of control "clamp". Everything else (losses, importance sampling, PEFT, vLLM, evaluation,
-logging) is TRL's own. With inversion_weight=0 the weights are, bit for bit, those that TRL's trainer gives.
+starting rho of control "clamp" and the judged tokens. Everything else (losses, importance sampling, PEFT,
+vLLM, evaluation, logging) is TRL's own. With inversion_weight=0 the weights are, bit for bit, those that
+TRL's trainer gives.
 """
 
 import inspect
+import logging
 import math
 import time
 from dataclasses import fields
@@ -38,6 +40,8 @@ from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
 from corrpo.training.model_card import PAPER
 from corrpo.training.prompts import check_prompts
 from corrpo.training.reward_functions import check_columns, check_names_and_weights
+
+logger = logging.getLogger(__name__)
 
 # The mixin stands before a TRL trainer; type checkers see one beneath it.
 _Base = GRPOTrainer if TYPE_CHECKING else object
@@ -188,17 +192,24 @@ class InversionMixin(_Base):
         return rewards
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """TRL's, after the starting rho: trainer_state.json, which transformers writes last, ends it."""
+        """TRL's, after the inversion's state: trainer_state.json, which transformers writes last, ends it."""
         if self.args.should_save:
             run = Path(self._get_output_dir(trial=trial))
             self.inversion_state.save(run / f"checkpoint-{self.state.global_step}")
         super()._save_checkpoint(model, trial)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """TRL's, with the starting rho of the run that goes on."""
+        """TRL's, with the inversion's state of the run that goes on; told if it has none."""
         super()._load_optimizer_and_scheduler(checkpoint)  # pyright: ignore
         if checkpoint is not None:
             self.inversion_state.load(Path(checkpoint))
+            if self.args.fit_tokens and self.inversion_state.fit.judged is None:
+                logger.warning(
+                    "%s keeps no judged tokens: the regression of strengths starts anew, and if the run was "
+                    "begun by corrpo 0.2 its reward changes here; inversion_fit_tokens=0 goes on with that "
+                    "of 0.2",
+                    checkpoint,
+                )
 
 
 class CorRPOTrainer(InversionMixin, GRPOTrainer):
