@@ -182,12 +182,14 @@ def test_names_of_narrow_stages_do_not_stand_on_one_another(steps):
 
 
 @pytest.mark.parametrize(("count", "width"), [(2, 3.4), (7, 4.6), (8, 6.8), (12, 6.8)])
-def test_the_legend_stays_within_the_figure(count, width):
+def test_the_legend_stays_within_the_figure_and_takes_no_room_from_panels(count, width):
     lines = [line(f"{n}: a run with a long name, longer than most of them") for n in range(count)]
     with figure_style("f"):
         figure = Figure(figsize=(width, 3), layout="constrained")
         add_legend(figure, line_looks(lines))
-        assert figure.legends[0].get_window_extent().width <= figure.bbox.width
+        extent = figure.legends[0].get_window_extent()
+        assert extent.width <= figure.bbox.width
+        assert figure.get_figheight() == pytest.approx(3 + extent.height / figure.dpi)
 
 
 def test_published_lines_come_last_in_the_legend():

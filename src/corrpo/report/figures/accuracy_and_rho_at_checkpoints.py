@@ -177,6 +177,7 @@ def _frame(axes: Axes, panel: PerformancePanel, *, missing: int) -> None:
     axes.grid(color=RULE, linewidth=0.4, alpha=0.6)
     axes.set_axisbelow(True)
     axes.margins(x=0.09)
+    axes.locator_params(axis="x", nbins=6)
     if missing == len(panel.steps):
         axes.set(xticks=[], yticks=[])
     for line in (axes.xaxis, axes.yaxis):

@@ -95,7 +95,7 @@ def costs_figure(name: str, points: Sequence[CostPoint], *, accuracy_label: str)
     looks = line_looks([Line(arm, ()) for arm in dict.fromkeys(point.series for point in points)])
     rows = []
     with figure_style(name):
-        figure = Figure(figsize=(WIDE, 0.5 + 2.2 * len(models)), layout="constrained")
+        figure = Figure(figsize=(WIDE, 0.25 + 2.2 * len(models)), layout="constrained")
         grid = figure.subplots(len(models), len(kinds), squeeze=False, sharey="row", sharex="col")
         for line, model in zip(grid, models, strict=True):
             line[0].set_title(label(model, 40), fontweight="bold")

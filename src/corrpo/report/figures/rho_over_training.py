@@ -67,8 +67,8 @@ def dynamics_figure(
     rows = -(-len(panels) // columns)
     rows_of_data: list[dict] = []
     with figure_style(name):
-        width = WIDE if columns == 2 else 4.6
-        figure = Figure(figsize=(width, 2.5 * rows + 0.35), layout="constrained")
+        is_wide = columns == 2 or any(line.published for panel in panels for line in panel.lines)
+        figure = Figure(figsize=(WIDE if is_wide else 4.6, 2.5 * rows + 0.1), layout="constrained")
         grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
         for place in grid.flat[len(panels) :]:
             place.set_axis_off()

@@ -74,7 +74,7 @@ def runs_figure(
     rows: list[dict] = []
     with figure_style(name):
         width = 4.6 if len(columns) == 1 else max(WIDE, 1.8 * len(columns))
-        figure = Figure(figsize=(width, 2.2 * (1 + both) + 0.4), layout="constrained")
+        figure = Figure(figsize=(width, 2.2 * (1 + both) + 0.15), layout="constrained")
         grid = figure.subplots(1 + both, len(columns), sharey="row", sharex="col", squeeze=False)
         for number, column in enumerate(columns):
             places = StepAxis((*column.rho, *column.accuracy), axis)

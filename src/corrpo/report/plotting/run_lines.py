@@ -75,7 +75,10 @@ def signed_axis(axes: Axes) -> None:
 
 
 def add_legend(figure: Figure, looks: Looks) -> None:
-    """A legend above all panels, if there is more than one line to tell apart; published lines come last."""
+    """A legend above all panels, if there is more than one line to tell apart; published lines come last.
+
+    The figure grows by its height, so that panels are as high as without it.
+    """
     if len(looks) < 2 and not any(published for _, published in looks):
         return
     entries = sorted(looks.items(), key=lambda entry: entry[0][1])
@@ -91,7 +94,9 @@ def add_legend(figure: Figure, looks: Looks) -> None:
         )
         for text, ((name, _), _) in zip(legend.get_texts(), entries, strict=True):
             text.set_text(label(name, 42))
-        if columns == 1 or legend.get_window_extent().width < 0.97 * figure.bbox.width:
+        extent = legend.get_window_extent()
+        if columns == 1 or extent.width < 0.97 * figure.bbox.width:
+            figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi)
             return
         legend.remove()
 
