@@ -13,10 +13,12 @@
 #
 # MODELS, real-models if not given, is the folder of recipes/real/models.sh with its file of Gemma.
 # Cost: some 7.5 hours of two CPU cores with nothing else on them (SFT 1.3, each RL stage 1.3, rho 0.6, responses 1.7),
-# 6 GB of memory, 50 GB of disk; nothing is downloaded. An estimate from parts timed one by one, in processor time: a
+# 6 GB of memory, 35 GB of disk; nothing is downloaded. An estimate from parts timed one by one, in processor time: a
 # trace of SFT 5.5 seconds, a token that is drawn 0.023, a step of GRPO on 12 rollouts 150 (12/16 of 200), rho of a
 # response by pruned-16 3.4. `corrpo train sft --config recipes/gemma3-270m/sft.yaml --dry-run` tells your own.
-# A run that was stopped goes on when the same command is given again, and loses 10 steps of RL or 25 of SFT at most.
+# A run that was stopped goes on when the same command is given again, and loses 10 steps of RL or 25 of SFT at most,
+# and while following 48 responses: some 15 minutes. Of 35 GB, 17 stay: the checkpoints that are followed, without the
+# optimizer.
 # One seed each. To go on with it on another machine, copy OUT and MODELS whole and with the times of their files
 # (rsync -a, tar), and give the same command with the same versions of the packages.
 set -euo pipefail
@@ -28,17 +30,19 @@ base=$models/converted/gemma3-270m-base
 runs=$out/train
 export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 
-train() { # RUN STAGE RECIPE MODEL, and flags over the recipe
-    local folder=$runs/$1
+train() { # RUN STAGE RECIPE MODEL STEP...: a run, with the checkpoints of these steps; words name them
+    local folder=$runs/$1 name=rl checkpoint
+    if [ "$2" = sft ]; then name=sft; fi
     [ -d "$folder/final" ] || OMP_NUM_THREADS=2 corrpo train "$2" --config "$here/$3" --model "$4" \
-        --dataset "$out/traces/train.jsonl" --output_dir "$folder" --resume "${@:5}"
-    rm -f "$folder"/checkpoint-*/optimizer.pt # 2.1 GB each, which only --resume needs
-}
-
-checkpoints() { # STAGE RUN STEP...: words for track and evaluate
-    local step
+        --dataset "$out/traces/train.jsonl" --output_dir "$folder" --resume
     words=()
-    for step in "${@:3}"; do words+=("$1:$step=$runs/$2/checkpoint-$step"); done
+    for checkpoint in "${@:5}"; do words+=("$name:$checkpoint=$folder/checkpoint-$checkpoint"); done
+    for checkpoint in "$folder"/checkpoint-* "$folder"/half-written-*; do
+        case " ${words[*]} " in
+            *"=$checkpoint "*) rm -f "$checkpoint/optimizer.pt" ;; # 2.1 GB, which only --resume needs
+            *) rm -rf "$checkpoint" ;;
+        esac
+    done
 }
 
 follow() { # RUN START WORD...: rho and accuracy at each checkpoint, two checkpoints at a time
@@ -67,22 +71,18 @@ share() { # FROM TO KEY...: checkpoints of the run TO that were measured for the
 [ -d "$base" ] || corrpo convert "$models/gemma-3-270m-q4_k_m.gguf" "$base"
 [ -d "$out/traces" ] || python "$here/../traces/make_traces.py" --output "$out/traces"
 
-train sft sft sft.yaml "$base"
-train grpo grpo grpo.yaml "$runs/sft/final"
-checkpoints sft sft 25 50 100 150 200
+train sft sft sft.yaml "$base" 25 50 100 150 200
 sft=("${words[@]}")
-checkpoints rl grpo 30 60
+train grpo grpo grpo.yaml "$runs/sft/final" 30 60
 follow sft-then-grpo "$base" "${sft[@]}" "${words[@]}"
 share sft-then-grpo grpo rl/step-000030 rl/step-000060
 follow grpo "$runs/sft/final" "${words[@]}"
 
-train corrpo corrpo corrpo.yaml "$runs/sft/final"
-checkpoints rl corrpo 30 60
+train corrpo corrpo corrpo.yaml "$runs/sft/final" 30 60
 share grpo corrpo rl/step-000000
 follow corrpo "$runs/sft/final" "${words[@]}"
 
-train pure-grpo grpo pure-grpo.yaml "$base"
-checkpoints rl pure-grpo 30 60
+train pure-grpo grpo pure-grpo.yaml "$base" 30 60
 follow pure-grpo "$base" "${words[@]}"
 
 corrpo report "$out/fixed" "$out/evaluated" --output "$out/report-fixed" --axis stretched --published

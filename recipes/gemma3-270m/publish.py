@@ -1,15 +1,18 @@
-"""Copy what `curves.sh` found into the documentation: figures 3 and 4, their Parquet, and a table.
+"""Copy what `curves.sh` and the experiment found into the documentation: figures, their Parquet, and tables.
 
     python recipes/gemma3-270m/publish.py OUT docs/real
 
 OUT is the folder of `bash recipes/gemma3-270m/curves.sh OUT`, whose reports must be there. The folder gets
-curves.md, and below curves/ the SVG and Parquet of both figures for each set of samples, trajectory.parquet
-and evaluations.parquet of each run, and table.parquet with the rows of curves.md. No text of a sample and no
-weights are copied. Files of an earlier call are replaced.
+curves.md, and below curves/ the SVG and Parquet of all figures for each set of samples, trajectory.parquet
+and evaluations.parquet of each run, and table.parquet with the rows of the first table of curves.md. Where
+OUT/experiment is finished, its plan, tables, figures, verdict and report go below experiment/. No text of a
+sample and no weights are copied, and paths are those below OUT. Files of an earlier call are replaced.
 """
 
+import re
 import shutil
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +20,30 @@ import polars as pl
 
 from corrpo.errors import BadInputError, CorrpoError
 from corrpo.evaluation.results import EVALUATIONS, Evaluation, load_evaluations
-from corrpo.jobs.files import write_parquet, write_text
+from corrpo.experiments.preregistration import PREREGISTRATION
+from corrpo.experiments.result_tables import RESULTS, RUNS
+from corrpo.experiments.run_experiment import VERDICT
+from corrpo.experiments.training_cost import COSTS
+from corrpo.jobs.files import read_parquet, write_parquet, write_text
+from corrpo.measurement.comparison import fingerprint_difference
+from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.measurement.stage_changes import stage_changes
 from corrpo.measurement.track_folder import TABLE
 from corrpo.measurement.trajectory import Point, Trajectory
+from corrpo.report.formatting import bracketed, count, decimal, markdown_table, percent, with_interval
+from corrpo.report.pages.experiment import MARKDOWN
 from corrpo.training.cost_file import read_costs
 
 REPORTS = {"fixed": "report-fixed", "own": "report"}
 """The folder of the report on each set of samples."""
-RUNS = ("sft-then-grpo", "grpo", "corrpo", "pure-grpo")
+TRAJECTORIES = ("sft-then-grpo", "grpo", "corrpo", "pure-grpo")
+FIGURES = {
+    "figure3": "Rho over training, published curves dashed.",
+    "figure5": "GRPO and CorR-PO from the end of SFT.",
+    "figure5-2": "SFT with GRPO after it, and GRPO alone, from the base model.",
+    "figure4": "Accuracy against rho.",
+}
+EXPERIMENT = (PREREGISTRATION, RESULTS, RUNS, COSTS, VERDICT, MARKDOWN)
 SCHEMA: dict[str, Any] = {
     "run": pl.String,
     "stage": pl.String,
@@ -39,19 +58,23 @@ SCHEMA: dict[str, Any] = {
     "tokens": pl.Int64,
 }
 """Of table.parquet: rho by either set, accuracy, how the responses ended, and the training up to there."""
-HEADER = ["run", "stage", "step", "rho, fixed", "rho, own", "accuracy, %", "cut", "no answer", "of"]
-HEADER += ["seconds", "tokens"]
+HEAD = ("run", "stage", "step", "rho, fixed", "rho, own", "accuracy, %", "cut", "no answer", "of")
+HEAD += ("seconds", "tokens")
 
 
 def rows_of(out: Path, run: str) -> list[dict[str, Any]]:
     """A row for each checkpoint of a run that has an accuracy; the columns of `SCHEMA`."""
-    points = {which: _points(out / which / "gemma3-270m" / run) for which in REPORTS}
+    points = {which: _points(out, which, run) for which in REPORTS}
     evaluations = load_evaluations(out / "evaluated" / "gemma3-270m" / run)
     return [_row(out, run, evaluation, points) for evaluation in evaluations]
 
 
-def _points(folder: Path) -> dict[str, Point]:
-    return {point.checkpoint.key: point for point in Trajectory.load(folder).points}
+def _trajectory(out: Path, which: str, run: str) -> Trajectory:
+    return Trajectory.load(out / which / "gemma3-270m" / run)
+
+
+def _points(out: Path, which: str, run: str) -> dict[str, Point]:
+    return {point.checkpoint.key: point for point in _trajectory(out, which, run).points}
 
 
 def _row(out: Path, run: str, evaluation: Evaluation, points: dict[str, dict[str, Point]]) -> dict[str, Any]:
@@ -87,60 +110,86 @@ def _cost(training: Path, step: int) -> dict[str, Any]:
     }
 
 
-def page(table: pl.DataFrame) -> str:
-    """curves.md: a row for each checkpoint, and the figures."""
-    lines = [
+def page(out: Path, table: pl.DataFrame) -> str:
+    """curves.md: a row for each checkpoint, the changes of rho, and the figures."""
+    changes = [row for which in REPORTS for row in _changes(out, which)]
+    parts = [
         "# Curves of Gemma 3 270M",
-        "",
-        "Rho with its interval on held-out traces that are the same for all checkpoints (fixed) and on what",
-        "each writes itself (own); accuracy on held-out problems; responses that were cut at the limit, and",
-        "those without an answer; seconds of training in its stage up to there, and tokens it generated.",
+        "Rho with its interval on held-out traces that are the same for all checkpoints (fixed) and on what "
+        "each writes itself (own); accuracy on held-out problems; responses that were cut at the limit, and "
+        "those without an answer; seconds of training in its stage up to there, and tokens it generated. "
         "One seed each. `recipes/gemma3-270m/curves.sh` makes the results, `publish.py` beside it this page.",
-        "",
-        f"| {' | '.join(HEADER)} |",
-        f"|{'---|' * len(HEADER)}",
-        *(_line(row) for row in table.iter_rows(named=True)),
-        "",
+        markdown_table(HEAD, [_cells(row) for row in table.iter_rows(named=True)], text_columns=2),
+        "## Changes of rho",
+        "Paired over the samples that both were measured on; intervals are about the samples, not about "
+        "another seed of training.",
+        markdown_table(("samples", "run", "from", "to", "rho", "then", "change"), changes, text_columns=4),
     ]
     for which in REPORTS:
-        for figure in ("figure3", "figure4"):
-            lines += [f"![{figure}, {which} samples](curves/{which}-{figure}.svg)", ""]
-    return "\n".join(lines)
+        parts.append(f"## Figures, {which} samples")
+        for name, caption in FIGURES.items():
+            parts += [f"![{caption}](curves/{which}-{name}.svg)", caption]
+    return "\n\n".join(parts) + "\n"
 
 
-def _line(row: dict[str, Any]) -> str:
-    cells = [
+def _changes(out: Path, which: str) -> Iterator[tuple[str, ...]]:
+    """A row for each stage of each run, and one for CorR-PO less GRPO at their ends."""
+    runs = {run: _trajectory(out, which, run) for run in TRAJECTORIES}
+    for run, trajectory in runs.items():
+        for change in stage_changes(trajectory):
+            ends = (change.first, change.last)
+            yield which, run, *map(_place, ends), *_rhos(ends), with_interval(change.difference)
+    ends = (runs["grpo"].points[-1], runs["corrpo"].points[-1])
+    difference = fingerprint_difference(
+        *(Fingerprint.load(point.folder) for point in ends),
+        names=("grpo", "corrpo"),
+        method="spearman",
+        by="position",
+        resamples=1000,
+        seed=0,
+        confidence=float(runs["grpo"].settings["confidence"]),
+    )
+    names = (f"{name}, {_place(end)}" for name, end in zip(("grpo", "corrpo"), ends, strict=True))
+    yield which, "corrpo less grpo", *names, *_rhos(ends), with_interval(difference)
+
+
+def _place(point: Point) -> str:
+    return f"{point.checkpoint.stage} {point.checkpoint.step}"
+
+
+def _rhos(points: tuple[Point, Point]) -> Iterator[str]:
+    return (with_interval(point.spearman) for point in points)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
         row["run"],
         row["stage"],
-        row["step"],
-        *(_interval(row, f"rho_{which}", 1, "+.2f") for which in REPORTS),
-        _interval(row, "accuracy", 100, ".1f"),
-        *(row[name] for name in ("cut", "unparsed", "generations")),
+        count(row["step"]),
+        *(_interval(row, f"rho_{which}", decimal) for which in REPORTS),
+        _interval(row, "accuracy", percent),
+        *(count(row[name]) for name in ("cut", "unparsed", "generations")),
         *("" if row[name] is None else f"{row[name]:,.0f}" for name in ("seconds", "tokens")),
     ]
-    return f"| {' | '.join(map(str, cells))} |"
 
 
-def _interval(row: dict[str, Any], name: str, scale: float, how: str) -> str:
+def _interval(row: dict[str, Any], name: str, show: Any) -> str:
     value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    if value is None:
-        return "undefined"
-    shown = f"{scale * value:{how}}"
-    return shown if low is None else f"{shown} [{scale * low:{how}}, {scale * high:{how}}]"
+    return f"{show(value)} {bracketed(low, high, show)}".rstrip()
 
 
 def publish(out: Path, folder: Path) -> Path:
-    """Write curves.md and the files below curves/; the path of the page."""
+    """Write curves.md, the files below curves/ and those of a finished experiment; the path of the page."""
     figures = [
         (out / report / "figures" / f"{figure}.{ending}", f"{which}-{figure}.{ending}")
         for which, report in REPORTS.items()
-        for figure in ("figure3", "figure4")
+        for figure in FIGURES
         for ending in ("svg", "parquet")
     ]
     tables = [
         (out / results / "gemma3-270m" / run / name, f"{results}-{run}.parquet")
         for results, name in (("fixed", TABLE), ("own", TABLE), ("evaluated", EVALUATIONS))
-        for run in RUNS
+        for run in TRAJECTORIES
     ]
     missing = [str(path) for path, _ in [*figures, *tables] if not path.exists()]
     if missing:
@@ -148,15 +197,37 @@ def publish(out: Path, folder: Path) -> Path:
             f"{out} lacks {', '.join(missing)}; let"
             f" `bash recipes/gemma3-270m/curves.sh {out}` come to its end"
         )
-    table = pl.DataFrame([row for run in RUNS for row in rows_of(out, run)], schema=SCHEMA)
+    table = pl.DataFrame([row for run in TRAJECTORIES for row in rows_of(out, run)], schema=SCHEMA)
+    text = page(out, table)
     curves = folder / "curves"
     shutil.rmtree(curves, ignore_errors=True)
     curves.mkdir(parents=True)
     for source, name in [*figures, *tables]:
-        shutil.copyfile(source, curves / name)
+        _copy(source, curves / name, out)
     write_parquet(curves / "table.parquet", table)
-    write_text(folder / "curves.md", page(table))
+    write_text(folder / "curves.md", text)
+    if (out / "experiment" / VERDICT).exists():
+        _publish_experiment(out, folder / "experiment")
     return folder / "curves.md"
+
+
+def _publish_experiment(out: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "figures").mkdir(parents=True)
+    experiment = out / "experiment"
+    for path in [*(experiment / name for name in EXPERIMENT), *experiment.glob("figures/*")]:
+        if path.suffix != ".pdf":
+            _copy(path, folder / path.relative_to(experiment), out)
+
+
+def _copy(source: Path, target: Path, out: Path) -> None:
+    """A file as it is; of paths in a table, what stands below `out`, or else the last name."""
+    if source.suffix != ".parquet":
+        shutil.copyfile(source, target)
+        return
+    root = "|".join(re.escape(str(path)) for path in dict.fromkeys((out, out.resolve())))
+    shown = pl.col(pl.String).str.replace(f"^(?:{root})/", "").str.replace(r"^/(?:\S*/)?", "")
+    write_parquet(target, read_parquet(source).with_columns(shown))
 
 
 if __name__ == "__main__":
