@@ -1,6 +1,7 @@
 """The command line as a user meets it: end to end, with mistakes, interruptions and a second process."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -245,6 +246,12 @@ def test_a_killed_run_goes_on_and_ends_like_an_undisturbed_one(slow_samples, tmp
     killed, complete = Fingerprint.load(tmp_path / "killed"), Fingerprint.load(tmp_path / "whole")
     assert killed.tokens.equals(complete.tokens)
     assert killed.statistics == complete.statistics
+
+
+def test_closed_standard_streams_are_no_error():
+    command = f"{shlex.quote(sys.executable)} -m corrpo.cli.main --version <&- >&-"
+    ended = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_dtype_and_seed_reach_the_measurement(samples, tmp_path):

@@ -55,12 +55,13 @@ def test_a_driver_that_is_killed_or_interrupted_is_gone_on_with(ray_nodes, tmp_p
     command = commands(tmp_path)["measure"]
     assert main([*command, "--processes", "1", "--output", str(tmp_path / "one")]) == 0
     there = ["--cluster", ray_nodes.address, "--output"]
-    for how, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
+    for how, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)):
         output = tmp_path / how.name
         reached = lambda output=output: bool(list(output.glob("parts/*.parquet")))  # noqa: E731
         ended, said = ended_when([*command, *there, str(output)], reached, how)
         assert ended == status
         assert "Traceback" not in said, said
+        assert "received" not in said, said
         assert list(output.glob("parts/*.parquet"))
         assert main([*command, "--processes", "1", "--output", str(output)]) == 0
         assert files(output) == files(tmp_path / "one")

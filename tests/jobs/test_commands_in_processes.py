@@ -10,6 +10,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from corrpo.cli.main import main
+from corrpo.jobs.workers import ThisProcess
+from corrpo.measurement.measure_tasks import NamedModel
+from corrpo.measurement.pipeline import measure_in_workers
+from corrpo.models.load_options import LoadOptions
 from jobs.launching import ended_when, files
 from measurement.runs import LAB, lab_copy
 
@@ -87,14 +91,28 @@ def test_killed_or_interrupted_it_goes_on_with_any_number_of_processes(words, al
     for folder, how in ((killed, ONE), (few, TWO)):
         assert main([*words, *how, str(folder)]) == 0
         assert files(folder) == alone
-    stopped = tmp_path / "stopped"
-    reached = lambda: bool(list(stopped.glob("parts/responses-*")))  # noqa: E731
-    status, output = ended_when([*words, *TWO, str(stopped)], reached, signal.SIGINT)
-    assert status == 130
-    assert output.count("stopped; what is done is kept") == 1
-    assert "Traceback" not in output
-    assert main([*words, *ONE, str(stopped)]) == 0
-    assert files(stopped) == alone
+    for how, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        stopped = tmp_path / how.name
+        reached = lambda stopped=stopped: bool(list(stopped.glob("parts/responses-*")))  # noqa: E731
+        ended, output = ended_when([*words, *TWO, str(stopped)], reached, how)
+        assert ended == status
+        assert output.count("stopped; what is done is kept") == 1
+        assert "Traceback" not in output
+        assert main([*words, *ONE, str(stopped)]) == 0
+        assert files(stopped) == alone
+
+
+def test_a_worker_that_dies_with_the_model_is_told_by_its_name(tmp_path):
+    told = []
+
+    class Telling(ThisProcess):
+        def map(self, task, items, **keywords):
+            told.extend(map(str, items))
+            return super().map(task, items, **keywords)
+
+    model = NamedModel("lab:qwen2/base", LoadOptions(device="cpu"))
+    measure_in_workers(model, [{"prompt": "a", "response": "The dog"}], Telling(), output=tmp_path / "out")
+    assert told == ["lab:qwen2/base", "responses-000000", "tokens-000000"]
 
 
 def test_errors_are_told_once_and_keep_what_is_done(tmp_path, capfd):

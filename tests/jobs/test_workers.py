@@ -1,7 +1,9 @@
 """Work shared between workers: what comes back, and what goes wrong."""
 
 import os
+import signal
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 
 from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
 from corrpo.jobs.process_count import check_processes
-from corrpo.jobs.workers import RETRIES, Processes, in_order, local_workers
+from corrpo.jobs.workers import RETRIES, Processes, in_order, local_workers, open_workers
+from corrpo.models.load_options import LoadOptions
 
 EXIT = "its process ended with exit code 9, perhaps for lack of memory"
 
@@ -59,6 +62,12 @@ def die_at_first(folder: Path) -> int:
         (folder / str(tries)).touch()
         os._exit(1)
     return tries
+
+
+def print_both_ways(item: int) -> int:
+    """A task that prints, and whose library does so past Python."""
+    print("printed")
+    return os.write(1, b"written\n")
 
 
 def test_one_process_works_here_and_in_order():
@@ -139,6 +148,34 @@ def test_leaving_early_ends_the_processes():
         results.close()
         assert next(iter(workers.map(square, [2])))[1][0] == 4  # others are started in their places
     assert pid not in psutil.pids()
+
+
+def test_what_tasks_print_is_not_among_the_results_on_standard_output(capfd):
+    with closing(Processes(1, "cpu")) as workers:
+        assert list(workers.map(print_both_ways, [0])) == [(0, 8)]
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert {"printed", "written"} <= set(err.split())
+
+
+def test_ctrl_c_while_a_process_is_started_is_not_lost(monkeypatch):
+    class Interrupted(ProcessPoolExecutor):
+        def submit(self, *arguments, **keywords):
+            signal.raise_signal(signal.SIGINT)
+            return super().submit(*arguments, **keywords)
+
+    monkeypatch.setattr("corrpo.jobs.workers.ProcessPoolExecutor", Interrupted)
+    with local_workers(2, "cpu") as workers, pytest.raises(KeyboardInterrupt):
+        list(workers.map(square, [0, 1]))
+
+
+@pytest.mark.parametrize("cluster", [None, "auto"])
+def test_fewer_than_one_worker_is_refused_wherever_they_are(cluster):
+    with (
+        pytest.raises(BadInputError, match="processes=0: expected 1 or more"),
+        open_workers([], 0, cluster, LoadOptions()),
+    ):
+        pass
 
 
 @pytest.mark.slow

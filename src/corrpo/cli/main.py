@@ -9,8 +9,11 @@ time here is imported within `main`, which knows what to say of Ctrl-C.
 import logging
 import os
 import re
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -35,6 +38,8 @@ VERBS = {
 
 OWN_PROCESSES = ("measure", "track", "evaluate")
 """Verbs that start the processes they need."""
+RESUMABLE = (*OWN_PROCESSES, "experiment")
+"""Verbs that SIGTERM, as of a batch system at its time limit, ends as Ctrl-C does."""
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -114,8 +119,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 1 after an error of corrpo, printed without a traceback; 2 for a command line
-        that cannot be read; 130 after Ctrl-C; 141 where nobody reads the output any more.
+        that cannot be read; 130 after Ctrl-C, 143 after SIGTERM; 141 where nobody reads the output any more.
     """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: its number must not become that of a file
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r+"))
     try:
         status = _main(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
@@ -179,15 +187,38 @@ def _print_completion(words: list[str]) -> int:
 def _run_or_report(verb: str, words: list[str]) -> int:
     """The exit status of a verb, whose error is printed."""
     try:
-        _run(verb, words)
+        with _sigterm_raised(verb in RESUMABLE):
+            _run(verb, words)
     except CorrpoError as error:
         print(f"corrpo {verb}: {in_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
         message = str(stopped) or "stopped; what is done is kept, and the same command goes on."
         print(f"\ncorrpo {verb}: {in_one_line(message)}", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT)
     return 0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM."""
+
+
+@contextmanager
+def _sigterm_raised(wanted: bool) -> Iterator[None]:
+    """SIGTERM raises `Terminated` within, and a second one ends this process at once."""
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse_torchrun(verb: str) -> int:

@@ -34,7 +34,7 @@ from corrpo.jobs.files import write_json, write_parquet
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.folder_tasks import fill_folders
 from corrpo.jobs.outcome import Outcome
-from corrpo.jobs.process_count import visible_device
+from corrpo.jobs.process_count import check_processes, visible_device
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.run_folder import is_whole
 from corrpo.jobs.workers import open_workers
@@ -92,6 +92,7 @@ def run_experiment(
         CorrpoError: runs that failed, after all others were done; names each.
     """
     refuse_several_processes()
+    check_processes(processes, None)
     if launcher and cluster is None and processes not in (None, 1):
         raise BadInputError(
             f"processes={processes} with a launcher: it has all devices for one run at a time; leave one out"

@@ -8,7 +8,9 @@ version, is named. Actors end with the process that started them.
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import ExitStack, contextmanager
@@ -74,7 +76,8 @@ def _join(address: str) -> None:
     if tried_once:  # else 20 times, 40 seconds each, where something answers that is not Ray
         os.environ[_ATTEMPTS] = "1"
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with _sigterm_kept():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds, with a stack of processes in their text
         raise BadInputError(f"{nobody} ({first_line(error)})") from error
     finally:
@@ -82,6 +85,22 @@ def _join(address: str) -> None:
             del os.environ[_ATTEMPTS]
     worker: Any = ray._private.worker  # pyright: ignore
     worker._worker_logs_enabled = False  # pages on standard output for each worker that dies
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray takes SIGTERM, exits by it while it connects, and later prints a stack; here it stays as it was."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+    try:
+        yield
+    except SystemExit:
+        signal.signal(signal.SIGTERM, before)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Cluster(Workers):

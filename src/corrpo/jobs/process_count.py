@@ -52,12 +52,9 @@ def processes_for(
     If not given, not more than there are checkpoints, GPUs or else cores, and free memory for; see `need_of`.
     One where the size of the weights is not known, as for names on the hub.
     """
+    check_processes(processes, None)
     most = max(1, len(checkpoints))
     if processes is not None:
-        if processes < 1:
-            raise BadInputError(
-                f"processes={processes}: expected 1 or more, or none to go by cores and memory"
-            )
         return min(processes, most)
     devices = devices_for(device)
     workers = usable_cores() if devices == ["cpu"] else len(devices)
@@ -66,10 +63,12 @@ def processes_for(
 
 
 def check_processes(processes: int | None, device_map: str | None, cluster: str | None = None) -> None:
-    """See that a model that is spread over all GPUs of this machine has them alone.
+    """Refuse a bad number; and several where a model is spread over all GPUs of this machine.
 
     >>> check_processes(4, None)
     """
+    if processes is not None and processes < 1:
+        raise BadInputError(f"processes={processes}: expected 1 or more, or none to go by cores and memory")
     if device_map is not None and cluster is None and processes not in (None, 1):
         raise BadInputError(
             f"device_map={device_map!r} spreads one model over all GPUs of this machine, and there are "

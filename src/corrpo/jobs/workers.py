@@ -24,7 +24,14 @@ from typing import Any, TypeVar
 import torch
 
 from corrpo.errors import CorrpoError
-from corrpo.jobs.process_count import devices_for, need_of, processes_for, usable_cores, visible_device
+from corrpo.jobs.process_count import (
+    check_processes,
+    devices_for,
+    need_of,
+    processes_for,
+    usable_cores,
+    visible_device,
+)
 from corrpo.models.checkpoints import Checkpoint
 from corrpo.models.load_options import LoadOptions
 
@@ -270,9 +277,12 @@ class _Process(Worker):
     def __init__(self, visible: str | None, threads: int):
         spawn = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(visible, threads))
-        with _interrupts_kept_from_children():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # that process never sees Ctrl-C
+        try:
             started = self._pool.submit(os.getpid)
-            (self._process,) = self._pool._processes.values()  # Python 3.14 has kill_workers
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        (self._process,) = self._pool._processes.values()  # Python 3.14 has kill_workers
         results: Any = self._pool._result_queue
         results._writer.close()  # or a death in the middle of a result would go unnoticed
         self.ready = translated(started, self._told)
@@ -327,7 +337,7 @@ def translated(
 
 def _begin(visible: str | None, threads: int) -> None:
     """What a process does before its first task."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(2, 1)  # what tasks print is no result of the command
     threading.Thread(target=_end_with_owner, daemon=True).start()
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
@@ -339,19 +349,6 @@ def _end_with_owner() -> None:
     if owner is not None:
         wait_for_end([owner.sentinel])
         os._exit(1)
-
-
-@contextmanager
-def _interrupts_kept_from_children() -> Iterator[None]:
-    """Processes started here ignore Ctrl-C from the beginning; only the main thread may set that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def local_workers(count: int, device: str = "auto") -> AbstractContextManager[Workers]:
@@ -383,6 +380,7 @@ def open_workers(
     Raises:
         BadInputError: a bad number of processes; see `corrpo.jobs.cluster.connected`.
     """
+    check_processes(processes, loading.device_map, cluster)
     device, dtype = loading.device, loading.dtype
     devices = devices if loading.device_map is None else None
     if cluster is not None:

@@ -75,6 +75,9 @@ class NamedModel:
     name: str
     loading: LoadOptions
 
+    def __str__(self) -> str:
+        return self.name
+
     @contextmanager
     def used(self) -> Iterator[LoadedModel]:
         """The model of this process, ready to be measured."""

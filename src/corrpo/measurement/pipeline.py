@@ -129,7 +129,8 @@ def _measure(
     began = time.monotonic()
     settings = narrow(keywords, MeasureOptions)
     given = as_samples(samples, narrow(keywords, SampleOptions))
-    ((_, prepared),) = workers.map(_prepared, [(source, given, keywords)], name=None)
+    preparing = partial(_prepared, given, keywords)
+    ((_, prepared),) = workers.map(preparing, [source], name=None)
     known = known_before_loading(samples, given, settings)
     identity = {"model": prepared.model, "samples": known["samples"], "settings": known["settings"]}
     with ExitStack() as stack:
@@ -156,8 +157,7 @@ def _measure(
         return _finished(run)
 
 
-def _prepared(asked: tuple[Source, list[Sample], MeasureKeywords]) -> Prepared:
-    source, given, keywords = asked
+def _prepared(given: list[Sample], keywords: MeasureKeywords, source: Source) -> Prepared:
     settings = narrow(keywords, MeasureOptions)
     strict, name, revision = keywords.strict, keywords.name, keywords.revision
     return prepare(source, given, settings, strict=strict, name=name, revision=revision)

@@ -11,7 +11,7 @@ from corrpo.jobs.console import Console
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.folder_tasks import fill_folders
 from corrpo.jobs.outcome import Outcome
-from corrpo.jobs.process_count import check_processes, processes_for
+from corrpo.jobs.process_count import check_processes
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.versions import library_versions
 from corrpo.jobs.workers import open_workers
@@ -58,8 +58,6 @@ def track(words: Sequence[str], samples: Path | str, keywords: TrackKeywords) ->
     check_processes(keywords.processes, loading.device_map, keywords.cluster)
     claim = _claim(samples, reading, settings, loading)
     checkpoints, skipped = find_checkpoints(words, start=keywords.start, revision=loading.revision)
-    if keywords.processes is not None:
-        processes_for(checkpoints, keywords.processes)  # a bad number is refused before the folder is made
     with locked_folder(output):
         folder = TrackFolder(output, claim, skipped)
         folder.begin(folder.with_deleted(checkpoints), loading)

@@ -314,7 +314,7 @@ def _make_trainer(
 def _saying_how_to_go_on(stage: str, folder: Path) -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         kept = last_resumable(folder, find_stage(stage).added_files)
         what = f"{kept} is kept; add --resume to go on from it" if kept else "no checkpoint was saved yet"
-        raise KeyboardInterrupt(f"stopped; {what}.") from None
+        raise type(stopped)(f"stopped; {what}.") from None
