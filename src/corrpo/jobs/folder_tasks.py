@@ -6,14 +6,18 @@ what was here.
 """
 
 import os
-from collections.abc import Callable, Generator, Sequence, Set
+import shutil
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from corrpo.jobs.files import whole_file
+from corrpo.errors import OutputFolderError
+from corrpo.jobs.files import whole_file, write_error
+from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.outcome import Outcome
 from corrpo.jobs.workers import Workers
 
@@ -66,13 +70,31 @@ def _fill(
     task: Callable[[Any], Outcome[Any]], packed: tuple[Any, Files]
 ) -> tuple[Outcome[Any], Files | None]:
     job, files = packed
-    with TemporaryDirectory(prefix="corrpo-") as name:
-        folder = Path(name) / job.folder.name
+    with _temporary_folder() as temporary:
+        folder = temporary / job.folder.name
         _unpack(files, folder)
         outcome = task(replace(job, folder=folder))
         if outcome.reason is not None:
             outcome.reason = outcome.reason.replace(str(folder), str(job.folder))
         return outcome, _packed(folder)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """An empty folder; those of processes that were killed are removed first, as they may be large."""
+    try:
+        new = Path(mkdtemp(prefix=".corrpo-worker-"))
+    except OSError as error:
+        raise write_error(Path(error.filename or "a temporary folder"), error) from error
+    for other in new.parent.glob("corrpo-worker-*"):
+        with suppress(OutputFolderError), locked_folder(other):
+            shutil.rmtree(other, ignore_errors=True)
+    with locked_folder(new):
+        folder = new.rename(new.with_name(new.name.removeprefix(".")))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _paths(folder: Path, inner: Set[Path] = frozenset()) -> list[Path]:
