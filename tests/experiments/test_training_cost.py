@@ -132,6 +132,9 @@ def test_the_report_shows_costs_and_arms_at_equal_cost(result, tmp_path):
     assert json.loads(json.dumps(result.as_dict()))["matched"][0]["difference"]["n_seeds"] == 3
     without = replace(result, costs=table_of([], COSTS_SCHEMA), matched=())
     assert "at equal cost" not in markdown(without, registered)
+    of_one_model = replace(result, verdict=replace(result.verdict, others=()))
+    assert "## By model" in text
+    assert "## By model" not in markdown(of_one_model, registered)
 
 
 def test_the_figure_has_the_evaluations_or_else_the_ends(result):

@@ -66,7 +66,7 @@ def differences_figure(name: str, bars: Sequence[Bar], *, smallest: float, axis_
             axes.set_yticks(range(len(mine)), [label(bar.name) for bar in mine])
             axes.set_xlabel(axis_label)
             axes.xaxis.set_major_formatter(signed_number)
-        grid[0].invert_yaxis()
+        grid[0].set_ylim(most - 0.5, -0.5)
         rows = [{"row": bar.name, **vars(bar)} for bar in bars]
         return Drawing(name, figure, numbers_table(rows))
 

@@ -31,9 +31,9 @@ def markdown(result: ExperimentResult, registered: dict[str, Any]) -> str:
         f"one comparison finds with {percent(verdict.analysis.power, 0)} % power at the corrected level.",
         "![differences in accuracy](figures/differences.svg)",
         "![accuracy and change of rho by arm](figures/arms.svg)",
-        "## By model and by pass@k",
-        _comparisons(verdict.others),
     ]
+    if verdict.others:
+        parts += ["## By model and by pass@k", _comparisons(verdict.others)]
     if verdict.also:
         parts += ["## Other arms", _comparisons(verdict.also)]
     if result.arm_costs:
