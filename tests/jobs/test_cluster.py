@@ -7,6 +7,7 @@ import logging
 import random
 import re
 import signal
+import socket
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -175,8 +176,30 @@ def test_no_ray_and_no_cluster_at_the_address(tmp_path, capsys, monkeypatch):
     assert "no Ray cluster at '127.0.0.1:1': start one by `ray start --head`" in capsys.readouterr().err
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     assert main([*command, "auto"]) == 1
-    assert "no Ray cluster at 'auto'" in capsys.readouterr().err
+    assert "no Ray cluster at RAY_ADDRESS='127.0.0.1:1'" in capsys.readouterr().err
+    for address in ("", "127.0.0.1", "ray://127.0.0.1:10001", "127.0.0.1:six"):
+        assert main([*command, address]) == 1
+        assert f"cluster {address!r}: expected auto, or HOST:PORT as" in capsys.readouterr().err
     monkeypatch.setattr("corrpo.errors.find_spec", lambda name: None)
     assert main([*command, "auto"]) == 1
     assert "--cluster needs ray, which is not installed: pip install" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cluster_that_lets_nobody_in_may_ask_for_a_token(tmp_path, capsys, monkeypatch):
+    def init(**_):
+        raise ConnectionError("Failed to connect")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        command = [*commands(tmp_path)["measure"], "--output", str(tmp_path / "out"), "--cluster", address]
+        assert main(command) == 1
+        assert (
+            "(Failed to connect; where `ray start` told that it asks for a token, set RAY_AUTH_MODE=token)"
+            in (capsys.readouterr().err)
+        )
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        assert main(command) == 1
+        assert "(Failed to connect)" in capsys.readouterr().err

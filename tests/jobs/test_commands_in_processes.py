@@ -139,10 +139,15 @@ def test_errors_are_told_once_and_keep_what_is_done(tmp_path, capfd):
     assert {"track.json", "trajectory.parquet", "sft/step-000003/tokens.parquet"} <= set(results[0])
 
 
-def test_evaluate_writes_the_files_of_one_process(tmp_path, capsys):
+def test_evaluate_writes_the_files_of_one_process(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("corrpo.jobs.progress_bar.BETWEEN_LINES", 0.1)
     for name, how in (("one", ONE), ("two", TWO), ("two", ONE)):
         assert main([*EVALUATE, *how, str(tmp_path / name)]) == 0
-        assert "pass@1" in capsys.readouterr().out
+        said = capsys.readouterr()
+        assert "pass@1" in said.out
+        in_two = how is TWO
+        assert ("2 checkpoints in 2 processes" in said.err) == in_two
+        assert ("checkpoints 0 of 2 (0 %)" in said.err) == in_two
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
@@ -153,6 +158,6 @@ def test_under_torchrun_the_first_process_tells_what_to_do(
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", rank)
     assert main([*words, "--output", str(tmp_path / "out")]) == status
-    told = "run it without torchrun, with --processes N"
+    told = "measure starts its own processes: run it without torchrun, with --processes N"
     assert capsys.readouterr().err.count(told) == status
     assert not (tmp_path / "out").exists()

@@ -88,7 +88,7 @@ def run(options: Evaluate) -> dict[str, Any] | None:
         console = Console(width=110)
     console.print(_table(evaluated.evaluations))
     for line in _failures(evaluated.evaluations):
-        console.print(visible(line), highlight=False, markup=False)
+        console.print(visible(line), highlight=False, markup=False, soft_wrap=True)
     print(options.output / EVALUATIONS)
     results = {
         "evaluations": [one.as_dict() for one in evaluated.evaluations],

@@ -226,8 +226,8 @@ def _refuse_torchrun(verb: str) -> int:
     if os.environ.get("RANK", "0") != "0":
         return 0
     print(
-        f"corrpo {verb}: starts its own processes: run it without torchrun, with --processes N to share the "
-        "work of this machine, or --cluster auto for that of a Ray cluster",
+        f"corrpo {verb}: {verb} starts its own processes: run it without torchrun, with --processes N to "
+        "share the work of this machine, or --cluster auto for that of a Ray cluster",
         file=sys.stderr,
     )
     return 1

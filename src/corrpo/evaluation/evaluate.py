@@ -28,6 +28,7 @@ from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.folder_tasks import fill_folders
 from corrpo.jobs.outcome import Outcome
 from corrpo.jobs.process_count import check_processes
+from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.workers import ThisProcess, open_workers
 from corrpo.measurement.checkpoint_measurement import CheckpointKeywords
 from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
@@ -92,7 +93,7 @@ def evaluate(words: Sequence[str], suites: Sequence[Suite], keywords: EvaluateKe
         Job(checkpoint, output / checkpoint.key, tuple(suites), loading, options)
         for checkpoint in checkpoints
     ]
-    with locked_folder(output), closing(_outcomes(jobs, keywords)) as outcomes:
+    with locked_folder(output), closing(_outcomes(jobs, keywords, console)) as outcomes:
         for outcome in outcomes:
             if outcome.reason is not None:
                 failed.append(Skipped(outcome.item.name, outcome.reason))
@@ -105,7 +106,9 @@ def evaluate(words: Sequence[str], suites: Sequence[Suite], keywords: EvaluateKe
     return Evaluated(tuple(evaluations), tuple(skipped), tuple(failed))
 
 
-def _outcomes(jobs: Sequence[Job], keywords: EvaluateKeywords) -> Generator[Outcome[Checkpoint], None, None]:
+def _outcomes(
+    jobs: Sequence[Job], keywords: EvaluateKeywords, console: Console
+) -> Generator[Outcome[Checkpoint], None, None]:
     """One evaluated checkpoint after another: first those that are finished, which no model is loaded for."""
     jobs = [replace(job, is_finished=job.are_evaluated()) for job in jobs]
     for _, outcome in ThisProcess().map(evaluate_checkpoint, [job for job in jobs if job.is_finished]):
@@ -123,8 +126,13 @@ def _outcomes(jobs: Sequence[Job], keywords: EvaluateKeywords) -> Generator[Outc
         outcomes = fill_folders(
             workers, evaluate_checkpoint, left, lost=lambda job, why: Outcome(job.checkpoint, why)
         )
-        with closing(outcomes):
+        bar = progress_bar(shown=keywords.progress and not alone, transient=True, console=console)
+        done = bar.add_task("checkpoints", total=len(left))
+        if workers.count > 1:
+            console.print(f"{len(left)} checkpoints in {workers.count} processes")
+        with bar, closing(outcomes):
             for _, outcome in outcomes:
+                bar.advance(done)
                 yield outcome
 
 

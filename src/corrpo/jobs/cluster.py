@@ -61,17 +61,23 @@ def connected(address: str, count: int | None, need: Need, paths: Sequence[Path]
 def _join(address: str) -> None:
     import ray
 
+    reached = (os.environ.get("RAY_ADDRESS") or address) if address == "auto" else address
+    named = repr(address) if reached == address else f"RAY_ADDRESS={reached!r}"
     nobody = (
-        f"no Ray cluster at {address!r}: start one by `ray start --head` and `ray start --address HOST:PORT` "
+        f"no Ray cluster at {named}: start one by `ray start --head` and `ray start --address HOST:PORT` "
         "on the other nodes, run this on one of them, and give auto or HOST:PORT"
     )
-    reached = (os.environ.get("RAY_ADDRESS") or address) if address == "auto" else address
-    host, _, port = reached.rpartition(":")
+    advice = ""
     if reached != "auto":
+        host, _, port = reached.rpartition(":")
+        if not host or "/" in host or not port.isdecimal():
+            raise BadInputError(f"cluster {named}: expected auto, or HOST:PORT as `ray start` tells it")
         try:
             socket.create_connection((host, int(port)), _REACHED_WITHIN).close()
-        except (OSError, ValueError) as error:
+        except (OSError, OverflowError) as error:  # OverflowError: a port above 65535
             raise BadInputError(f"{nobody} ({error})") from error
+        if os.environ.get("RAY_AUTH_MODE") != "token":  # Ray takes its token by itself for auto alone
+            advice = "; where `ray start` told that it asks for a token, set RAY_AUTH_MODE=token"
     tried_once = _ATTEMPTS not in os.environ
     if tried_once:  # else 20 times, 40 seconds each, where something answers that is not Ray
         os.environ[_ATTEMPTS] = "1"
@@ -79,7 +85,7 @@ def _join(address: str) -> None:
         with _sigterm_kept():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds, with a stack of processes in their text
-        raise BadInputError(f"{nobody} ({first_line(error)})") from error
+        raise BadInputError(f"{nobody} ({first_line(error)}{advice})") from error
     finally:
         if tried_once:
             del os.environ[_ATTEMPTS]

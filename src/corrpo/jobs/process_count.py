@@ -68,7 +68,7 @@ def check_processes(processes: int | None, device_map: str | None, cluster: str 
     >>> check_processes(4, None)
     """
     if processes is not None and processes < 1:
-        raise BadInputError(f"processes={processes}: expected 1 or more, or none to go by cores and memory")
+        raise BadInputError(f"processes={processes}: expected 1 or more, or leave it out")
     if device_map is not None and cluster is None and processes not in (None, 1):
         raise BadInputError(
             f"device_map={device_map!r} spreads one model over all GPUs of this machine, and there are "

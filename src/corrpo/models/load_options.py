@@ -73,4 +73,5 @@ class CheckpointOptions(LoadOptions, WorkerOptions):
     start: str | None = None
     """The model that training began from: step 0 of the first stage."""
     processes: int | None = None
-    """Checkpoints worked on at once; by GPUs or cores and free memory if not given (1 with vllm)."""
+    """Checkpoints worked on at once; by GPUs or cores and free memory if not given (1 with vllm, which
+    evaluate has)."""
