@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
@@ -167,6 +168,15 @@ def test_ctrl_c_while_a_process_is_started_is_not_lost(monkeypatch):
     monkeypatch.setattr("corrpo.jobs.workers.ProcessPoolExecutor", Interrupted)
     with local_workers(2, "cpu") as workers, pytest.raises(KeyboardInterrupt):
         list(workers.map(square, [0, 1]))
+
+
+def test_ctrl_c_does_not_wait_for_the_task_that_is_going_on():
+    with local_workers(2, "cpu") as workers:
+        results = workers.map(wait_long, [0, 1])
+        next(results)
+        threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            next(results)
 
 
 @pytest.mark.parametrize("cluster", [None, "auto"])

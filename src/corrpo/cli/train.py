@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from corrpo.errors import require_packages
+from corrpo.jobs.parent_death import end_if_marked
 from corrpo.rewards.choices import CONTROL_NAMES
 from corrpo.rewards.controls import find_control
 from corrpo.training.stages import STAGES, config_class, find_stage
@@ -58,6 +59,7 @@ def main(words: Sequence[str]) -> dict[str, Any] | None:
         stages = "\n".join(f"  {name:<8}{stage.meaning}" for name, stage in STAGES.items())
         print(HELP.format(stages=stages))
         raise SystemExit(0)
+    end_if_marked()
     stage, flags = words[0], words[1:]
     find_stage(stage)
     require_packages("training", *NEEDED, extra="train")

@@ -1,9 +1,11 @@
 """Train one run by a launcher's command, such as torchrun, that starts several processes for it."""
 
 import shlex
+import signal
 import subprocess
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,6 +13,7 @@ import yaml
 
 from corrpo.errors import BadInputError, CorrpoError
 from corrpo.jobs.files import write_text
+from corrpo.jobs.parent_death import end_with_parent, marked_environment
 from corrpo.models.training_run import FINAL
 
 
@@ -46,8 +49,8 @@ def train_by_launcher(
     """Start `LAUNCHER -m corrpo.cli.main train STAGE` and wait for its end; what it had begun goes on.
 
     FOLDER/training.yaml are the settings, FOLDER/training.log is what it prints, and FOLDER/training the
-    training. The command holds the folder's `lock` too, should this process be killed. An error quotes the
-    line of the log that says why.
+    training. Should this process end, however, the command is ended, and holds the folder's `lock` until it
+    has. An error quotes the line of the log that says why.
     """
     recipe, log, training = folder / "training.yaml", folder / "training.log", folder / "training"
     write_text(recipe, yaml.safe_dump(dict(settings), sort_keys=False))
@@ -55,14 +58,25 @@ def train_by_launcher(
     command += ["--resume"] if training.exists() else []
     with log.open("a", encoding="utf-8") as file:
         try:
-            ended = subprocess.run(
-                command, stdout=file, stderr=subprocess.STDOUT, pass_fds=(lock.fileno(),), check=False
+            started = subprocess.Popen(
+                command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=marked_environment(),
+                pass_fds=(lock.fileno(),),
+                preexec_fn=partial(end_with_parent, signal.SIGTERM),  # noqa: PLW1509 - a system call alone
             )
         except OSError as error:
             raise CorrpoError(f"cannot start {launcher[0]}: {error.strerror or error}") from error
-    if ended.returncode or not (training / FINAL).exists():
+    try:
+        status = started.wait()
+    except BaseException:
+        started.terminate()  # torchrun, if it were killed, would leave the processes that it started
+        started.wait()
+        raise
+    if status or not (training / FINAL).exists():
         raise CorrpoError(
-            f"{shlex.join(command)} ended with status {ended.returncode}; {log} says why: {_last_line(log)}"
+            f"{shlex.join(command)} ended with status {status}; {log} says why: {_last_line(log)}"
         )
 
 

@@ -79,6 +79,7 @@ class Workers(ABC):
     share_folders = True
 
     def __init__(self, count: int):
+        signal.siginterrupt(signal.SIGINT, True)  # polars has what waits for a task go on waiting
         self.count = count
         self.retried = 0
         self._starting: dict[Future[Any], tuple[Worker, int]] = {}
@@ -92,7 +93,7 @@ class Workers(ABC):
 
     def advice(self) -> str:
         """What to do where workers do not start."""
-        return 'a script that starts processes does so below `if __name__ == "__main__":`'
+        return 'a script that starts processes is a file, and does so below `if __name__ == "__main__":`'
 
     def map(
         self,
