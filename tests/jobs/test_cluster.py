@@ -17,7 +17,7 @@ import pytest
 
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
-from corrpo.jobs.cluster import check_node, connected
+from corrpo.jobs.cluster import Cluster, check_node, connected
 from corrpo.jobs.process_count import Need
 from corrpo.jobs.versions import library_versions
 from jobs.launching import ended_when, files
@@ -151,6 +151,17 @@ def test_what_a_cluster_has_not_is_told_at_once(ray_nodes, tmp_path, monkeypatch
         pytest.raises(BadInputError, match="of the cluster has torch .*, and this process 1.0: install one"),
     ):
         list(workers.map(fail, [0]))
+
+
+def test_workers_that_die_by_a_token_that_the_cluster_does_not_know_are_told_what_to_set(monkeypatch):
+    workers = Cluster.__new__(Cluster)
+    workers._wanted = {"CPU": 1, "memory": 1 << 30}
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert workers.advice() == (
+        "a worker, which needs 1 CPU, 1.0 GiB of memory; `ray status` shows what there is"
+    )
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert workers.advice().endswith("; where `ray start` asked for no token, set RAY_AUTH_MODE=disabled")
 
 
 def test_a_node_without_corrpo_with_another_version_or_without_the_model_is_named():

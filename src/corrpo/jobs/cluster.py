@@ -155,7 +155,9 @@ class Cluster(Workers):
             f"{amount / (1 << 30):.1f} GiB of memory" if name == "memory" else f"{amount} {name}"
             for name, amount in self._wanted.items()
         ]
-        return f"a worker, which needs {', '.join(words)}; `ray status` shows what there is"
+        token = os.environ.get("RAY_AUTH_MODE") == "token"  # Ray sets it for auto, where it finds a token
+        remedy = "; where `ray start` asked for no token, set RAY_AUTH_MODE=disabled" if token else ""
+        return f"a worker, which needs {', '.join(words)}; `ray status` shows what there is{remedy}"
 
 
 def _actor_class() -> type:
