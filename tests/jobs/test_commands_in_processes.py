@@ -1,8 +1,11 @@
 """measure, track and evaluate in two processes: the files of one, also after deaths, errors, and Ctrl-C."""
 
 import json
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from corrpo.jobs.workers import ThisProcess
 from corrpo.measurement.measure_tasks import NamedModel
 from corrpo.measurement.pipeline import measure_in_workers
 from corrpo.models.load_options import LoadOptions
-from jobs.launching import ended_when, files
+from jobs.launching import ended_when, environment, files
 from measurement.runs import LAB, lab_copy
 
 pytestmark = pytest.mark.slow
@@ -113,6 +116,12 @@ def test_a_worker_that_dies_with_the_model_is_told_by_its_name(tmp_path):
     model = NamedModel("lab:qwen2/base", LoadOptions(device="cpu"))
     measure_in_workers(model, [{"prompt": "a", "response": "The dog"}], Telling(), output=tmp_path / "out")
     assert told == ["lab:qwen2/base", "responses-000000", "tokens-000000"]
+
+
+def test_it_works_where_standard_streams_are_closed(words, alone, tmp_path):
+    command = shlex.join([sys.executable, "-m", "corrpo.cli.main", *words, *TWO, str(tmp_path / "out")])
+    subprocess.run(f"{command} <&- >&- 2>&-", shell=True, env=environment(), check=True)
+    assert files(tmp_path / "out") == alone
 
 
 def test_errors_are_told_once_and_keep_what_is_done(tmp_path, capfd):

@@ -122,8 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         that cannot be read; 130 after Ctrl-C, 143 after SIGTERM; 141 where nobody reads the output any more.
     """
     for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed: its number must not become that of a file
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r+"))
+        if getattr(sys, name) is None:  # closed: its number must not become that of a file, in workers too
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, "r+"))
     try:
         status = _main(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
