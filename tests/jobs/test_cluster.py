@@ -136,7 +136,7 @@ def test_workers_of_two_gpus_share_a_node_and_ask_for_another_when_it_is_lost(ra
 @pytest.mark.slow
 def test_what_a_cluster_has_not_is_told_at_once(ray_nodes, tmp_path, monkeypatch):
     with (
-        pytest.raises(BadInputError, match="no node .* has room for a worker, which needs 1 CPU, 1 GPU"),
+        pytest.raises(BadInputError, match="no node .* has room: a worker needs 1 CPU, 1 GPU"),
         connected(ray_nodes.address, None, Need("cuda"), []),
     ):
         pass
@@ -157,9 +157,7 @@ def test_workers_that_die_by_a_token_that_the_cluster_does_not_know_are_told_wha
     workers = Cluster.__new__(Cluster)
     workers._wanted = {"CPU": 1, "memory": 1 << 30}
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    assert workers.advice() == (
-        "a worker, which needs 1 CPU, 1.0 GiB of memory; `ray status` shows what there is"
-    )
+    assert workers.advice() == ("a worker needs 1 CPU, 1.0 GiB of memory; `ray status` shows what there is")
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     assert workers.advice().endswith("; where `ray start` asked for no token, set RAY_AUTH_MODE=disabled")
 

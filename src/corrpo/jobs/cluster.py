@@ -130,7 +130,7 @@ class Cluster(Workers):
             int(min(node.get(name, 0) // amount for name, amount in self._wanted.items())) for node in nodes
         )
         if not room:
-            raise BadInputError(f"no node of the Ray cluster at {address!r} has room for {self.advice()}")
+            raise BadInputError(f"no node of the Ray cluster at {address!r} has room: {self.advice()}")
         super().__init__(room if count is None else count)
         self._actor = ray.remote(_actor_class())
 
@@ -157,7 +157,7 @@ class Cluster(Workers):
         ]
         token = os.environ.get("RAY_AUTH_MODE") == "token"  # Ray sets it for auto, where it finds a token
         remedy = "; where `ray start` asked for no token, set RAY_AUTH_MODE=disabled" if token else ""
-        return f"a worker, which needs {', '.join(words)}; `ray status` shows what there is{remedy}"
+        return f"a worker needs {', '.join(words)}; `ray status` shows what there is{remedy}"
 
 
 def _actor_class() -> type:

@@ -201,7 +201,8 @@ class Workers(ABC):
         if not isinstance(error, BrokenExecutor):
             raise error
         if self._failed_starts > RETRIES:
-            raise CorrpoError(f"{RETRIES + 1} workers died as they started: {error}; {self.advice()}")
+            last = f"of the last, {error}"
+            raise CorrpoError(f"{RETRIES + 1} workers died as they started: {last}; {self.advice()}")
 
 
 def named(error: BaseException, item: Item, name: Callable[[Item], str] | None) -> BaseException:
