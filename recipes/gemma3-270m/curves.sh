@@ -12,13 +12,13 @@
 #   bash recipes/gemma3-270m/curves.sh OUT [MODELS]        (from the root of the repository; corrpo on the PATH)
 #
 # MODELS, real-models if not given, is the folder of recipes/real/models.sh with its file of Gemma.
-# Cost: some 8 hours of two CPU cores with nothing else on them (SFT 1.3, GRPO 1.3 each, CorR-PO 2, rho 0.6, responses
+# Cost: some 8 hours of two CPU cores with nothing else on them (SFT 1.3, each GRPO 1.3, CorR-PO 2, rho 0.6, responses
 # 1.7), 6 GB of memory, 45 GB of disk; nothing is downloaded. An estimate from parts timed one by one, in processor
 # time: a trace of SFT 5.5 seconds, a token that is drawn 0.023, a step of GRPO on 12 rollouts 150 (12/16 of 200), rho of
 # a response by pruned-16 3.4; CorR-PO by the parts of its dry run, 9 of measuring to 17 of the rest.
 # `corrpo train sft --config recipes/gemma3-270m/sft.yaml --dry-run` tells your own.
-# A run that was stopped goes on when the same command is given again. It loses 25 steps of SFT, 10 of GRPO, 6 of CorR-PO
-# or a batch of 48 responses at most, some 13 minutes. In the end 17 GB stay: the checkpoints that are followed, without
+# A run that was stopped goes on when the same command is given again. It loses 25 steps of SFT, 6 of RL or a batch of 48
+# responses at most, some 12 minutes. In the end 17 GB stay: the checkpoints that are followed, without
 # the optimizer.
 # One seed each. To go on with it on another machine, copy OUT and MODELS whole and with the times of their files
 # (rsync -a, tar), and give the same command with the same versions of the packages.
