@@ -188,8 +188,11 @@ def _draw(axes: Axes, value: TypeValue, sets: Sequence[str], types: Sequence[str
         markeredgewidth=0 if filled else 1.1,
         zorder=3,
     )
-    if value.untrained is not None and value.untrained.value is not None:
-        axes.plot(x + 0.3 * step, value.untrained.value, color=colour, **UNTRAINED)
+    untrained = value.untrained
+    if untrained is not None and untrained.value is not None:
+        if untrained.low is not None and untrained.high is not None:
+            axes.vlines(x + 0.3 * step, untrained.low, untrained.high, color=colour, linewidth=0.6, zorder=2)
+        axes.plot(x + 0.3 * step, untrained.value, color=colour, **UNTRAINED)
 
 
 def _legend(figure: Figure, types: Sequence[str], values: Sequence[TypeValue]) -> None:
