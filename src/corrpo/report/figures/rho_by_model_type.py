@@ -64,7 +64,8 @@ FIGURE = ReportFigure(
     needs="compared",
     draw=draw,
     shows="Spearman ρ of token entropy and gradient strength ({estimator}) by sample set and model type. "
-    "Bars are\nintervals over whole samples; a hollow marker has none. n: samples that ρ is over.",
+    "Bars are\nintervals over whole samples; a hollow marker without a bar has none. n: samples that ρ "
+    "is over.",
     source="{name}.svg, from comparison.json, “rows”.",
     has_anchor=False,
 )
