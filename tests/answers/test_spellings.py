@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from math_verify import parse, verify
 
 from corrpo.answers.checks.math import equal_as_math
@@ -316,6 +318,20 @@ def test_what_is_right_votes_together_and_what_is_wrong_apart():
 )
 def test_the_answer_that_is_meant(text, answer):
     assert final_answer(text) == answer
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["1", "2", "0.5", "x", "+", "-", r"\pi ", r"\sqrt{2}", r"\frac12"]),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_box_tags_and_sentence_agree(parts):
+    answer = "".join(parts)
+    verdicts = {reply.verdict for reply in judge([form % answer for form in FORMS], ["1"] * len(FORMS))}
+    assert len(verdicts) == 1
 
 
 def test_the_page_on_answers_has_the_verdicts_of_all_three():

@@ -4,15 +4,12 @@ import contextlib
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corrpo.answers.notation import UnreadableAnswerError
 from corrpo.answers.reading import final_answer
 from corrpo.answers.structure import read_answer
-from corrpo.answers.verdict import judge
-
-FORMS = (r"so \boxed{%s}", "<answer>%s</answer>", "The answer is %s")
 
 MARKS = [
     "1",
@@ -61,20 +58,6 @@ def test_reading_raises_nothing_else(text):
     final_answer(text)
     with contextlib.suppress(UnreadableAnswerError):
         read_answer(text)
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(["1", "2", "0.5", "x", "+", "-", r"\pi ", r"\sqrt{2}", r"\frac12"]),
-        min_size=1,
-        max_size=5,
-    )
-)
-def test_box_tags_and_sentence_agree(parts):
-    answer = "".join(parts)
-    verdicts = {reply.verdict for reply in judge([form % answer for form in FORMS], ["1"] * len(FORMS))}
-    assert len(verdicts) == 1
 
 
 HOSTILE = [

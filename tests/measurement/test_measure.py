@@ -15,13 +15,7 @@ from corrpo.errors import BadInputError, NonFiniteError, OutputFolderError
 from corrpo.jobs.files import write_json
 from corrpo.measurement.fingerprint import STATISTICS
 from corrpo.measurement.summary import subsampling_error
-
-SAMPLES = [
-    {"id": "dog", "prompt": "The dog ", "response": "walked to the river. The end"},
-    {"id": "cat", "prompt": "A cat ", "response": "found the key near a bridge."},
-    {"id": "sum", "prompt": "1 + 1 = ", "response": "2, or so they say", "answer": 2},
-]
-QUICK = {"template": "plain", "resamples": 100, "permutations": 100}
+from measurement.quick import QUICK, SAMPLES
 
 
 def test_every_number_of_a_row_is_what_a_user_computes(lab_model, lab_tokenizer):

@@ -5,13 +5,7 @@ import torch
 
 from corrpo import Fingerprint, measure
 from corrpo.errors import BadInputError, NonFiniteError, OutputFolderError
-
-SAMPLES = [
-    {"id": "dog", "prompt": "The dog ", "response": "walked to the river. The end"},
-    {"id": "cat", "prompt": "A cat ", "response": "found the key near a bridge."},
-    {"id": "sum", "prompt": "1 + 1 = ", "response": "2, or so they say", "answer": 2},
-]
-QUICK = {"template": "plain", "resamples": 100, "permutations": 100}
+from measurement.quick import QUICK, SAMPLES
 
 
 class Stop(KeyboardInterrupt):

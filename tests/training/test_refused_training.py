@@ -13,9 +13,7 @@ from corrpo import CorRPOConfig, CorrpoError, CorRPOTrainer
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.rewards.task_rewards.exact_answer import exact_answer as exact
 from corrpo.training.config import CorRRLOOConfig
-from training.tiny import digits, lab, settings, sums, trained
-
-QUESTION = [{"role": "user", "content": "98 + 93?"}]
+from training.tiny import QUESTION, digits, lab, settings, sums, trained
 
 
 @pytest.mark.parametrize(

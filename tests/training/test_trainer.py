@@ -20,9 +20,7 @@ from corrpo.strength.entropy import token_entropy
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.training.config import CorRRLOOConfig
 from corrpo.training.trainer import CorRRLOOTrainer
-from training.tiny import digits, lab, settings, sums, trained
-
-QUESTION = [{"role": "user", "content": "98 + 93?"}]
+from training.tiny import QUESTION, digits, lab, settings, sums, trained
 
 
 def weights(trainer) -> list[torch.Tensor]:

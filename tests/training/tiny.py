@@ -8,6 +8,8 @@ from corrpo.lab.problems import training_problems
 from corrpo.lab.tokenizer import chat_prompt
 from shared_models import lab_copies
 
+QUESTION = [{"role": "user", "content": "98 + 93?"}]
+
 
 def lab(family: str = "qwen2", kind: str = "reasoning") -> tuple[Any, Any]:
     """A lab model and its tokenizer."""
