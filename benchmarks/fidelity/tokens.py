@@ -1,6 +1,7 @@
 """The tokens of one model with every signal of them, as one table: the files of `rollouts.py`, joined."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,35 +23,46 @@ def joined(folder: Path) -> pl.DataFrame:
     Columns beside the keys: entropy (bits); a strength for every signal and variant, named SIGNAL or
     "SIGNAL, VARIANT", null where it was not measured; "SIGNAL seconds", the CPU seconds of the token.
     """
-    tokens = _of_signal(folder, "exact").join(_of_signal(folder, "logits"), on=KEYS)
+    tokens = of_signal(folder, "exact").join(of_signal(folder, "logits"), on=KEYS)
     for path in sorted(folder.iterdir()):
         if any(path.glob("*.parquet")) and path.name not in ("exact", "logits"):
-            tokens = tokens.join(_of_signal(folder, path.name), on=KEYS, how="left")
+            tokens = tokens.join(of_signal(folder, path.name), on=KEYS, how="left")
     tokens = tokens.sort(KEYS)
     norms = f"own, {NORMS}"
     if norms in tokens.columns:
         measured = tokens.filter(pl.col(norms).is_not_null())
-        measured = measured.join(_prompt_lengths(folder), on="group", how="left", maintain_order="left")
-        fit = measured.select(*KEYS, fitted(measured, norms))
+        fit = measured.select(*KEYS, fitted(measured, own_parts(folder, measured)))
         tokens = tokens.drop(norms).join(fit, on=KEYS, how="left", maintain_order="left")
     return tokens
 
 
-def fitted(tokens: pl.DataFrame, norms: str) -> pl.Series:
-    """`own, fitted`: for each group the strengths that follow from its own-position norms by the regression
-    of `corrpo.rewards.strength_fit`, over exact strengths of `FIT_TOKENS` tokens drawn from the other groups.
+def fitted(
+    tokens: pl.DataFrame,
+    features: torch.Tensor,
+    judge: str = "exact",
+    count: int = FIT_TOKENS,
+    draw: Sequence[int] = (),
+) -> pl.Series:
+    """`own, fitted`: for each group the strengths that follow from its `own_parts` by the regression of
+    `corrpo.rewards.strength_fit`, over strengths by `judge` of `count` tokens drawn from the other groups.
     """
-    groups = tokens["group"].to_numpy()
-    positions = torch.tensor((tokens["position"] + tokens["prompt"]).to_numpy())
-    features = own_features(torch.tensor(np.stack(tokens[norms].to_list()))[:, :, None], positions)
-    judged = torch.cat([features, torch.tensor(tokens["exact"].to_numpy()).double().log()[:, None]], dim=1)
+    groups, known = tokens["group"].to_numpy(), tokens[judge].is_not_null().to_numpy()
+    logs = torch.tensor(tokens[judge].fill_null(1.0).to_numpy()).double().log()
+    judged = torch.cat([features, logs[:, None]], dim=1)
     strengths = torch.zeros(len(tokens), dtype=torch.float64)
     for group in np.unique(groups):
-        others = np.random.default_rng(int(group)).permutation(np.flatnonzero(groups != group))[:FIT_TOKENS]
+        others = np.flatnonzero((groups != group) & known)
         fit = StrengthFit()
-        fit.add(judged[torch.tensor(others)])
+        fit.add(judged[np.random.default_rng([int(group), *draw]).permutation(others)[:count]])
         strengths[groups == group] = fit.strengths(features[groups == group])
     return pl.Series(f"own, {FITTED}", strengths.numpy(), dtype=pl.Float32)
+
+
+def own_parts(folder: Path, tokens: pl.DataFrame) -> torch.Tensor:
+    """`own_features` of tokens that hold their own-position norms."""
+    prompts = tokens.join(_prompt_lengths(folder), on="group", how="left", maintain_order="left")["prompt"]
+    norms = torch.tensor(np.stack(tokens[f"own, {NORMS}"].to_list()))
+    return own_features(norms[:, :, None], torch.tensor((tokens["position"] + prompts).to_numpy()))
 
 
 def _prompt_lengths(folder: Path) -> pl.DataFrame:
@@ -61,7 +73,8 @@ def _prompt_lengths(folder: Path) -> pl.DataFrame:
     )
 
 
-def _of_signal(folder: Path, signal: str) -> pl.DataFrame:
+def of_signal(folder: Path, signal: str) -> pl.DataFrame:
+    """The files of one signal of `folder` as a table, with the names of `joined`."""
     files = sorted((folder / signal).glob("*.parquet"))
     table = pl.concat(
         pl.read_parquet(path).with_columns(group=pl.lit(int(path.stem), pl.Int32)) for path in files

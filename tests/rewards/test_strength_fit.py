@@ -82,7 +82,8 @@ def test_the_meter_gives_the_rhos_of_a_slow_loop(lab_model):
         assert found[row].item() == pytest.approx(rho, abs=2e-3)
 
 
-def test_judged_tokens_hold_the_strength_of_the_whole_gradient(lab_model):
+def test_judged_tokens_hold_the_strength_of_the_whole_gradient(lab_model, monkeypatch):
+    monkeypatch.setattr("corrpo.rewards.rollouts.JUDGED_KEPT", 32)
     prompts, completions = rollouts(2, tokens=16)
     meter = RolloutMeter(lab_model, InversionSettings())
     judged = meter.judge(lab_model, prompts, completions, StrengthFit())

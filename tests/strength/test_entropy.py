@@ -45,7 +45,7 @@ def test_rows_without_a_distribution_are_nan_and_others_unharmed():
 def test_chunks_do_not_change_the_result_and_shapes_are_kept(monkeypatch):
     logits = torch.randn(4, 3, 7)
     at_once = token_entropy(logits)
-    monkeypatch.setattr("corrpo.strength.entropy.CHUNK_ELEMENTS", 8)
+    monkeypatch.setattr("corrpo.strength.entropy.CPU_CHUNK_ELEMENTS", 8)
     torch.testing.assert_close(token_entropy(logits), at_once)
     tokens = torch.randint(7, (12,))
     truth = logits.reshape(12, 7).log_softmax(-1).gather(-1, tokens[:, None])[:, 0]

@@ -33,6 +33,8 @@ PASS_TOKENS = 2048
 """Tokens read in one pass, padding included: enough for large matrix products, few enough for caches."""
 JUDGED_EVERY = 8
 """One in so many rollouts has tokens judged, and so many rollouts of the first batch."""
+JUDGED_KEPT = 16
+"""Positions that `pruned` keeps of a judged token: the regression gains nothing from more (METHOD 6)."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class RolloutMeter:
 
     def _whole_gradient(self, model: nn.Module) -> GradientSpec:
         """How tokens are judged: by `pruned`, and by `exact` where that does not fit the model."""
-        spec = replace(self._gradient, estimator="pruned")
+        spec = replace(self._gradient, estimator="pruned", kept=JUDGED_KEPT)
         try:
             logit_gradient_norms(model, torch.zeros(4, dtype=torch.long), [3], **vars(spec))
         except UnsupportedModelError:

@@ -23,9 +23,12 @@ from corrpo.strength.derivatives.observation import derivatives_at, observed
 from corrpo.strength.derivatives.position_check import mixes_positions
 from corrpo.strength.derivatives.scores import picked_logits
 from corrpo.strength.derivatives.user_hooks import hooks_of_output, user_hooks
-from corrpo.strength.entropy import CHUNK_ELEMENTS, token_entropy
+from corrpo.strength.entropy import token_entropy
 from corrpo.strength.norms.norm import rank_one_length
 from corrpo.strength.projections.projection import MixerLayer
+
+HEAD_ROWS = 128
+"""Targets whose logits over the whole vocabulary are held at a time: the head is read once for so many."""
 
 
 def batched_own(
@@ -110,10 +113,8 @@ class _Head:
     def _picked(self, head: nn.Linear, hidden: Tensor) -> Tensor:
         """The logit of each target alone, [1, targets, 1]; notes the entropies on the way."""
         chosen = hidden[self.mask.to(hidden.device)]
-        step = max(1, CHUNK_ELEMENTS // head.out_features)
         with torch.no_grad():
-            plain = nn.Linear.forward
-            parts = [token_entropy(plain(head, chosen[at : at + step])) for at in range(0, len(chosen), step)]
+            parts = [token_entropy(nn.Linear.forward(head, rows)) for rows in chosen.split(HEAD_ROWS)]
         self.entropies = torch.cat(parts)
         return picked_logits(head, chosen, self.tokens)[None]
 
