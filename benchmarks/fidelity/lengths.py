@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +45,32 @@ def texts(model: Any, tokenizer: Any, options: Namespace) -> list[dict[str, list
     """Token ids, and positions of those that the model wrote, of the texts of OUT/texts.jsonl."""
     path = options.out / "texts.jsonl"
     if not path.exists():
-        samples, longest = cycle(load_samples(sample_location(options.samples))), max(options.lengths)
-        made = [one_text(model, tokenizer, samples, longest, seed) for seed in range(options.texts)]
+        samples = load_samples(sample_location(options.samples))
+        prompts = sorted((encode_prompt(sample, tokenizer) for sample in samples), key=len)
+        answers = generate(model, tokenizer, prompts, max_new_tokens=TURN_TOKENS)
+        turns = [(prompt, answer.ids) for prompt, answer in zip(prompts, answers, strict=True)]
+        made = [one_text(turns, number, options) for number in range(options.texts)]
         write_text(path, "".join(json.dumps(text) + "\n" for text in made))
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def one_text(model: Any, tokenizer: Any, samples: Any, length: int, seed: int) -> dict[str, list[int]]:
-    """Prompts of `samples` and responses to them until there are `length` tokens."""
+def one_text(
+    turns: list[tuple[list[int], list[int]]], number: int, options: Namespace
+) -> dict[str, list[int]]:
+    """Prompts and responses to them, one text taking every `options.texts`-th, the shortest prompts first."""
     ids: list[int] = []
     written: list[int] = []
-    while len(ids) < length:
-        prompt = encode_prompt(next(samples), tokenizer)
-        (answer,) = generate(model, tokenizer, [prompt], max_new_tokens=TURN_TOKENS, seed=seed)
+    order = sorted(range(len(turns)), key=lambda turn: ((turn - number) % options.texts, turn))
+    for prompt, answer in (turns[turn] for turn in order):
         ids += prompt
-        written += range(len(ids), len(ids) + len(answer.ids))
-        ids += answer.ids
-    return {"ids": ids[:length], "written": [position for position in written if position < length]}
+        written += range(len(ids), len(ids) + len(answer))
+        ids += answer
+    longest = max(options.lengths)
+    if len(ids) < longest:
+        raise SystemExit(
+            f"all samples make {len(ids)} tokens: give more samples, or --lengths below {longest}"
+        )
+    return {"ids": ids[:longest], "written": [position for position in written if position < longest]}
 
 
 def targets(text: dict[str, list[int]], length: int, count: int) -> list[int]:
@@ -100,8 +108,14 @@ def measure_all(options: Namespace) -> None:
             path = options.out / str(length) / f"{name}.parquet"
             if not path.exists():
                 path.parent.mkdir(exist_ok=True)
-                parts = [measured(model, text, length, options.targets, name) for text in given]
-                tables = [part.with_columns(text=pl.lit(number)) for number, part in enumerate(parts)]
+                tables = [
+                    measured(model, text, length, options.targets, name).with_columns(text=pl.lit(number))
+                    for number, text in enumerate(given)
+                    if targets(text, length, options.targets)
+                ]
+                if not tables:
+                    written = f"no text has a response between {length * 3 // 4} and {length} tokens"
+                    raise SystemExit(f"{written}: the prompts are longer; give other --lengths")
                 write_parquet(path, pl.concat(tables))
                 print(f"{length} tokens: {name}", flush=True)
 
