@@ -28,6 +28,7 @@ from corrpo.experiments.preregistration import PREREGISTRATION, register, regist
 from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.experiments.recipe_reader import training_arguments
 from corrpo.experiments.result_tables import RESULTS, RESULTS_SCHEMA, RUNS, RUNS_SCHEMA, table_of
+from corrpo.experiments.run_progress import shown_progress
 from corrpo.experiments.training_cost import COSTS, COSTS_SCHEMA
 from corrpo.jobs.console import Console
 from corrpo.jobs.files import write_json, write_parquet
@@ -35,7 +36,6 @@ from corrpo.jobs.folder_lock import locked_folder
 from corrpo.jobs.folder_tasks import fill_folders
 from corrpo.jobs.outcome import Outcome
 from corrpo.jobs.process_count import check_processes, visible_device
-from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.run_folder import is_whole
 from corrpo.jobs.workers import open_workers
 from corrpo.models.checkpoints import find_checkpoints
@@ -79,7 +79,7 @@ def run_experiment(
             `torchrun --nproc-per-node 8`; part of the plan, as the batch grows with the processes. On a
             cluster a run has a GPU, or else a core, for each process, or all of the largest node if the
             command states no number.
-        progress: show a bar, and a line for each run, on standard error.
+        progress: show runs and steps, and a line for each run, on standard error.
 
     Returns:
         The results, with the verdict; also written into `output`.
@@ -208,14 +208,15 @@ def _finish_runs(
     console = Console(stderr=True, quiet=not progress, soft_wrap=True, highlight=False, markup=False)
     failures: list[Outcome[Run]] = []
     loading = LoadOptions(device=left[0].device)
+    steps_of = {run.folder / "training": run.arm.settings.get("max_steps") for run in runs if run.arm}
+    finished = len(runs) - len(left)
     with (
         open_workers(initial_models, processes, cluster, loading, devices=devices) as workers,
-        progress_bar(shown=progress, console=console) as bar,
+        shown_progress(len(runs), finished, steps_of, shown=progress, console=console) as advance,
         closing(fill_folders(workers, finish_run, left, lost=Outcome)) as outcomes,
     ):
-        task = bar.add_task("runs", total=len(runs), completed=len(runs) - len(left))
         for _, outcome in outcomes:
-            bar.advance(task)
+            advance()
             console.print(in_one_line(f"{outcome.item}: {outcome.reason or 'finished'}"))
             if outcome.reason is not None:
                 failures.append(outcome)
