@@ -3,8 +3,10 @@
 A step is TRL's, with TRL's defaults: a group of 8 rollouts is generated, scored and learned from. Its
 rollouts are kept and then measured by each estimator, by the clock that CorR-PO logs as inversion/seconds.
 The ratio is that of the step with the measurement to the step without it, the quickest after the first.
+Memory is what the process grows by in measuring, beyond its peak in the steps and in the measurements before.
 """
 
+import resource
 import tempfile
 import time
 from argparse import ArgumentParser
@@ -103,15 +105,19 @@ def main() -> None:
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "step_time" in entry][1:]
     grpo = min(entry["step_time"] - entry["inversion/seconds"] for entry in logged)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rows = []
     for name, settings in SETTINGS.items():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         measuring = seconds(trainer.model, trainer.rollouts, settings)
-        rows.append([name, f"{measuring:.1f} s", f"{1 + measuring / grpo:.2f}"])
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+        rows.append([name, f"{measuring:.1f} s", f"{1 + measuring / grpo:.2f}", f"{grown:.0f} MiB"])
         print(f"{name}: {measuring:.1f} s", flush=True)
     with heading(
-        f"A CorR-PO step over a GRPO step of {GROUP} rollouts of {options.tokens} tokens: {grpo:.1f} s"
+        f"A CorR-PO step over a GRPO step of {GROUP} rollouts of {options.tokens} tokens: {grpo:.1f} s, "
+        f"{peak:.1f} GiB"
     ):
-        table(["strengths", "measuring", "CorR-PO / GRPO"], rows)
+        table(["strengths", "measuring", "CorR-PO / GRPO", "memory"], rows)
 
 
 if __name__ == "__main__":
