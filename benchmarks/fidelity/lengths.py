@@ -5,15 +5,13 @@
 A text is prompts and the model's own responses to them, one after the other, until it is long enough; it is
 cut at each length, and tokens of its last quarter that the model wrote are measured. OUT gets texts.jsonl,
 LENGTH/ESTIMATOR.parquet with a row a target, and memory.json; the table is printed at the end. Times are CPU
-seconds, memory is what a fresh process grows by when it measures the targets of one text.
+seconds, memory is the most that tensors take at one time while the targets of one text are measured.
 """
 
 import json
-import resource
-import subprocess
-import sys
 import time
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from corrpo import load_model
 from corrpo.jobs.files import read_json, write_json, write_parquet, write_text
 from corrpo.lab import sample_location
 from corrpo.models.generation.backends.transformers import generate
+from corrpo.models.probing import peak_bytes_of
 from corrpo.samples import encode_prompt, load_samples
 from corrpo.statistics import correlate
 from corrpo.strength.entropy import token_entropy
@@ -99,10 +98,8 @@ def measured(model: Any, text: dict[str, list[int]], length: int, count: int, na
     )
 
 
-def measure_all(options: Namespace) -> None:
+def measure_all(model: Any, given: list[dict[str, list[int]]], options: Namespace) -> None:
     """Write the Parquet files that are not there yet, the shortest length of all estimators first."""
-    model, tokenizer = load_model(options.model, device="cpu", dtype="float32")
-    given = texts(model, tokenizer, options)
     for length in options.lengths:
         for name in ESTIMATORS:
             path = options.out / str(length) / f"{name}.parquet"
@@ -120,33 +117,21 @@ def measure_all(options: Namespace) -> None:
                 print(f"{length} tokens: {name}", flush=True)
 
 
-def grown(options: Namespace) -> None:
-    """In a process of its own: the MiB by which it grows while it measures one text."""
-    length, name = options.memory
-    model, tokenizer = load_model(options.model, device="cpu", dtype="float32")
-    text = texts(model, tokenizer, options)[0]
-    with torch.no_grad():
-        model(input_ids=torch.tensor(text["ids"][:16])[None])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    measured(model, text, int(length), options.targets, name)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
-
-
-def memory(options: Namespace) -> dict[str, float]:
-    """MiB by "LENGTH ESTIMATOR", of OUT/memory.json, completed."""
+def memory(model: Any, given: list[dict[str, list[int]]], options: Namespace) -> dict[str, float]:
+    """MiB of tensors while a text is measured, by "LENGTH ESTIMATOR": OUT/memory.json, completed."""
     path = options.out / "memory.json"
     known = read_json(path) if path.exists() else {}
     for length in options.lengths:
+        text = next(text for text in given if targets(text, length, options.targets))
         for name in ESTIMATORS:
             if f"{length} {name}" not in known:
-                command = [sys.executable, __file__, *sys.argv[1:], "--memory", str(length), name]
-                printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-                known[f"{length} {name}"] = float(printed.split()[-1])
+                call = partial(measured, model, text, length, options.targets, name)
+                known[f"{length} {name}"] = peak_bytes_of(call, torch.device("cpu")) / 2**20
                 write_json(path, known)
     return known
 
 
-def rows(options: Namespace, grown: dict[str, float]) -> list[list[str]]:
+def rows(options: Namespace, peaks: dict[str, float]) -> list[list[str]]:
     """A row per length and estimator."""
     made = []
     for length in options.lengths:
@@ -163,7 +148,7 @@ def rows(options: Namespace, grown: dict[str, float]) -> list[list[str]]:
             cells = [shown(agreement, 3), "" if own is None or rho is None else f"{own - rho:+.3f}"]
             cells += [f"{one['seconds'].mean():.2f} s", f"{ratio:.1f}"]
             made.append(
-                [f"{length:,}", name, f"{one.height}", *cells, f"{grown[f'{length} {name}']:.0f} MiB"]
+                [f"{length:,}", name, f"{one.height}", *cells, f"{peaks[f'{length} {name}']:.0f} MiB"]
             )
     return made
 
@@ -177,16 +162,15 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
     parser.add_argument("--texts", type=int, default=8)
     parser.add_argument("--targets", type=int, default=8)
-    parser.add_argument("--memory", nargs=2, metavar=("LENGTH", "ESTIMATOR"), help="of one measurement only")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.memory:
-        return grown(options)
-    measure_all(options)
+    model, tokenizer = load_model(options.model, device="cpu", dtype="float32")
+    given = texts(model, tokenizer, options)
+    measure_all(model, given, options)
     header = ["tokens", "estimator", "targets", "Spearman with exact", "shift of rho"]
     header += ["CPU time a target", "exact / this", "memory"]
     with heading(f"{options.out.name}: agreement, time and memory with length"):
-        table(header, rows(options, memory(options)))
+        table(header, rows(options, memory(model, given, options)))
 
 
 if __name__ == "__main__":
