@@ -14,8 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from signals import FITTED, NORMS
-from table import rollout_rhos
-from tokens import KEYS, fitted, of_signal, own_parts
+from table import rollout_rhos, within_groups
+from tokens import fitted, own_parts, with_norms
 
 from common import heading, table
 
@@ -25,18 +25,10 @@ DRAWS = 4
 FIT = f"own, {FITTED}"
 
 
-def measured(folder: Path) -> pl.DataFrame:
-    """The tokens whose own-position norms are known; a strength that a judge did not measure is null."""
-    tokens = of_signal(folder, "exact").join(of_signal(folder, "logits"), on=KEYS)
-    for signal in ("own", *JUDGES[1:]):
-        tokens = tokens.join(of_signal(folder, signal), on=KEYS, how="left")
-    return tokens.filter(pl.col(f"own, {NORMS}").is_not_null()).sort(KEYS)
-
-
 def agreement(tokens: pl.DataFrame) -> NDArray[np.float64]:
     """Of FIT with "exact": Spearman over tokens, shift of rho, Spearman of rollouts within groups."""
     rhos = rollout_rhos(tokens, ["exact", FIT])
-    centred = rhos.with_columns(pl.col("exact", FIT) - pl.col("exact", FIT).mean().over("group"))
+    centred = within_groups(rhos)
 
     def rho(frame: pl.DataFrame, x: str, y: str) -> float:
         return spearmanr(frame[x], frame[y]).statistic
@@ -50,7 +42,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+")
     for folder in parser.parse_args().folders:
-        tokens, rows = measured(folder), []
+        tokens, rows = with_norms(folder).drop_nulls(f"own, {NORMS}"), []
         features = own_parts(folder, tokens)
         for judge in JUDGES:
             for size in SIZES:

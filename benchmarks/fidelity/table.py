@@ -42,7 +42,7 @@ def _row(name: str, tokens: pl.DataFrame) -> dict[str, Any]:
     entropy, exact, signal = (tokens[column].to_numpy() for column in ("entropy", "exact", name))
     rhos = rollout_rhos(tokens, ["exact", name])
     groups = rhos["group"].to_numpy()
-    centred = rhos.with_columns(pl.col("exact", name) - pl.col("exact", name).mean().over("group"))
+    centred = within_groups(rhos)
     results = {
         "tokens": correlate(exact, signal, sample, permutations=0),
         "shift": compare(TokenSeries(entropy, exact, sample), TokenSeries(entropy, signal, sample)),
@@ -102,6 +102,12 @@ def rollout_rhos(tokens: pl.DataFrame, signals: list[str]) -> pl.DataFrame:
         *(pl.corr("entropy", name).alias(name) for name in signals), tokens=pl.len()
     )
     return rhos.filter(pl.col("tokens") >= MIN_TOKENS).drop("tokens").drop_nans().drop_nulls()
+
+
+def within_groups(rhos: pl.DataFrame) -> pl.DataFrame:
+    """`rollout_rhos` as deviations from the mean of their group."""
+    signals = pl.exclude(KEYS)
+    return rhos.with_columns(signals - signals.mean().over("group"))
 
 
 def cells(row: dict[str, Any]) -> list[str]:

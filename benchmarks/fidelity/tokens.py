@@ -23,17 +23,22 @@ def joined(folder: Path) -> pl.DataFrame:
     Columns beside the keys: entropy (bits); a strength for every signal and variant, named SIGNAL or
     "SIGNAL, VARIANT", null where it was not measured; "SIGNAL seconds", the CPU seconds of the token.
     """
-    tokens = of_signal(folder, "exact").join(of_signal(folder, "logits"), on=KEYS)
-    for path in sorted(folder.iterdir()):
-        if any(path.glob("*.parquet")) and path.name not in ("exact", "logits"):
-            tokens = tokens.join(of_signal(folder, path.name), on=KEYS, how="left")
-    tokens = tokens.sort(KEYS)
+    tokens = with_norms(folder)
     norms = f"own, {NORMS}"
     if norms in tokens.columns:
         measured = tokens.filter(pl.col(norms).is_not_null())
         fit = measured.select(*KEYS, fitted(measured, own_parts(folder, measured)))
         tokens = tokens.drop(norms).join(fit, on=KEYS, how="left", maintain_order="left")
     return tokens
+
+
+def with_norms(folder: Path) -> pl.DataFrame:
+    """`joined` before the regression, with the own-position norms that it is on, if they were kept."""
+    tokens = of_signal(folder, "exact").join(of_signal(folder, "logits"), on=KEYS)
+    for path in sorted(folder.iterdir()):
+        if any(path.glob("*.parquet")) and path.name not in ("exact", "logits"):
+            tokens = tokens.join(of_signal(folder, path.name), on=KEYS, how="left")
+    return tokens.sort(KEYS)
 
 
 def fitted(

@@ -29,13 +29,16 @@ def shown_progress(
         shown: whether anything is.
         console: where.
     """
+    if not shown:
+        yield lambda: None
+        return
     most = [steps for steps in steps_of.values() if steps is not None and steps > 0]
     total = sum(most) if len(most) == len(steps_of) else None
 
     def steps() -> int:
         return sum(map(steps_logged, steps_of))
 
-    with progress_bar(shown=shown, console=console) as bar:
+    with progress_bar(shown=True, console=console) as bar:
         of_runs = bar.add_task("runs", total=runs, completed=finished)
         of_steps = bar.add_task("steps", total=total, completed=steps())
         ended = threading.Event()
