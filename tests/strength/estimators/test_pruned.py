@@ -56,6 +56,15 @@ def test_other_norms_and_targets(norm, target):
     torch.testing.assert_close(found, truth, rtol=1e-5, atol=0)
 
 
+def test_a_model_may_be_met_by_two_tokens_whose_query_has_no_gradient():
+    """The first of two tokens attends to itself alone."""
+    model = Problem("gemma2", "Gemma2", {"attention_bias": True}).model(torch.float64)
+    options = {"projections": ("k", "q")}
+    found = logit_gradient_norms(model, IDS[:2], [1], estimator="pruned", **options)
+    values = logit_gradient_norms(model, IDS[:2], [1], projections=("v",))
+    assert found.max() < 1e-6 * values.max()
+
+
 def test_layers_and_projections_are_a_part_of_the_whole():
     model = shared_model(LLAMA, torch.float64)
     whole = logit_gradient_norms(model, IDS, POSITIONS, estimator="pruned", kept=2)

@@ -96,14 +96,20 @@ def plan_for(request: GradientRequest) -> Plan:
 def short_request(request: GradientRequest) -> GradientRequest:
     """The last two of the first few tokens of a request, in all layers: what a model is tried out on.
 
-    The last target of the request itself where a user's hook may look at any position.
+    The last target of the request itself where a user's hook may look at any position. Of two tokens the
+    second is predicted from one alone, whose attention has nothing to choose and so no gradient in Q and K
+    but rounding: there the first one is put after them.
     """
     layers = find_layers(request.model, request.spec.projections)
     if request.hooks:
         return replace(request, layers=layers, positions=request.positions[-1:])
-    tokens = min(_TRIED_TOKENS, request.input_ids.shape[1] - 1)
+    input_ids = request.input_ids
+    if input_ids.shape[1] == 2:
+        input_ids = torch.cat([input_ids, input_ids[:, :1]], 1)
+    tokens = min(_TRIED_TOKENS, input_ids.shape[1] - 1)
     return replace(
         request,
+        input_ids=input_ids,
         layers=layers,
         positions=request.positions.new_tensor(range(max(1, tokens - 1), tokens + 1)),
     )
