@@ -2,8 +2,7 @@
 #
 # The paper's exact checkpoints, sample sets and settings are not known to us. These models are the public
 # ones of each type, and the samples are the first 200 problems of MATH-500 and of GSM8K, asked as corrpo
-# evaluate asks them. Responses end at 2,048 tokens because the exact gradients keep the attention of the
-# whole prefix: 6 bytes x layers x heads x length^2, 23 GB there for Qwen2.5-7B and 87 GB at 4,096.
+# evaluate asks them. Responses end at 2,048 tokens to bound the time.
 #
 # What a measurement costs, by arithmetic, on a GPU of 80 GB. For a token with a prefix of 1,100 (the middle of
 # a response of 2,048 with its prompt), forward and backward are 4 x 7e9 x 1,100 = 3e13 operations, 0.15 s at

@@ -34,7 +34,7 @@ PASS_TOKENS = 2048
 JUDGED_EVERY = 8
 """One in so many rollouts has tokens judged, and so many rollouts of the first batch."""
 JUDGED_KEPT = 16
-"""Positions that `pruned` keeps of a judged token: the regression gains nothing from more (METHOD 6)."""
+"""Positions that `pruned` keeps of a judged token: the regression gains little from more (METHOD 6)."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ TargetName = Literal["logit", "logprob"]
 TARGETS: tuple[str, ...] = get_args(TargetName)
 _ESTIMATOR = (
     "How gradients are found. exact: all layers, exactly. pruned: all layers, back through the positions of "
-    "the largest gradient alone, an approximation. last: the last attention layer alone, exactly, for less "
-    "than a training step. own: the own-position part of each gradient, all layers, cheaper still. "
+    "the largest gradient alone, an approximation. last: the last attention layer alone, exactly, the "
+    "cheapest. own: the own-position part of each gradient, all layers, for less than a training step. "
     f"reference: the slow judge. {told()}"
 )
 

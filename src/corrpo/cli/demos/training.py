@@ -32,7 +32,7 @@ from corrpo.training.training_progress import ProgressLine
 
 MODEL = "lab:qwen2/reasoning"
 STEPS, PROBLEMS = 40, 500
-RUNS = {"grpo": {}, "corrpo": {"inversion_weight": 0.5}}
+RUNS = {"grpo": {}, "corrpo": {"inversion_weight": 0.5, "inversion_fit_tokens": 0}}
 """The stages that are run, and what their settings differ in."""
 
 
