@@ -33,7 +33,7 @@ def own_by_blocks(shape: ModelShape, length: int, budget: float, element: float)
         element: bytes of an activation.
     """
     of_token = sum(graph_bytes(shape, block, element) for block in shape.blocks)
-    return not has_room_for_graph(of_token, length, 2 * budget)
+    return not has_room_for_graph(of_token * length, 2 * budget)
 
 
 def exact_passes(
@@ -58,7 +58,7 @@ def exact_passes(
     return passes_by_target(
         positions,
         lambda position: position,
-        graph_bytes=of_token,
+        graph_bytes=lambda prefix: of_token * prefix,
         blocks=len(shape.upper(layers).blocks),
         room=budget,
     )

@@ -27,7 +27,7 @@ from corrpo.models.sharding import full_parameters
 from problems import VOCABULARY, Problem
 
 CPU = torch.device("cpu")
-ESTIMATORS = ("own", "last", "exact", "reference")
+ESTIMATORS = ("own", "last", "exact", "pruned", "reference")
 LENGTHS = ((22, 9, 14), (17,))
 """Lengths of the sequences that process 0 and process 1 measure, beside a common one."""
 

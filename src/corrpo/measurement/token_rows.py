@@ -35,7 +35,9 @@ def measure_response(
     n = len(response_ids)
     written = ids[len(prompt_ids) :]
     with process_turn, torch.no_grad():  # another thread may hold a config that models share
-        logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=n + 1).logits[0, :-1]
+        logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=n + 1).logits[
+            0, -n - 1 : -1
+        ]  # xLSTM gives all
     entropy = _finite_entropy(logits, sample)
     target = logits.gather(-1, written[:, None])
     chosen = stratified_positions(n, settings.max_tokens, settings.seed, sample)
@@ -85,7 +87,7 @@ def _gradient_norms(
         raise NonFiniteError(f"sample {sample!r}: {error}") from error
     except torch.cuda.OutOfMemoryError as error:
         raise CorrpoError(
-            f"sample {sample!r}: out of GPU memory on {len(ids)} tokens; what was measured before is kept. "
-            "Use estimator 'pruned', 'last' or 'own', or fewer layers: 'exact' keeps heads x length^2 "
-            "numbers a layer"
+            f"sample {sample!r}: estimator {settings.estimator!r} is out of GPU memory on {len(ids)} tokens; "
+            "what was measured before is kept. Use fewer layers, shorter responses, or another estimator, of "
+            "which 'last' takes the least"
         ) from error

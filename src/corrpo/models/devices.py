@@ -1,5 +1,7 @@
 """The device that a model is put on, if this machine has it."""
 
+from typing import Any
+
 import torch
 
 from corrpo.errors import BadInputError, first_line
@@ -27,3 +29,12 @@ def usable_device(name: str) -> str:
     if torch.device(name).type == "meta":
         raise BadInputError(f"device {name!r} holds no numbers, so nothing can be computed on it; give cpu")
     return name
+
+
+def is_spread(model: Any) -> bool:
+    """Whether parts of a model are on different devices, as `device_map="auto"` puts them.
+
+    Hooks then bring what the model is called with to its first device, and logits back to it.
+    """
+    places = getattr(model, "hf_device_map", None) or {}
+    return len(set(map(str, places.values()))) > 1

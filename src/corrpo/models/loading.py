@@ -17,7 +17,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoH
 
 from corrpo.errors import BadInputError, UnsupportedModelError, require_packages, unknown_name
 from corrpo.models.checkpoints import Checkpoint
-from corrpo.models.devices import usable_device
+from corrpo.models.devices import is_spread, usable_device
 from corrpo.models.gguf import is_gguf, open_gguf
 from corrpo.models.gguf_model import generation_config, load_gguf, read_config, read_tokenizer
 from corrpo.models.hub import check_reachable
@@ -293,9 +293,8 @@ def untrained_model(model: Any, seed: int) -> Any:
         torch.manual_seed(seed)
         fresh = AutoModelForCausalLM.from_config(model.config)
     fresh = fresh.to(dtype=next(model.parameters()).dtype).eval()
-    places = getattr(model, "hf_device_map", None) or {}
-    if len(set(places.values())) < 2:
+    if not is_spread(model):
         return fresh.to(device)
     from accelerate import dispatch_model
 
-    return dispatch_model(fresh, places)
+    return dispatch_model(fresh, model.hf_device_map)

@@ -9,9 +9,13 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory(device: torch.device | None = None) -> int:
-    """Bytes free on a GPU; else on the machine, or in the control group of a container if that is less."""
+    """Bytes free on a GPU; else on the machine, or in the control group of a container if that is less.
+
+    What torch keeps of a GPU without using it is free too.
+    """
     if device is not None and device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     free = psutil.virtual_memory().available
     try:
         limit = int((_CGROUP / "memory.max").read_text())

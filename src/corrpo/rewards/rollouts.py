@@ -7,6 +7,7 @@ of whole gradients follow from what `own` gives (`corrpo.rewards.strength_fit`),
     signals = meter(model, prompt_ids, completion_ids, fit=fit, seed=seed)
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -22,12 +23,15 @@ from corrpo.rewards.inversion_settings import InversionSettings
 from corrpo.rewards.rollout_correlation import rollout_correlation
 from corrpo.rewards.strength_fit import StrengthFit, own_features
 from corrpo.samples.token_sampling import stratified_positions
+from corrpo.strength.derivatives.scores import logits_at
 from corrpo.strength.entropy import token_entropy
 from corrpo.strength.estimators import estimator_named
 from corrpo.strength.estimators.own_batched import has_direct_head
 from corrpo.strength.gradient_norms import layers_for, logit_gradient_norms
 from corrpo.strength.projections.mixers import find_layers
 from corrpo.strength.spec import GradientSpec
+
+logger = logging.getLogger(__name__)
 
 PASS_TOKENS = 2048
 """Tokens read in one pass, padding included: enough for large matrix products, few enough for caches."""
@@ -96,7 +100,8 @@ class RolloutMeter:
         spec = replace(self._gradient, estimator="pruned", kept=JUDGED_KEPT)
         try:
             logit_gradient_norms(model, torch.zeros(4, dtype=torch.long), [3], **vars(spec))
-        except UnsupportedModelError:
+        except UnsupportedModelError as error:
+            logger.warning("tokens are judged by 'exact', which takes longer: %s", error)
             return replace(spec, estimator="exact", kept=None)
         return spec
 
@@ -279,12 +284,12 @@ class RolloutMeter:
                 continue
             ids = torch.tensor(sequence, device=mask.device)
             with torch.no_grad(), eval_mode(model):
-                logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=start + places - 1).logits
+                logits = logits_at(model, ids, start + places - 1)
             try:
                 norms = logit_gradient_norms(model, ids, places + start, **vars(self._gradient))
             except NonFiniteError as error:
                 raise _unmeasurable(row) from error
-            entropy[row, places] = token_entropy(logits[0]).double()
+            entropy[row, places] = token_entropy(logits).double()
             strength[row, places] = norms.double().mean((1, 2))
 
     def _summary(

@@ -77,7 +77,7 @@ def logit_gradient_norms(
         sequence, ascending = ids[None].to(device).clone(), distinct.to(device).clone()
         request = GradientRequest(model, sequence, ascending, layers, spec)
         norms = estimator_named(spec.estimator).norms(request) if len(targets) else request.empty_result()
-        result = norms[order.to(device)]
+        result = norms.to(device)[order.to(device)]
     if not torch.isfinite(result).all():
         bad = int((~torch.isfinite(result)).flatten(1).any(1).nonzero()[0])
         raise NonFiniteError(
@@ -130,20 +130,21 @@ def layers_for(
 
 
 def _checked_positions(positions: Tensor | Sequence[int]) -> Tensor:
-    wrong = BadInputError(f"positions={positions!r}: expected a list of whole numbers, LongTensor [targets]")
+    expected = "expected a list of whole numbers, LongTensor [targets]"
     try:
         tensor = torch.as_tensor(positions)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise wrong from error
+        raise BadInputError(f"positions={positions!r}: {expected}") from error
     if tensor.numel() and (tensor.is_floating_point() or tensor.dim() != 1):
-        raise wrong
+        raise BadInputError(f"positions={positions!r}: {expected}")
     return tensor.long()
 
 
 def _check_vocabulary(model: nn.Module, ids: Tensor) -> None:
     size = vocabulary_size(model)
-    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size:
-        raise BadInputError(f"input_ids holds token {int(ids.max())}; the model knows 0 to {size - 1}")
+    unknown = ids[(ids < 0) | (ids >= size)]
+    if len(unknown):
+        raise BadInputError(f"input_ids holds token {int(unknown[0])}; the model knows 0 to {size - 1}")
 
 
 def _without_padding(

@@ -12,7 +12,7 @@ from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.strength.projections.mixers import find_attention_layers
 from corrpo.strength.spec import GradientSpec
-from problems import Problem
+from problems import PROBLEMS, Problem
 from strength.estimators.unbatched import Doubled
 
 IDS, _, POSITIONS = Problem("llama", "Llama").sequence()
@@ -27,7 +27,45 @@ def plan_of(model: nn.Module) -> plans.Plan:
 def test_a_decoder_goes_block_by_block_with_attention_cut_out():
     plan = plan_of(Problem("llama", "Llama").model())
     assert (plan.backend, plan.chain, plan.batched) == ("corrpo_cut", True, True)
-    assert plan.graph_bytes > 0
+    assert plan.graph_bytes(100) > 0
+
+
+@pytest.mark.parametrize("name", ["bloom-alibi", "qwen2-gqa"])
+def test_what_the_graph_of_a_longer_prefix_keeps_follows_from_four_tokens(name):
+    """Attention weights, which grow with the square of it, are kept where attention is not cut out."""
+    problem = next(problem for problem in PROBLEMS if problem.name == name)
+    model, (ids, _, _) = problem.model(), problem.sequence()
+    plan = plan_of(model)
+    layers, positions = find_attention_layers(model), torch.tensor([len(ids) - 1])
+    request = GradientRequest(model, ids[None], positions, layers, GradientSpec())
+    _, kept = plans._graph_bytes(request, plan, len(ids) - 1)
+    assert plan.graph_bytes(len(ids) - 1) == pytest.approx(kept, rel=0.15)
+    assert (plan.pair_bytes > 0) == (name == "bloom-alibi")
+
+
+def test_a_model_is_tried_anew_under_autocast():
+    """What autograd keeps is smaller there, and how far plans may differ is larger."""
+    model = Problem("llama", "Llama").model()
+    wide = plan_of(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = plan_of(model)
+    assert narrow.token_bytes < wide.token_bytes
+    assert narrow.copy_bytes > wide.copy_bytes == 0
+    assert plan_of(model) is wide
+
+
+@pytest.mark.parametrize(
+    "place", ["differentiation_plan._deltas", "differentiation_plan.block_chain.check_chain"]
+)
+def test_want_of_memory_is_told_as_such(place, monkeypatch):
+    """And no slower plan is taken for it, which would be kept."""
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(f"corrpo.strength.derivatives.{place}", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        plan_of(Problem("llama", "Llama").model())
 
 
 @pytest.mark.parametrize("backend", ["corrpo_cut", "eager", None])

@@ -56,6 +56,15 @@ def test_other_norms_and_targets(norm, target):
     torch.testing.assert_close(found, truth, rtol=1e-5, atol=0)
 
 
+def test_want_of_memory_is_not_taken_for_a_model_that_does_not_fit(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(pruned, "exact_norms", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        logit_gradient_norms(LLAMA.model(), IDS, POSITIONS, estimator="pruned")
+
+
 def test_a_model_may_be_met_by_two_tokens_whose_query_has_no_gradient():
     """The first of two tokens attends to itself alone."""
     model = Problem("gemma2", "Gemma2", {"attention_bias": True}).model(torch.float64)

@@ -4,6 +4,11 @@ import pytest
 import torch
 
 from corrpo.errors import BadInputError, UnsupportedModelError
+from corrpo.measurement.options import MeasureOptions
+from corrpo.measurement.token_rows import measure_response
+from corrpo.rewards.inversion_settings import InversionSettings
+from corrpo.rewards.rollouts import RolloutMeter
+from corrpo.strength.entropy import token_entropy
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.strength.projections.mixers import find_layers, find_mixers
 from recurrent_problems import (
@@ -151,6 +156,19 @@ def test_a_model_that_ignores_logits_to_keep_is_measured_all_the_same():
     for positions in ([7], list(range(1, len(ids)))):
         truth = logit_gradient_norms(model, ids, positions, projections=("v",), estimator="reference")
         assert relative_error(logit_gradient_norms(model, ids, positions, projections=("v",)), truth) < 1e-5
+
+
+def test_responses_and_rollouts_of_such_a_model_are_measured(lab_tokenizer):
+    model, (ids, _) = shared_model(BY_NAME["xlstm"]), BY_NAME["xlstm"].sequence()
+    prompt, response = ids[:5].tolist(), ids[5:].tolist()
+    options = MeasureOptions(projections=("v",))
+    rows = measure_response(model, lab_tokenizer, prompt, response, "one", options)
+    with torch.no_grad():
+        entropy = token_entropy(model(input_ids=ids[None], use_cache=False).logits[0, 4:-1])
+    assert rows["entropy_bits"].to_list() == pytest.approx(entropy.tolist(), rel=1e-5)
+    settings = InversionSettings(inversion_estimator="exact", inversion_projections=["v"])
+    rollouts = RolloutMeter(model, settings)(model, [prompt], [response])
+    assert float(rollouts.entropy_mean) == pytest.approx(float(entropy.mean()), rel=1e-5)
 
 
 def test_rwkv_weights_rescaled_for_inference_scale_the_gradient_of_output_alone():

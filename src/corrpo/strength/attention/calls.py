@@ -55,11 +55,12 @@ class RowMask:
 
     def pairs(self, rows: Tensor, keys: Tensor) -> Tensor:
         """Bool [n, rows, keys] of the first sequence, for rows [n, rows] and keys [n, keys]."""
+        device = rows.device
+        queries, seen = rows.to(self._device)[:, :, None], keys.to(self._device)[:, None]
         if self._all is not None:
-            return self._all[0, 0, rows[:, :, None], keys[:, None]]
-        first = rows.new_zeros(1, 1, 1)
-        queries, seen = rows[:, :, None] + self._offsets[0], keys[:, None] + self._offsets[1]
-        return self._rule(first, first, queries, seen)
+            return self._all[0, 0, queries, seen].to(device)
+        first = queries.new_zeros(1, 1, 1)
+        return self._rule(first, first, queries + self._offsets[0], seen + self._offsets[1]).to(device)
 
     def to(self, *_: Any, **__: Any) -> "RowMask":
         """Itself, as `rows` are made for any device; accelerate's hooks move what a module is given."""

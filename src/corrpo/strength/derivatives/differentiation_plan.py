@@ -9,6 +9,7 @@ Many targets at once, where every operation of the model allows it (`torch.vmap`
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -45,13 +46,21 @@ class Plan:
         backend: the attention function put in the model's place; None leaves its own.
         chain: block by block; else the whole graph at once.
         batched: many targets at once.
-        graph_bytes: what autograd keeps of one token in all block_chain together, of activations.
+        token_bytes: what autograd keeps of activations in all blocks together, for each token of a prefix.
+        pair_bytes: the same for each pair of tokens, where attention weights are among them.
+        copy_bytes: what it keeps of weights that autocast has made copies of.
     """
 
     backend: str | None
     chain: bool
     batched: bool
-    graph_bytes: int = 0
+    token_bytes: int = 0
+    pair_bytes: int = 0
+    copy_bytes: int = 0
+
+    def graph_bytes(self, prefix: int) -> int:
+        """What autograd keeps of a prefix in all blocks together."""
+        return self.copy_bytes + self.token_bytes * prefix + self.pair_bytes * prefix**2
 
     def attention(self, model: nn.Module) -> AbstractContextManager[None]:
         """The model with this plan's attention function."""
@@ -111,7 +120,7 @@ def short_request(request: GradientRequest) -> GradientRequest:
         request,
         input_ids=input_ids,
         layers=layers,
-        positions=request.positions.new_tensor(range(max(1, tokens - 1), tokens + 1)),
+        positions=torch.arange(max(1, tokens - 1), tokens + 1, device=input_ids.device),
     )
 
 
@@ -128,7 +137,10 @@ def alike(request: GradientRequest) -> Any:
     hooks = tuple((hook.number, hook.kind) for hook in request.hooks)
     length = request.input_ids.shape[1] if hooks else None
     dtypes = frozenset(parameter.dtype for parameter in request.model.parameters())
-    return modules, hooks, length, dtypes, request.spec.projections, takes_attention_function(request.model)
+    device = request.input_ids.device.type
+    cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    where = (device, cast, takes_attention_function(request.model))
+    return modules, hooks, length, dtypes, request.spec.projections, where
 
 
 def _tried(request: GradientRequest, prefix: int) -> Plan:
@@ -136,6 +148,8 @@ def _tried(request: GradientRequest, prefix: int) -> Plan:
     at_once = Plan("eager" if swaps else None, chain=False, batched=True)
     try:
         truth = _deltas(request, at_once, prefix)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError:  # an operation without a batching rule
         at_once = replace(at_once, batched=False)
         truth = _deltas(request, at_once, prefix)
@@ -145,8 +159,8 @@ def _tried(request: GradientRequest, prefix: int) -> Plan:
             for batched in [True, False] if at_once.batched else [False]:
                 plan = Plan(backend, chain=True, batched=batched)
                 if _agrees(request, plan, prefix, truth):
-                    return replace(plan, graph_bytes=_graph_bytes(request, plan, prefix))
-    return replace(at_once, graph_bytes=_graph_bytes(request, at_once, prefix))
+                    return _with_bytes(request, plan, prefix)
+    return _with_bytes(request, at_once, prefix)
 
 
 def _deltas(request: GradientRequest, plan: Plan, prefix: int, keep: bool = True) -> dict[int, Tensor]:
@@ -164,6 +178,8 @@ def _agrees(request: GradientRequest, plan: Plan, prefix: int, truth: dict[int, 
         by_blocks = [_deltas(request, plan, prefix, keep) for keep in (True, False)]
         with plan.attention(request.model):
             block_chain.check_chain(request, request.positions, prefix)
+    except torch.OutOfMemoryError:
+        raise
     except (NotAChainError, UnsupportedModelError, RuntimeError):
         return False
     tolerance = _TOLERANCES.get(computing_dtype(request), _HALF_TOLERANCE)
@@ -174,21 +190,40 @@ def _agrees(request: GradientRequest, plan: Plan, prefix: int, truth: dict[int, 
     )
 
 
-def _graph_bytes(request: GradientRequest, plan: Plan, prefix: int) -> int:
-    """Bytes a token that the graph holds besides weights, rounded up."""
-    weights = {parameter.untyped_storage().data_ptr() for parameter in request.model.parameters()}
-    held: dict[int, int] = {}
+def _with_bytes(request: GradientRequest, plan: Plan, prefix: int) -> Plan:
+    """The plan with what its graph keeps: measured over `prefix`, and over two tokens for what grows faster.
+
+    Over `prefix` alone where the model reads all of a sequence whatever is asked.
+    """
+    copies, kept = _graph_bytes(request, plan, prefix)
+    of_token, of_pair = kept / prefix, 0.0
+    if prefix > 2 and request.prefix(2) == 2:
+        short = replace(request, positions=torch.full((1,), 2, device=request.input_ids.device))
+        of_pair = max(0.0, (of_token - _graph_bytes(short, plan, 2)[1] / 2) / (prefix - 2))
+    return replace(
+        plan, token_bytes=ceil(of_token - of_pair * prefix), pair_bytes=ceil(of_pair), copy_bytes=copies
+    )
+
+
+def _graph_bytes(request: GradientRequest, plan: Plan, prefix: int) -> tuple[int, int]:
+    """Bytes that the graph of a prefix holds of copies of weights, and of all else but weights."""
+    parameters = list(request.model.parameters())
+    weights = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    casts = torch.is_autocast_enabled(request.input_ids.device.type)
+    shapes = {shape for p in parameters for shape in (p.shape, p.shape[::-1])} if casts else set()
+    held: dict[int, tuple[bool, int]] = {}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            held[storage.data_ptr()] = storage.nbytes()
+            held[storage.data_ptr()] = (tensor.shape in shapes, storage.nbytes())
         return tensor
 
     with plan.attention(request.model), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         for _ in plan.products(request, request.positions[-1:], prefix):
             pass
-    return -(-sum(held.values()) // prefix)
+    copies = sum(size for is_copy, size in held.values() if is_copy)
+    return copies, sum(size for _, size in held.values()) - copies
 
 
 def _whole_graph(request: GradientRequest, positions: Tensor, prefix: int, batched: bool) -> Iterator[Deltas]:

@@ -159,9 +159,9 @@ def _back(
     ends = [x for call in below.calls for x in (call.key, call.value)]
     of_keys = _vjp(ends, wanted_below, at_keys)
     if through:
-        g.scatter_(1, places, _filled(total.pop(0), at.inputs).view(n, -1, width))
+        g.scatter_(1, places, _filled(total.pop(0), at.inputs).to(g.device).view(n, -1, width))
         places = keys[..., None].expand(-1, -1, width)
-        g.scatter_add_(1, places, _filled(of_keys.pop(0), below.inputs).view(n, -1, width))
+        g.scatter_add_(1, places, _filled(of_keys.pop(0), below.inputs).to(g.device).view(n, -1, width))
     runs = [(at, total, share), (below, of_keys, share * key_share)]
     return _factors(block.layers, len(projections), runs)
 
@@ -180,12 +180,12 @@ def check_residual_path(request: GradientRequest) -> bool:
     for block, piece in zip(blocks, pieces, strict=True):
         inside = [module for module in block.module.modules() if module in mixers]
         saved = save_block(block.module, piece, [*branches_of(block.module, mixers), *inside])
-        everywhere = torch.arange(saved.length, device=piece.inputs.device)
+        everywhere = torch.arange(saved.length, device=piece.output.device)
         run = run_at(saved, everywhere, everywhere[:0], [], ())
         assert run.output is not None
         ones = torch.ones_like(run.output)
         (at_input,) = _vjp([run.output], [run.inputs], [ones])
-        if at_input is None or not torch.equal(at_input, ones):
+        if at_input is None or not torch.equal(at_input.to(ones.device), ones):
             return False
     return True
 

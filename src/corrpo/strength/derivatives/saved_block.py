@@ -164,10 +164,8 @@ def run_at(
         layers, projections: observed.
         through: whether the block's input is differentiated.
     """
-    inputs = saved.piece.inputs[:, rows].detach().requires_grad_(through)
-    arguments, options = _at(
-        with_hidden(saved.piece.arguments, saved.piece.options, saved.piece.inputs), rows, saved.length
-    )
+    inputs = _at(saved.piece.inputs, rows, saved.length).detach().requires_grad_(through)
+    arguments, options = _at((saved.piece.arguments, saved.piece.options), rows, saved.length)
     arguments, options = with_hidden(arguments, options, inputs)
     calls: list[AttentionCall] = []
     attended: list[Tensor] = []

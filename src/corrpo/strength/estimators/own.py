@@ -54,7 +54,7 @@ def _passes(request: GradientRequest) -> list[Pass]:
     """All targets in one pass, with the graph of one block at a time where there is no room for all."""
     prefix, plan = request.prefix(int(request.positions[-1])), plan_for(request)
     room = free_memory(request.input_ids.device)
-    keeps_graph = bool(request.hooks) or not plan.chain or has_room_for_graph(plan.graph_bytes, prefix, room)
+    keeps_graph = bool(request.hooks) or not plan.chain or has_room_for_graph(plan.graph_bytes(prefix), room)
     return [Pass(slice(0, len(request.positions)), prefix, keeps_graph, backwards=1)]
 
 

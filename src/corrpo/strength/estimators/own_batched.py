@@ -62,7 +62,7 @@ def batched_own(
     """
     predicting = targets[:, 1:]
     first = int(predicting.any(0).nonzero()[0])
-    columns = torch.arange(first, predicting.shape[1], device=input_ids.device)
+    kept = predicting.shape[1] - first
     head = _Head(predicting[:, first:], input_ids[targets])
     with (
         frozen_eval_mode(model),
@@ -70,11 +70,11 @@ def batched_own(
         observed(layers, projections) as record,
         head.in_place_of(model, direct_head),
     ):
-        logits = model(input_ids=input_ids[:, :-1], use_cache=False, logits_to_keep=columns).logits
+        logits = model(input_ids=input_ids[:, :-1], use_cache=False, logits_to_keep=kept).logits
         scores, entropy = head.read(logits)
         deltas = derivatives_at(record, scores)
     norms = [
-        rank_one_length(delta, at.inputs.detach())[predicting]
+        rank_one_length(delta, at.inputs.detach())[predicting.to(delta.device)]
         for at, delta in zip(record, deltas, strict=True)
     ]
     result = torch.stack([norm.to(entropy.device) for norm in norms], dim=-1)

@@ -59,13 +59,14 @@ def _norms(request: GradientRequest, sizes: Sizes) -> Tensor:
 def _passes(request: GradientRequest) -> list[Pass]:
     """Targets in groups, as memory allows, each with a forward pass, or two without room for all blocks."""
     sizes, plan = Sizes.of(request.spec.kept or 1), plan_for(request)
-    token_bytes = plan.graph_bytes // len(request.layers)  # of one block
+    token_bytes = plan.token_bytes // len(request.layers)  # of one block
     passes, end = [], len(request.positions)
     while end > 0:
         prefix = max(2, request.prefix(int(request.positions[end - 1])))
         room = budget(request.input_ids.device)
-        keeps = has_room_for_graph(plan.graph_bytes, prefix, room)
-        room -= plan.graph_bytes * prefix if keeps else 0
+        graph = plan.graph_bytes(prefix)
+        keeps = has_room_for_graph(graph, room)
+        room -= graph if keeps else 0
         target_bytes = token_bytes * (2 * min(sizes.rows, prefix) + min(sizes.keys, prefix) + prefix // 8)
         start = max(0, end - max(1, room // max(1, target_bytes)))
         passes.append(Pass(slice(start, end), prefix, keeps, backwards=end - start))
@@ -95,6 +96,8 @@ def _check_rule(request: GradientRequest) -> None:
         tolerance = _TOLERANCES.get(computing_dtype(short), _HALF_TOLERANCE)
         if not (norms - truth).abs().le(tolerance * truth.amax()).all():
             raise NotAChainError
+    except torch.OutOfMemoryError:
+        raise
     except (NotAChainError, RuntimeError) as error:
         raise UnsupportedModelError(
             f"estimator 'pruned' {why}, which {type(request.model).__name__} has not; use 'exact' or "
