@@ -74,10 +74,16 @@ class _EnoughError(Exception):
 
 
 def branches_of(block: nn.Module, mixers: set[nn.Module]) -> list[nn.Module]:
-    """The children of a block that hold a matrix and no mixer: its MLP, or the linear maps it is made of."""
+    """The children of a block that hold a matrix and no mixer: its MLP, or the linear maps it is made of.
+
+    A block with one child around its mixer is a wrapper (FSDP, checkpointing), whose child is meant.
+    """
+    children = list(block.children())
+    while len(children) == 1 and children[0] not in mixers and not mixers.isdisjoint(children[0].modules()):
+        children = list(children[0].children())
     return [
         child
-        for child in block.children()
+        for child in children
         if mixers.isdisjoint(child.modules()) and any(p.dim() > 1 for p in child.parameters())
     ]
 
