@@ -71,7 +71,7 @@ def test_device_map_is_passed_on_and_checked(tmp_path, capsys, monkeypatch, no_s
 
 
 def test_the_untrained_control_is_spread_alike(monkeypatch):
-    monkeypatch.setattr(loading, "is_spread", lambda _: True)
+    monkeypatch.setattr(loading, "is_spread", lambda model: hasattr(model, "hf_device_map"))
     model = fresh()
     model.hf_device_map = PLACES | {"lm_head": torch.device("cpu")}
     control = untrained_model(model, 0)

@@ -24,15 +24,13 @@ from corrpo.rewards.strength_fit import StrengthFit
 from corrpo.strength.derivatives import differentiation_plan
 from corrpo.strength.estimators import ESTIMATORS
 
+CPU, TWIN = "cpu", "twin:0"
+IDS = [3, 14, 15, 9, 26, 5, 7, 8]
+
 
 class _Backend(backend_registration._DummyBackendModule):
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16]
-
-
-backend_registration._setup_privateuseone_for_python_backend("twin", backend_module=_Backend())
-CPU, TWIN = torch.device("cpu"), torch.device("twin:0")
-IDS = [3, 14, 15, 9, 26, 5, 7, 8]
 
 
 class Twin(Tensor):
@@ -79,7 +77,7 @@ def _run(function: Any, arguments: Any, options: dict[str, Any]) -> Any:
     tensors = [leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Tensor)]
     given = options.get("device")
     if given is not None:
-        on_twin = torch.device(given) == TWIN
+        on_twin = torch.device(given).type == "twin"
         options = options | {"device": CPU}
     else:
         on_twin = any(isinstance(tensor, Twin) for tensor in tensors)
@@ -113,7 +111,7 @@ class TwoDevices(TorchDispatchMode):
         self._tensor = real = torch.tensor
 
         def tensor(data, *, device=None, **options):
-            if device is None or torch.device(device) != TWIN:
+            if device is None or torch.device(device).type != "twin":
                 return real(data, device=device, **options)
             return real(data, **options).to(TWIN)
 
@@ -128,7 +126,7 @@ class TwoDevices(TorchDispatchMode):
         return _run(function, arguments, options or {})
 
 
-def spread(model: nn.Module, first: torch.device, last: torch.device) -> nn.Module:
+def spread(model: nn.Module, first: str, last: str) -> nn.Module:
     """A copy of a model of four layers with its upper half on another device, and accelerate's hooks."""
     model = copy.deepcopy(model)
     model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
@@ -185,4 +183,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    backend_registration._setup_privateuseone_for_python_backend("twin", backend_module=_Backend())
     main()
