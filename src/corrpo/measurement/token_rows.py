@@ -35,9 +35,8 @@ def measure_response(
     n = len(response_ids)
     written = ids[len(prompt_ids) :]
     with process_turn, torch.no_grad():  # another thread may hold a config that models share
-        logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=n + 1).logits[
-            0, -n - 1 : -1
-        ]  # xLSTM gives all
+        logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=n + 1).logits[0]
+    logits = logits[-n - 1 : -1]  # of all positions, where a model gives these (xLSTM)
     entropy = _finite_entropy(logits, sample)
     target = logits.gather(-1, written[:, None])
     chosen = stratified_positions(n, settings.max_tokens, settings.seed, sample)
