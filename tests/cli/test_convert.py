@@ -1,12 +1,15 @@
 """`corrpo convert`, and GGUF files in the other verbs."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import corrpo
+from corrpo.errors import OutputFolderError
 from corrpo.models.gguf_conversion import convert
 from corrpo.models.saved_model import why_incomplete
 from gguf_files import PROBE, TEMPLATE, write_gguf
@@ -82,6 +85,55 @@ def test_what_cannot_be_converted_is_told(tmp_path, tiny, run_corrpo):
     ended = run_corrpo("convert", odd, tmp_path / "new")
     assert "is not as a Qwen2Tokenizer would have it" in ended.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "odd.gguf"]
+
+
+@pytest.mark.parametrize("kind", ["a link", "a dangling link", "the working folder", "a deep path"])
+def test_wherever_a_folder_can_be_the_model_is_in_it(tmp_path, tiny, kind, monkeypatch):
+    target, out = tmp_path / "target", tmp_path / "out"
+    if kind == "a deep path":
+        out = tmp_path / "a" / "b"
+    elif kind == "the working folder":
+        target.mkdir()
+        monkeypatch.chdir(target)
+        out = Path()
+    else:
+        out.symlink_to(target)
+        if kind == "a link":
+            target.mkdir()
+    assert convert(tiny, out) == out
+    assert why_incomplete(out) is None
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_the_model_is_loaded(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr("corrpo.models.gguf_conversion.load_model", None)
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "sub", Path("/proc/none")):
+        with pytest.raises(OutputFolderError, match=f"cannot write {place}"):
+            convert(tiny, place)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left"), SafetensorError("full")])
+def test_nothing_stays_of_a_model_that_was_not_finished(tmp_path, tiny, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("corrpo.models.gguf_conversion._check_tokenizer", fails)
+    with pytest.raises((KeyboardInterrupt, OutputFolderError)):
+        convert(tiny, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_two_conversions_into_one_folder_the_second_is_told(tmp_path, tiny, monkeypatch):
+    def meanwhile(*_):
+        monkeypatch.undo()
+        convert(tiny, tmp_path / "out")
+
+    monkeypatch.setattr("corrpo.models.gguf_conversion._check_tokenizer", meanwhile)
+    with pytest.raises(OutputFolderError, match="out holds something"):
+        convert(tiny, tmp_path / "out")
+    assert why_incomplete(tmp_path / "out") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_measure_takes_a_file(tmp_path, tiny, samples, run_corrpo):

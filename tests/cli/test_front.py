@@ -119,7 +119,14 @@ def test_a_reader_of_tables_that_goes_away_leaves_no_traceback(measured):
     assert without_reader(*words) == (141, b"")
 
 
-def test_ctrl_c_while_a_command_is_imported_leaves_no_traceback():
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ([], "what is done is kept, and the same command goes on"),
+        (["--dry-run"], "nothing was written"),
+    ],
+)
+def test_ctrl_c_while_a_command_is_imported_leaves_no_traceback(words, kept):
     """A KeyboardInterrupt where the parser of options is imported, the first that takes time."""
     code = """
 import sys
@@ -132,11 +139,11 @@ class Interrupted:
 sys.meta_path.insert(0, Interrupted)
 from corrpo.cli.main import main
 
-sys.exit(main(["measure", "gpt2"]))
+sys.exit(main(["measure", "gpt2", *sys.argv[1:]]))
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert ended.returncode == 130
-    assert ended.stderr == "\ncorrpo measure: stopped; what is done is kept, and the same command goes on.\n"
+    assert ended.stderr == f"\ncorrpo measure: stopped; {kept}.\n"
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

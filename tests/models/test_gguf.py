@@ -179,6 +179,21 @@ WRONG = {
         BadInputError,
         "states qwen2.rope.scaling.type = yarn, and the model that .* makes of it has rope_type = none",
     ),
+    "a list of heads": ({"qwen2.attention.head_count": [4, 4]}, CorrpoError, "tiny.gguf"),
+    "half a block": ({"qwen2.block_count": 2.5}, CorrpoError, "tiny.gguf"),
+    "no heads": ({"qwen2.attention.head_count": 0}, CorrpoError, "tiny.gguf"),
+    "more blocks than tensors": (
+        {"qwen2.block_count": 10**9},
+        BadInputError,
+        "states 1,000,000,000 blocks and holds",
+    ),
+    "a word for a number": ({"qwen2.rope.freq_base": "large"}, CorrpoError, "tiny.gguf"),
+    "a word for a count": ({"split.count": "two"}, BadInputError, "one of several parts"),
+    "positions scaled by nothing": (
+        {"qwen2.rope.scaling.type": "linear", "qwen2.rope.scaling.factor": 0.0},
+        BadInputError,
+        "scales its rotary positions by 0.0",
+    ),
     "what corrpo does not know": (
         {"qwen2.attention.clamp_kqv": 8.0},
         BadInputError,

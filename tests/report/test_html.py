@@ -16,7 +16,7 @@ from corrpo.report.notable_tokens import AFTER, BEFORE, LISTED, high_entropy_low
 from corrpo.report.pages.comparison import comparison_page
 from corrpo.report.pages.fingerprint import measure_page
 from corrpo.statistics import Correlation, spearman
-from corrpo.strength.estimators.fidelity import FIDELITY
+from corrpo.strength.estimators.fidelity import agreement
 from report.fingerprints import make_fingerprint, statistics_of
 
 SMALL = {"samples": 5, "length": 20}
@@ -125,9 +125,9 @@ def test_measure_report_says_what_made_the_numbers(fingerprint):
         (
             "own",
             "own-position part",
-            f"all layers; only q and o of the last layer are exact. {FIDELITY['own']}",
+            f"only q and o of the last layer are exact. {agreement('own', {})}",
         ),
-        ("last", "last layer alone", f"says nothing about the layers below it. {FIDELITY['last']}"),
+        ("last", "last layer alone", f"says nothing about the layers below it. {agreement('last', {})}"),
         ("exact", "exact", "up to floating-point rounding"),
     ],
 )

@@ -82,11 +82,11 @@ def test_the_first_training_batch_sets_the_starting_rho_and_an_evaluation_does_n
 
 def test_a_checkpoint_keeps_the_starting_rho(tmp_path):
     state = InversionState(start_rho=0.25)
-    assert not state.load(tmp_path)
+    assert not state.load(tmp_path, InversionSettings())
     assert state.start_rho == 0.25
-    state.save(tmp_path)
+    state.save(tmp_path, InversionSettings())
     resumed = InversionState()
-    assert resumed.load(tmp_path)
+    assert resumed.load(tmp_path, InversionSettings())
     assert resumed == state
 
 

@@ -1,11 +1,14 @@
 """Strengths of rollouts from own-position parts: the regression, and the meter beside a slow loop."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from scipy.stats import spearmanr
 
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, DamagedFileError
 from corrpo.lab import checkpoint
 from corrpo.models.loading import load_model
 from corrpo.rewards.inversion_settings import InversionSettings
@@ -134,12 +137,58 @@ def test_nothing_is_judged_where_own_is_taken_as_it_is(lab_model):
 def test_a_checkpoint_keeps_the_judged_tokens(tmp_path):
     state, other = InversionState(start_rho=0.5), InversionState()
     state.fit.add(torch.rand(20, 4))
-    state.save(tmp_path)
-    assert other.load(tmp_path)
+    state.save(tmp_path, InversionSettings())
+    assert other.load(tmp_path, InversionSettings())
     assert torch.equal(other.fit.judged, state.fit.judged)
+
+
+def test_judged_tokens_of_other_parts_are_left_behind(tmp_path, caplog):
+    state, other = InversionState(), InversionState()
+    state.fit.add(torch.rand(20, 4))
+    state.save(tmp_path, InversionSettings())
+    assert other.load(tmp_path, InversionSettings(inversion_projections=["o", "v", "k", "q"]))
+    assert other.fit.judged is None
+    assert "the regression of strengths starts anew" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-4]), "cannot read .*inversion_fit"),
+        (lambda file: file.write_bytes(b""), "cannot read .*inversion_fit"),
+        (lambda file: save_file({"other": torch.zeros(2, 2)}, file), "'judged'"),
+        (lambda file: save_file({"judged": torch.full((2, 2), math.nan)}, file), "not those of tokens"),
+        (lambda file: (file.parent / "inversion_state.json").write_text("{}"), "holds no start_rho"),
+    ],
+    ids=["cut", "empty", "other", "nan", "no rho"],
+)
+def test_a_damaged_state_is_told(tmp_path, damage, said):
+    state = InversionState()
+    state.fit.add(torch.rand(20, 4))
+    state.save(tmp_path, InversionSettings())
+    damage(tmp_path / "inversion_fit.safetensors")
+    with pytest.raises(DamagedFileError, match=said):
+        InversionState().load(tmp_path, InversionSettings())
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 7])
+def test_some_rollout_of_every_batch_is_judged_however_small_it_is(lab_model, size):
+    meter, fit = RolloutMeter(lab_model, InversionSettings(inversion_fit_tokens=4)), StrengthFit()
+    fit.add(meter.judge(lab_model, *rollouts(8), fit))
+    for seed in range(0, 96, 12):
+        assert len(meter.judge(lab_model, *rollouts(size), fit, seed=42 + seed)) == 4
 
 
 @pytest.mark.parametrize(("tokens", "estimator"), [(-1, "own"), (16, "exact")])
 def test_fit_tokens_are_a_number_and_of_own(tokens, estimator):
     with pytest.raises(BadInputError, match=f"inversion_fit_tokens={tokens}.*{estimator}"):
         InversionSettings(inversion_fit_tokens=tokens, inversion_estimator=estimator)
+
+
+@pytest.mark.parametrize("name", ["fit_tokens", "kept", "max_tokens", "min_tokens"])
+@pytest.mark.parametrize("value", [1.5, math.nan, True, "3"])
+def test_numbers_of_tokens_are_whole(name, value):
+    settings = InversionSettings()
+    setattr(settings, f"inversion_{name}", value)
+    with pytest.raises(BadInputError, match=f"inversion_{name}={value!r}: expected a whole number"):
+        settings.__post_init__()

@@ -120,7 +120,7 @@ class CorRPOTrainer(PPOTrainerSync):
     def _save_checkpoint(self) -> None:
         """verl's, after the inversion's: the note of the latest checkpoint, written last, ends it."""
         self.inversion_state.fit = StrengthFit(self.actor_rollout_wg.judged_tokens()[0])
-        self.inversion_state.save(self._checkpoint())
+        self.inversion_state.save(self._checkpoint(), self.inversion_settings)
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
@@ -129,7 +129,7 @@ class CorRPOTrainer(PPOTrainerSync):
         options = self.config.trainer
         by_path = options.resume_mode == "resume_path"
         checkpoint = Path(options.resume_from_path) if by_path else self._checkpoint()
-        if self.global_steps and not self.inversion_state.load(checkpoint):
+        if self.global_steps and not self.inversion_state.load(checkpoint, self.inversion_settings):
             _log.warning(
                 "%s was not written by the trainer %r: its first batch now is the start", checkpoint, NAME
             )

@@ -1,5 +1,6 @@
 """What `--dry-run` of measure, track, evaluate and train prints: work, time and memory."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from corrpo.models.probing import Cost
 
 GIBIBYTE = 1 << 30
+
+
+def announce() -> None:
+    """Say what is about to take its time."""
+    print("trying a few tokens on this machine: minutes, with a large model on a CPU", file=sys.stderr)
 
 
 def planned_checkpoints(

@@ -104,12 +104,13 @@ def run(options: Evaluate) -> dict[str, Any] | None:
 
 
 def _dry_run(options: Evaluate, suites: Sequence["Suite"]) -> None:
-    from corrpo.cli.dry_run import planned_checkpoints, print_costs
+    from corrpo.cli.dry_run import announce, planned_checkpoints, print_costs
     from corrpo.evaluation.checkpoint_evaluation import Job
     from corrpo.evaluation.dry_run import dry_run
 
     checkpoints, count, lines = planned_checkpoints(options.words, options)
     loading, evaluation = narrow(options, LoadOptions), narrow(options, EvaluateOptions)
+    announce()
     plan = dry_run(Job(checkpoints[0], options.output, tuple(suites), loading, evaluation))
     lines.append(f"generations   {plan.generations:,} a checkpoint, of at most {plan.tokens:,} tokens in all")
     costs = {"generation": plan.generation}

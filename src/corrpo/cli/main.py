@@ -195,7 +195,8 @@ def _run_or_report(verb: str, words: list[str]) -> int:
         print(f"corrpo {verb}: {in_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
-        message = str(stopped) or "stopped; what is done is kept, and the same command goes on."
+        dry = "stopped; nothing was written." if "--dry-run" in words else ""
+        message = str(stopped) or dry or "stopped; what is done is kept, and the same command goes on."
         print(f"\ncorrpo {verb}: {in_one_line(message)}", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT)
     return 0

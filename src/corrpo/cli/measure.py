@@ -102,12 +102,13 @@ def _list_projections(options: ListProjections) -> None:
 
 
 def _dry_run(options: Measure) -> None:
-    from corrpo.cli.dry_run import print_dry_run
+    from corrpo.cli.dry_run import announce, print_dry_run
     from corrpo.measurement.dry_run import dry_run
     from corrpo.models.loading import load_model
 
     samples = load_samples(sample_location(options.samples), narrow(options, SampleOptions))
     model, tokenizer = load_model(options.model, **vars(narrow(options, LoadOptions)))
+    announce()
     print_dry_run(dry_run(model, tokenizer, samples, narrow(options, MeasureOptions)))
 
 

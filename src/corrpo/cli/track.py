@@ -64,7 +64,7 @@ def run(options: Track) -> dict[str, Any] | None:
 
 
 def _dry_run(options: Track) -> None:
-    from corrpo.cli.dry_run import planned_checkpoints, print_dry_run
+    from corrpo.cli.dry_run import announce, planned_checkpoints, print_dry_run
     from corrpo.measurement.dry_run import dry_run
     from corrpo.models.loading import load_checkpoint
     from corrpo.samples import load_samples
@@ -72,6 +72,7 @@ def _dry_run(options: Track) -> None:
     samples = load_samples(sample_location(options.samples), narrow(options, SampleOptions))
     checkpoints, count, lines = planned_checkpoints(options.words, options)
     model, tokenizer = load_checkpoint(checkpoints[0], narrow(options, LoadOptions), options.device)
+    announce()
     plan = dry_run(model, tokenizer, samples, narrow(options, MeasureOptions))
     print_dry_run(plan, lines, len(checkpoints), count)
 

@@ -85,9 +85,10 @@ def main(words: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _dry_run(stage: str, recipe: Any, config: Any) -> None:
-    from corrpo.cli.dry_run import print_costs
+    from corrpo.cli.dry_run import announce, print_costs
     from corrpo.training.dry_run import dry_run
 
+    announce()
     plan = dry_run(stage, recipe, config)
     trained = f"{plan.trained:,} parameters"
     lines = [

@@ -200,6 +200,7 @@ def _measured_rates(model: Any, prefix: int, options: MeasureOptions) -> _Rates:
     device, spec = next(model.parameters()).device, narrow(options, GradientSpec)
     generator = torch.Generator().manual_seed(options.seed)
     ids = torch.randint(vocabulary_size(model), (prefix + 1,), generator=generator).to(device)
+    logit_gradient_norms(model, ids, [prefix], **asdict(spec))  # estimators try a new model out first
     counts, seconds, peaks = [], [], []
     for targets in _PROBED_TARGETS:
         positions = list(range(max(1, prefix + 1 - targets), prefix + 1))
@@ -207,11 +208,10 @@ def _measured_rates(model: Any, prefix: int, options: MeasureOptions) -> _Rates:
         def measure(positions: list[int] = positions) -> torch.Tensor:
             return logit_gradient_norms(model, ids, positions, **asdict(spec))
 
-        measure()  # an estimator tries a new model out on its first call
         parts = passes_of(model, positions, prefix + 1, spec)
         counts.append((sum(part.forwards for part in parts), sum(part.backwards for part in parts)))
-        seconds.append(seconds_of(measure))
         peaks.append(peak_bytes_of(measure, device))
+        seconds.append(seconds_of(measure))
     (forward, backward), _ = nnls(np.array(counts, dtype=float), np.array(seconds))
     largest = np.array([(1, max(1, count[1])) for count in counts], dtype=float)
     (kept, cotangent), _ = nnls(largest, np.array(peaks, dtype=float))

@@ -13,6 +13,7 @@ from corrpo.models.keywords import narrow
 from corrpo.models.turns import process_turn
 from corrpo.samples import token_texts
 from corrpo.samples.token_sampling import stratified_positions
+from corrpo.strength.derivatives.scores import logits_at
 from corrpo.strength.entropy import squared_logits_gradient, token_entropy, token_logprob
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.strength.spec import GradientSpec
@@ -35,8 +36,7 @@ def measure_response(
     n = len(response_ids)
     written = ids[len(prompt_ids) :]
     with process_turn, torch.no_grad():  # another thread may hold a config that models share
-        logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=n + 1).logits[0]
-    logits = logits[-n - 1 : -1]  # of all positions, where a model gives these (xLSTM)
+        logits = logits_at(model, ids, torch.arange(len(ids) - n, len(ids)) - 1)
     entropy = _finite_entropy(logits, sample)
     target = logits.gather(-1, written[:, None])
     chosen = stratified_positions(n, settings.max_tokens, settings.seed, sample)

@@ -68,12 +68,12 @@ class GgufFile:
 
 
 def is_gguf(name: str | Path) -> bool:
-    """Whether a model's name is that of a GGUF file, whether or not there is one.
+    """Whether a model's name is that of a GGUF file, whether or not there is one; a folder is none.
 
     >>> is_gguf("models/Qwen2.5-0.5B-Q8_0.gguf"), is_gguf("Qwen/Qwen2.5-0.5B-GGUF")
     (True, False)
     """
-    return str(name).lower().endswith(".gguf")
+    return str(name).lower().endswith(".gguf") and not Path(name).is_dir()
 
 
 def open_gguf(path: Path) -> GgufFile:
@@ -95,7 +95,7 @@ def open_gguf(path: Path) -> GgufFile:
         raise BadInputError(
             f"{path} is no GGUF file, or ends too early ({first_line(error)}); copy or download it again"
         ) from error
-    if _PART.search(path.name) or metadata.get("split.count", 1) > 1:
+    if _PART.search(path.name) or metadata.get("split.count", 1) not in (0, 1):
         raise BadInputError(
             f"{path} is one of several parts; join them (llama-gguf-split --merge FIRST-PART WHOLE.gguf) and "
             "give the whole file"

@@ -1,13 +1,13 @@
 """A GGUF file written out as the folder of a model: config, safetensors, tokenizer, chat template."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
-from corrpo.errors import BadInputError, OutputFolderError
+from corrpo.errors import BadInputError
+from corrpo.jobs.whole_folder import whole_folder
 from corrpo.models.gguf import is_gguf
 from corrpo.models.load_options import Dtype
 from corrpo.models.loading import load_model
@@ -32,20 +32,16 @@ def convert(file: Path, output: Path, *, dtype: Dtype = "auto") -> Path:
         BadInputError: not a GGUF file, or one that `load_model` refuses; a tokenizer that transformers would
             read back from a folder as another.
         UnsupportedModelError: see `load_model`.
-        OutputFolderError: there is something at `output`.
+        OutputFolderError: there is something at `output`, or it cannot be written to.
     """
     if not is_gguf(file):
         raise BadInputError(f"{file} is no .gguf file, which is what can be converted")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise OutputFolderError(f"{output} holds something; give a new or an empty folder")
-    model, tokenizer = load_model(str(file), dtype=dtype, device="cpu")
-    partial = output.resolve().with_name(f".{output.resolve().name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    _check_tokenizer(tokenizer, partial, file)
-    (partial / RECORD).write_text(json.dumps({"file": file.name, **model.gguf}, indent=2) + "\n")
-    partial.replace(output)
+    with whole_folder(output) as folder:
+        model, tokenizer = load_model(str(file), dtype=dtype, device="cpu")
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        _check_tokenizer(tokenizer, folder, file)
+        (folder / RECORD).write_text(json.dumps({"file": file.name, **model.gguf}, indent=2) + "\n")
     return output
 
 
@@ -53,7 +49,6 @@ def _check_tokenizer(tokenizer: Any, folder: Path, file: Path) -> None:
     """A folder's tokenizer is rebuilt by the class of its model; refuse one that reads another text then."""
     read_back = AutoTokenizer.from_pretrained(folder)
     if read_back(_PROBE).input_ids != tokenizer(_PROBE).input_ids:
-        shutil.rmtree(folder)
         raise BadInputError(
             f"the tokenizer of {file} is not as a {type(read_back).__name__} would have it, which is what "
             "transformers would read it back as; use the file itself"

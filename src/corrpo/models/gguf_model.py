@@ -21,6 +21,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from corrpo.errors import BadInputError, UnsupportedModelError, first_line
 from corrpo.models.gguf import GgufFile
+from corrpo.models.loading_errors import loading_told
 
 _INSTEAD = "give the folder of the model that the file was made from"
 _STATED = {
@@ -92,6 +93,14 @@ def read_config(file: GgufFile) -> Any:
         BadInputError: the file states, or holds tensors for, what the model would not compute.
         UnsupportedModelError: an architecture that transformers does not read, or not a causal LM.
     """
+    with loading_told(f"make a model of what {file.path} states", str(file.path)):
+        return _checked_config(file)
+
+
+def _checked_config(file: GgufFile) -> Any:
+    blocks = file.stated(file.architecture).get("block_count")
+    if isinstance(blocks, int) and blocks > len(file.tensors):  # transformers would list them all
+        raise BadInputError(f"{file.path} states {blocks:,} blocks and holds {len(file.tensors):,} tensors")
     try:
         with _alone(file) as named:
             config = AutoConfig.from_pretrained(**named)
@@ -125,7 +134,10 @@ def _set_rope_scaling(file: GgufFile, config: Any) -> bool:
     """Put a linear scaling, or that of Llama 3, into the config; True if the file's factors are in it."""
     stated = file.stated(f"{file.architecture}.rope.scaling")
     if stated.get("type") == "linear":
-        _rope(config).update(rope_type="linear", factor=stated.get("factor"))
+        factor = stated.get("factor")
+        if not isinstance(factor, int | float) or not factor > 0:
+            raise BadInputError(f"{file.path} scales its rotary positions by {factor!r}; {_INSTEAD}")
+        _rope(config).update(rope_type="linear", factor=factor)
     if _ROPE_FACTORS not in file.shapes or file.architecture != "llama":
         return False
     stored = next(tensor for tensor in file.tensors if tensor.name == _ROPE_FACTORS)
@@ -227,9 +239,6 @@ def load_gguf(
         config: of `read_config`.
         dtype: of the weights; float32 for "auto".
         device_map: of accelerate, to spread the model over GPUs.
-
-    Raises:
-        ValueError: numbers of another shape than the config's.
     """
     from transformers import GgufConfig
 
@@ -242,6 +251,7 @@ def load_gguf(
             dtype=dtype,
             quantization_config=GgufConfig(dequantize=True),
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
             **spread,
         )
     model, report = loaded

@@ -143,7 +143,7 @@ def complete_model(name: str, load: Callable[[], Any]) -> Any:
     if mismatched := sorted(report.get("mismatched_keys", ())):
         key, saved, expected = mismatched[0]
         raise BadInputError(
-            f"{name}: {len(mismatched)} weights have other shapes than its config.json says (first: {key} is "
+            f"{name}: {len(mismatched)} weights have other shapes than its config says (first: {key} is "
             f"{list(saved)} in the file, and {list(expected)} by the config); take both from one model"
         )
     missing = sorted(report["missing_keys"])

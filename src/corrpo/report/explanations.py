@@ -8,6 +8,7 @@ from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.statistics import Correlation
 from corrpo.statistics.interval import FEW_SAMPLES
 from corrpo.strength.estimators import ESTIMATORS, estimator_named
+from corrpo.strength.estimators.fidelity import agreement
 
 
 def estimator_label(settings: Mapping[str, Any]) -> str:
@@ -22,7 +23,7 @@ def estimator_note(settings: Mapping[str, Any]) -> str:
     if name not in ESTIMATORS:
         return f"Estimator {name}: this version of corrpo does not know it."
     estimator = estimator_named(name)
-    return f"Estimator {name}: {estimator.summary} {estimator.fidelity}".rstrip()
+    return f"Estimator {name}: {estimator.summary} {agreement(name, settings)}".rstrip()
 
 
 def cut_note(cut: float | None, settings: Mapping[str, Any], *, largest: bool = False) -> str | None:
@@ -51,8 +52,7 @@ def warnings(
     rho: Correlation, settings: Mapping[str, Any], cut: float | None, *, largest: bool = False
 ) -> list[str]:
     """What a reader of rho must know first: cut responses, an estimator's fidelity, few samples."""
-    name = str(settings.get("estimator"))
-    told = name in ESTIMATORS and bool(estimator_named(name).fidelity)
+    told = bool(agreement(str(settings.get("estimator")), settings))
     lines = (
         cut_note(cut, settings, largest=largest),
         estimator_note(settings) if told else None,

@@ -81,7 +81,8 @@ class InversionSettings:
         default="own",
         metadata=_help(
             "How gradient strengths are found: own (from the own-position part of each gradient, cheap; see "
-            f"inversion_fit_tokens), last (the last layer alone), pruned, exact, reference. {told()}"
+            "inversion_fit_tokens), last (the last layer alone), pruned, exact, reference. "
+            f"{told(training=True)}"
         ),
     )
     inversion_fit_tokens: int | None = field(
@@ -89,8 +90,8 @@ class InversionSettings:
         metadata=_help(
             "With own: the strength of the whole gradient follows from its own-position parts by a "
             "regression over tokens whose whole strength is found by pruned (or exact, where that does not "
-            "fit the model): so many of one rollout in eight, of eight rollouts in the first batch. Default: "
-            f"{DEFAULT_FIT_TOKENS}. 0 takes the own-position part itself."
+            "fit the model): so many of one rollout in eight, of eight to fifteen rollouts in the first "
+            f"batch. Default: {DEFAULT_FIT_TOKENS}. 0 takes the own-position part itself."
         ),
     )
     inversion_projections: list[str] | None = field(
@@ -146,6 +147,7 @@ class InversionSettings:
             raise BadInputError(f"inversion_weight={weight!r}: expected a finite number")
         if self.inversion_estimator not in ESTIMATORS:
             raise unknown_name("inversion_estimator", self.inversion_estimator, ESTIMATORS)
+        self._check_whole_numbers()
         tokens = self.inversion_fit_tokens
         if tokens is not None and (tokens < 0 or self.inversion_estimator != "own"):
             raise BadInputError(
@@ -172,6 +174,12 @@ class InversionSettings:
         post_init = getattr(super(), "__post_init__", None)
         if post_init is not None:
             post_init()
+
+    def _check_whole_numbers(self) -> None:
+        for name in ("fit_tokens", "kept", "max_tokens", "min_tokens"):
+            value = getattr(self, f"inversion_{name}")
+            if value is not None and type(value) is not int:
+                raise BadInputError(f"inversion_{name}={value!r}: expected a whole number")
 
     @property
     def fit_tokens(self) -> int:

@@ -9,6 +9,7 @@ the task reward of each rollout before its engine turns rewards into advantages:
 Every process calls this with the same rollouts in the same order, and comes to the same numbers.
 """
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from corrpo.errors import DamagedFileError
 from corrpo.jobs.files import read_json, write_json
 from corrpo.rewards.inversion import inversion_reward
 from corrpo.rewards.inversion_settings import INVERSION_STATE, InversionSettings
 from corrpo.rewards.rollouts import RolloutSignals
 from corrpo.rewards.schedules import SCHEDULES
 from corrpo.rewards.strength_fit import StrengthFit
+
+logger = logging.getLogger(__name__)
 
 INVERSION_FIT = "inversion_fit.safetensors"
 """The file of a checkpoint that keeps the tokens from which strengths follow."""
@@ -71,19 +75,46 @@ class InversionState:
         """What a checkpoint keeps, JSON-safe; `InversionState(**kept)` reads it."""
         return {"start_rho": self.start_rho}
 
-    def save(self, checkpoint: Path) -> None:
+    def save(self, checkpoint: Path, settings: InversionSettings) -> None:
         """Write what a checkpoint keeps into its folder, before what says that it is complete."""
-        write_json(checkpoint / INVERSION_STATE, self.as_dict())
+        write_json(checkpoint / INVERSION_STATE, self.as_dict() | {"judged": _judged_parts(settings)})
         self.fit.save(checkpoint / INVERSION_FIT)
 
-    def load(self, checkpoint: Path) -> bool:
-        """Go on from the folder of a checkpoint; False if it keeps no state, and then as before."""
-        if not (checkpoint / INVERSION_STATE).exists():
+    def load(self, checkpoint: Path, settings: InversionSettings) -> bool:
+        """Go on from the folder of a checkpoint; False if it keeps no state, and then as before.
+
+        Judged tokens of other layers or projections than the settings say are left behind, with a warning.
+
+        Raises:
+            DamagedFileError: a file of the checkpoint is not as it was written.
+        """
+        file = checkpoint / INVERSION_STATE
+        if not file.exists():
             return False
-        self.start_rho = read_json(checkpoint / INVERSION_STATE)["start_rho"]
-        if (checkpoint / INVERSION_FIT).exists():
+        kept = read_json(file)
+        if not isinstance(kept, dict) or "start_rho" not in kept:
+            raise DamagedFileError(f"{file} holds no start_rho; go on from another checkpoint")
+        self.start_rho = kept["start_rho"]
+        parts = _judged_parts(settings)
+        if not (checkpoint / INVERSION_FIT).exists():
+            return True
+        if kept.get("judged", parts) == parts:
             self.fit = StrengthFit.load(checkpoint / INVERSION_FIT)
+        else:
+            logger.warning(
+                "%s keeps judged tokens of %s, and %s are asked for: the regression of strengths starts anew",
+                checkpoint,
+                kept["judged"],
+                parts,
+            )
         return True
+
+
+def _judged_parts(settings: InversionSettings) -> dict[str, Any]:
+    """What the columns of judged tokens are of, JSON-safe."""
+    gradient = settings.gradient
+    layers = None if gradient.layers is None else list(gradient.layers)
+    return {"layers": layers, "projections": list(gradient.projections)}
 
 
 @dataclass(frozen=True)

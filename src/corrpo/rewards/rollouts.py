@@ -8,6 +8,7 @@ of whole gradients follow from what `own` gives (`corrpo.rewards.strength_fit`),
 """
 
 import logging
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 PASS_TOKENS = 2048
 """Tokens read in one pass, padding included: enough for large matrix products, few enough for caches."""
 JUDGED_EVERY = 8
-"""One in so many rollouts has tokens judged, and so many rollouts of the first batch."""
+"""One in so many rollouts has tokens judged, one at least of a batch, and so many or more of the first."""
 JUDGED_KEPT = 16
 """Positions that `pruned` keeps of a judged token: the regression gains little from more (METHOD 6)."""
 
@@ -154,9 +155,9 @@ class RolloutMeter:
     ) -> Float[Tensor, "tokens columns"]:
         """Tokens with the strengths of their whole gradients, for `StrengthFit.add` of all processes.
 
-        `inversion_fit_tokens` tokens of one rollout in `JUDGED_EVERY`, or of `JUDGED_EVERY` rollouts where
-        `fit` holds none yet, by a backward pass each. The arguments are those of a call of the meter, and
-        `total` the rollouts of all processes, if there are several.
+        `inversion_fit_tokens` tokens of one rollout in `JUDGED_EVERY`, of one at least, by a backward pass
+        each; of `JUDGED_EVERY` rollouts or more where `fit` holds none yet. The arguments are those of a call
+        of the meter, and `total` the rollouts of all processes, if there are several.
 
         Returns:
             float64 on the CPU; no row where nothing is fitted, or no rollout of this process is judged.
@@ -165,8 +166,7 @@ class RolloutMeter:
             NonFiniteError: NaN or infinite logits or gradients.
         """
         count = len(completion_ids) if self.fits else 0
-        every = JUDGED_EVERY if fit.judged is not None else max(1, (total or count) // JUDGED_EVERY)
-        rows = [row for row in range(count) if (first + row - seed) % every == 0]
+        rows = _judged_rows(count, first, total or count, seed, begun=fit.judged is not None)
         by_model = written or [[1] * len(ids) for ids in completion_ids]
         judged = [torch.zeros(0, 0, dtype=torch.float64)]
         with model_turn(model):
@@ -207,7 +207,7 @@ class RolloutMeter:
             self._chosen(start, flags, seed, f"rollout {first + row}", self.settings.inversion_max_tokens)
             for row, (start, flags) in enumerate(zip(starts, by_model, strict=True))
         ]
-        width = max(len(ids) for ids in completion_ids)
+        width = max(map(len, completion_ids), default=0)
         device = next(model.parameters()).device
         mask = torch.zeros(len(chosen), width, dtype=torch.bool)
         for row, places in enumerate(chosen):
@@ -313,6 +313,17 @@ class RolloutMeter:
             return mean, (squares / count).sqrt()
 
         return RolloutSignals(rho, count, *moments(entropy), *moments(strength))
+
+
+def _judged_rows(count: int, first: int, total: int, seed: int, *, begun: bool) -> list[int]:
+    """Which of `count` rollouts are judged, the first being number `first` of the `total` of all processes.
+
+    >>> [_judged_rows(4, 0, 4, seed, begun=True) for seed in range(4)]
+    [[3], [1], [0], [1]]
+    """
+    every = max(1, min(total, JUDGED_EVERY) if begun else total // JUDGED_EVERY)
+    at = random.Random(seed).randrange(every)
+    return [row for row in range(count) if (first + row) % every == at]
 
 
 def _unmeasurable(row: int) -> NonFiniteError:

@@ -16,8 +16,11 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from corrpo.errors import DamagedFileError, first_line
 
 WINDOW = 1024
 """Tokens that the regression is over: the latest."""
@@ -83,5 +86,22 @@ class StrengthFit:
 
     @classmethod
     def load(cls, file: Path) -> "StrengthFit":
-        """The tokens of a file that `save` wrote."""
-        return cls(load_file(file)["judged"])
+        """The tokens of a file that `save` wrote.
+
+        Raises:
+            DamagedFileError: it is not as it was written.
+        """
+        try:
+            judged = load_file(file)["judged"]
+        except (SafetensorError, OSError, KeyError) as error:
+            raise _damaged(file, first_line(error)) from error
+        if judged.dim() != 2 or not judged.isfinite().all():
+            raise _damaged(file, "its numbers are not those of tokens")
+        return cls(judged.double())
+
+
+def _damaged(file: Path, why: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"cannot read {file}: {why}; remove it, and the regression starts anew, or go on from another "
+        "checkpoint"
+    )

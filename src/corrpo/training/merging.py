@@ -5,16 +5,16 @@ for each model. It is worth something where the models were fine-tuned from the 
 not checked.
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from corrpo.errors import BadInputError, OutputFolderError
+from corrpo.errors import BadInputError
 from corrpo.jobs.files import write_json
 from corrpo.jobs.versions import library_versions
+from corrpo.jobs.whole_folder import whole_folder
 from corrpo.models.description import describe_model
 from corrpo.models.loading import load_model
 
@@ -26,8 +26,8 @@ def merge(models: Sequence[str], output: Path | str, *, weights: Sequence[float]
 
     Args:
         models: two or more: local folders, GGUF files, names on the hub, or lab:FAMILY/KIND.
-        output: a folder that does not exist yet; written whole or not at all. It gets model, tokenizer and
-            merge.json, which names the models, digests of their weights, and what each weighs.
+        output: a folder that is empty or does not exist yet; written whole or not at all. It gets model,
+            tokenizer and merge.json, which names the models, digests of their weights, and what each weighs.
         weights: of each model, summing to 1; equal if not given.
 
     Returns:
@@ -37,12 +37,16 @@ def merge(models: Sequence[str], output: Path | str, *, weights: Sequence[float]
         BadInputError: fewer than two models, weights that do not go with them, or models whose classes or
             weights (names, shapes, dtypes) differ; names what differs.
         UnsupportedModelError: not a causal LM.
-        OutputFolderError: there is something at `output`.
+        OutputFolderError: there is something at `output`, or it cannot be written to.
     """
     shares = _shares(models, weights)
     output = Path(output)
-    if output.exists():
-        raise OutputFolderError(f"{output} exists; give a folder that does not, or remove it")
+    with whole_folder(output) as folder:
+        _write_merged(models, shares, folder)
+    return output
+
+
+def _write_merged(models: Sequence[str], shares: Sequence[float], folder: Path) -> None:
     loaded = [load_model(name, device="cpu") for name in models]
     merged, tokenizer = loaded[0]
     record = [
@@ -53,13 +57,9 @@ def merge(models: Sequence[str], output: Path | str, *, weights: Sequence[float]
     for name, (model, _), state in zip(models[1:], loaded[1:], states[1:], strict=True):
         _check_alike(models[0], merged, name, model, states[0], state)
     merged.load_state_dict(_mean(states, shares))
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    merged.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    write_json(partial / RECORD, {"schema_version": 1, "models": record, "versions": library_versions()})
-    partial.replace(output)
-    return output
+    merged.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_json(folder / RECORD, {"schema_version": 1, "models": record, "versions": library_versions()})
 
 
 def _shares(models: Sequence[str], weights: Sequence[float] | None) -> list[float]:

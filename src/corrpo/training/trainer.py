@@ -195,14 +195,14 @@ class InversionMixin(_Base):
         """TRL's, after the inversion's state: trainer_state.json, which transformers writes last, ends it."""
         if self.args.should_save:
             run = Path(self._get_output_dir(trial=trial))
-            self.inversion_state.save(run / f"checkpoint-{self.state.global_step}")
+            self.inversion_state.save(run / f"checkpoint-{self.state.global_step}", self.args)
         super()._save_checkpoint(model, trial)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """TRL's, with the inversion's state of the run that goes on; told if it has none."""
         super()._load_optimizer_and_scheduler(checkpoint)  # pyright: ignore
         if checkpoint is not None:
-            self.inversion_state.load(Path(checkpoint))
+            self.inversion_state.load(Path(checkpoint), self.args)
             if self.args.fit_tokens and self.inversion_state.fit.judged is None:
                 logger.warning(
                     "%s keeps no judged tokens: the regression of strengths starts anew, and if the run was "

@@ -11,7 +11,7 @@ from corrpo.measurement.options import MeasureOptions
 from corrpo.models.keywords import field_meanings
 from corrpo.rewards.inversion_settings import InversionSettings
 from corrpo.strength.estimators import ESTIMATORS, estimator_named
-from corrpo.strength.estimators.fidelity import FIDELITY, ROWS, told
+from corrpo.strength.estimators.fidelity import MEASURED, ROWS, agreement, told
 
 ASKED = [row for row in ROWS if row["estimator"]]
 
@@ -20,17 +20,36 @@ def test_what_is_not_exact_over_all_layers_has_a_fidelity():
     for name in ESTIMATORS:
         estimator = estimator_named(name)
         partial = not estimator.is_exact or estimator.is_last_layer_alone
-        assert bool(estimator.fidelity) == partial
-        assert estimator.fidelity == FIDELITY.get(name, "")
+        assert bool(agreement(name, {})) == partial == (name in MEASURED)
 
 
-def test_a_fidelity_tells_the_numbers_of_every_setting_on_every_pretrained_model():
+def numbers(row):
+    return f"{row['tokens'][0]:.2f}; {row['shift'][0]:+.2f}; {row['within_groups'][0]:.2f} on {row['model']}"
+
+
+def test_training_tells_the_numbers_of_every_setting_on_every_pretrained_model():
     for row in ASKED:
-        told_of = (
-            f"{row['tokens'][0]:.2f}; {row['shift'][0]:+.2f}; {row['within_groups'][0]:.2f} on {row['model']}"
-        )
-        assert (told_of in FIDELITY[row["estimator"]]) == row["pretrained"]
-        assert f"{row['settings']}: " in FIDELITY[row["estimator"]]
+        assert (numbers(row) in told(training=True)) == row["pretrained"]
+        way = f"{row['estimator']}, {row['settings']}: "
+        assert way in told(training=True)
+        assert (way in told()) == (row["settings"] != "fitted")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "settings", "used"),
+    [
+        ("pruned", {"kept": 16}, {"16 kept"}),
+        ("pruned", {"kept": 24}, {"8 kept", "16 kept", "32 kept"}),
+        ("own", {"projections": ["q", "k", "v", "o"]}, {"all"}),
+        ("own", {"projections": ["q", "o"]}, {"q o, upper half"}),
+        ("last", {}, {"all"}),
+    ],
+)
+def test_a_result_is_told_the_numbers_of_the_way_in_which_it_was_found(estimator, settings, used):
+    words = agreement(estimator, settings)
+    for row in ASKED:
+        if row["estimator"] == estimator and row["pretrained"]:
+            assert (numbers(row) in words) == (row["settings"] in used)
 
 
 def test_intervals_hold_their_values():
@@ -55,7 +74,9 @@ def test_the_documentation_shows_every_row(monkeypatch):
 
 def test_every_help_says_the_same():
     assert told() in field_meanings(MeasureOptions)["estimator"]
-    assert told() in InversionSettings.__dataclass_fields__["inversion_estimator"].metadata["help"]
+    assert (
+        told(training=True) in InversionSettings.__dataclass_fields__["inversion_estimator"].metadata["help"]
+    )
 
 
 @pytest.mark.parametrize("verb", ["measure", "track"])

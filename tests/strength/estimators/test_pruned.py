@@ -65,6 +65,16 @@ def test_want_of_memory_is_not_taken_for_a_model_that_does_not_fit(monkeypatch):
         logit_gradient_norms(LLAMA.model(), IDS, POSITIONS, estimator="pruned")
 
 
+@pytest.mark.parametrize("projections", [("q", "k"), ("k",)])
+def test_a_model_may_be_met_by_tokens_that_are_all_alike(projections):
+    """Their attention has nothing to choose, so that Q and K have no gradient but rounding."""
+    model = LLAMA.model()
+    same = torch.full((40,), 5)
+    norms = logit_gradient_norms(model, same, [3, 30], estimator="pruned", kept=40, projections=projections)
+    exact = logit_gradient_norms(model, same, [3, 30], projections=projections)
+    torch.testing.assert_close(norms, exact, rtol=0, atol=1e-4)
+
+
 def test_a_model_may_be_met_by_two_tokens_whose_query_has_no_gradient():
     """The first of two tokens attends to itself alone."""
     model = Problem("gemma2", "Gemma2", {"attention_bias": True}).model(torch.float64)
@@ -123,5 +133,5 @@ def test_a_block_that_does_more_than_add_is_refused():
     shape = {"do_layer_norm_before": False, "ffn_dim": 40, "word_embed_proj_dim": 32}
     model = next(problem for problem in PROBLEMS if problem.name == "opt")
     model = Problem("opt-350m", "OPT", shape, shape=model.shape).model()
-    with pytest.raises(UnsupportedModelError, match="does more to it than add.*'exact' or 'reference'"):
+    with pytest.raises(UnsupportedModelError, match="do more to them than add.*'exact' or 'reference'"):
         logit_gradient_norms(model, IDS, POSITIONS, estimator="pruned")

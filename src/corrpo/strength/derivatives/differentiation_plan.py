@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from corrpo.errors import UnsupportedModelError
+from corrpo.models.token_limits import vocabulary_size
 from corrpo.strength.attention import manual_backward
 from corrpo.strength.attention.replacement import replaced_attention, takes_attention_function
 from corrpo.strength.derivatives import block_chain
@@ -105,23 +106,31 @@ def plan_for(request: GradientRequest) -> Plan:
 def short_request(request: GradientRequest) -> GradientRequest:
     """The last two of the first few tokens of a request, in all layers: what a model is tried out on.
 
-    The last target of the request itself where a user's hook may look at any position. Of two tokens the
-    second is predicted from one alone, whose attention has nothing to choose and so no gradient in Q and K
-    but rounding: there the first one is put after them.
+    The last target of the request itself where a user's hook may look at any position. Where attention has
+    nothing to choose, among tokens that are alike or before the second, Q and K have no gradient but
+    rounding: so tokens are three at least, and those that come again give way to others.
     """
     layers = find_layers(request.model, request.spec.projections)
     if request.hooks:
         return replace(request, layers=layers, positions=request.positions[-1:])
-    input_ids = request.input_ids
-    if input_ids.shape[1] == 2:
-        input_ids = torch.cat([input_ids, input_ids[:, :1]], 1)
-    tokens = min(_TRIED_TOKENS, input_ids.shape[1] - 1)
+    given = request.input_ids[0, : _TRIED_TOKENS + 1].tolist()
+    ids = _distinct(given if len(given) > 2 else [*given, given[0]], vocabulary_size(request.model))
     return replace(
         request,
-        input_ids=input_ids,
+        input_ids=torch.tensor([ids], device=request.input_ids.device),
         layers=layers,
-        positions=torch.arange(max(1, tokens - 1), tokens + 1, device=input_ids.device),
+        positions=torch.arange(len(ids) - 2, len(ids), device=request.input_ids.device),
     )
+
+
+def _distinct(ids: list[int], vocabulary: int) -> list[int]:
+    """Token ids with others, the smallest that are left, in place of those that come again.
+
+    >>> _distinct([5, 5, 0, 5], 9), _distinct([1, 1, 1], 2)
+    ([5, 1, 0, 2], [1, 0, 1])
+    """
+    others = (number for number in range(vocabulary) if number not in ids)
+    return [number if number not in ids[:place] else next(others, number) for place, number in enumerate(ids)]
 
 
 def computing_dtype(request: GradientRequest) -> torch.dtype:

@@ -31,8 +31,6 @@ class Estimator:
         rollout_projections: measured of rollouts in training unless others are asked for.
         rollouts_by_upper_half: whether the upper half of the layers is measured of rollouts unless others are
             asked for; all otherwise.
-        fidelity: how it was found to agree with `exact`, where it measures less or something else
-            (`corrpo.strength.estimators.fidelity`).
     """
 
     name: str
@@ -46,4 +44,3 @@ class Estimator:
     batched: Callable[..., tuple[Tensor, Tensor]] | None = None
     rollout_projections: tuple[str, ...] = PROJECTIONS
     rollouts_by_upper_half: bool = False
-    fidelity: str = ""

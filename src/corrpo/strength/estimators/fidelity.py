@@ -5,6 +5,7 @@ the lab; docs/METHOD.md, section 3, shows it with intervals. No torch is needed,
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,55 @@ ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("fidelity.json"
 of its agreement with `exact`: `tokens` (Spearman over tokens), `shift` (of rho), `rollouts`, `within_groups`
 (Spearman of the rhos of rollouts)."""
 
+MEASURED = ("pruned", "last", "own")
+"""The estimators that measure less than `exact`, or something else."""
+
 _WHAT = (
-    "Against exact on responses of the models themselves (Spearman over tokens; shift of rho; Spearman of "
-    "the rhos of a prompt's rollouts)"
+    "Against exact on responses of the models themselves at some 100 tokens, nuclear norms of all layers "
+    "and projections (Spearman over tokens; shift of rho; Spearman of the rhos of rollouts less the mean of "
+    "their prompt)"
 )
+_FITTED = "fitted"
+"""The way of `own` that training alone has."""
+
+
+def agreement(estimator: str, settings: Mapping[str, Any]) -> str:
+    """What a reader of an estimator's numbers is told: of the way in which it was used, or else of all ways.
+
+    Args:
+        estimator: its name.
+        settings: as in `fingerprint.json`: `kept` and `projections` are read.
+
+    Returns:
+        A sentence; empty for an estimator that equals `exact`.
+
+    >>> agreement("pruned", {"kept": 16}).partition("): ")[2][:43]
+    '16 kept: 0.98; -0.01; 0.98 on Gemma 3 270M,'
+    """
+    if estimator not in MEASURED:
+        return ""
+    ways = _ways(estimator)
+    used = {
+        "pruned": f"{settings.get('kept')} kept",
+        "own": "q o, upper half" if tuple(settings.get("projections") or ()) == ("q", "o") else "all",
+    }.get(estimator, "all")
+    if used in ways:
+        return f"{_WHAT}: {_sentence(used, ways[used])}."
+    others = ". ".join(_sentence(way, rows) for way, rows in ways.items() if way != _FITTED)
+    return f"{_WHAT}: {others}. Other settings were not measured."
+
+
+def _ways(estimator: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each way in which an estimator was used on pretrained models, fewest positions first."""
+    rows = [row for row in ROWS if row["estimator"] == estimator and row["pretrained"]]
+    rows.sort(key=lambda row: (len(row["settings"]), row["settings"]))
+    return {
+        row["settings"]: [other for other in rows if other["settings"] == row["settings"]] for row in rows
+    }
+
+
+def _sentence(way: str, rows: list[dict[str, Any]]) -> str:
+    return f"{way}: {', '.join(map(_numbers, rows))}"
 
 
 def _numbers(row: dict[str, Any]) -> str:
@@ -24,23 +70,16 @@ def _numbers(row: dict[str, Any]) -> str:
     return f"{tokens:.2f}; {shift:+.2f}; {within:.2f} on {row['model']}"
 
 
-def _told(estimator: str) -> list[str]:
-    """For each way in which an estimator was used, its numbers on pretrained models."""
-    rows = [row for row in ROWS if row["estimator"] == estimator and row["pretrained"]]
-    ways = {
-        row["settings"]: [other for other in rows if other["settings"] == row["settings"]] for row in rows
-    }
-    return [f"{settings}: {', '.join(map(_numbers, of_way))}" for settings, of_way in ways.items()]
-
-
-FIDELITY = {name: f"{_WHAT}: {'. '.join(_told(name))}." for name in ("pruned", "last", "own")}
-"""By the name of the estimator, what a reader of its numbers is told."""
-
-
-def told() -> str:
-    """All of them in one paragraph.
+def told(*, training: bool = False) -> str:
+    """All of them in one paragraph, that of training with the regression that it can use.
 
     >>> told()[:30]
     'Against exact on responses of '
     """
-    return f"{_WHAT}: " + ". ".join(f"{name}, {way}" for name in FIDELITY for way in _told(name)) + "."
+    ways = [
+        f"{name}, {_sentence(way, rows)}"
+        for name in MEASURED
+        for way, rows in _ways(name).items()
+        if training or way != _FITTED
+    ]
+    return f"{_WHAT}: {'. '.join(ways)}."

@@ -28,7 +28,6 @@ from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.scores import target_scores
 from corrpo.strength.derivatives.user_hooks import naming
 from corrpo.strength.estimators.estimator import Estimator
-from corrpo.strength.estimators.fidelity import FIDELITY
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
 from corrpo.strength.estimators.passes import Pass
 from corrpo.strength.norms.factored import prefix_norms, product_norm, rank_one_norm, second_factor
@@ -179,5 +178,4 @@ ESTIMATOR = Estimator(
     misfit=_misfit,
     is_exact=True,
     is_last_layer_alone=True,
-    fidelity=FIDELITY["last"],
 )

@@ -23,7 +23,6 @@ from corrpo.strength.derivatives.position_check import check_other_positions, ch
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.scores import target_scores
 from corrpo.strength.estimators.estimator import Estimator
-from corrpo.strength.estimators.fidelity import FIDELITY
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
 from corrpo.strength.estimators.own_batched import batched_own
 from corrpo.strength.estimators.passes import Pass, has_room_for_graph
@@ -81,7 +80,7 @@ ESTIMATOR = Estimator(
     name="own",
     label="own-position part",
     summary="an approximation. It keeps only the part of each gradient that arises at the token's own "
-    "position, all layers; only q and o of the last layer are exact.",
+    "position; only q and o of the last layer are exact.",
     norms=own_position_norms,
     passes=_passes,
     misfit=misfit_of_replaced_attention,
@@ -89,5 +88,4 @@ ESTIMATOR = Estimator(
     batched=batched_own,
     rollout_projections=("q", "o"),
     rollouts_by_upper_half=True,
-    fidelity=FIDELITY["own"],
 )

@@ -23,7 +23,6 @@ from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.user_hooks import user_hooks
 from corrpo.strength.estimators.estimator import Estimator
 from corrpo.strength.estimators.exact import budget, exact_norms
-from corrpo.strength.estimators.fidelity import FIDELITY
 from corrpo.strength.estimators.misfits import misfit_of_replaced_attention
 from corrpo.strength.estimators.passes import Pass, has_room_for_graph
 from corrpo.strength.norms.factored import product_norm, short_factor
@@ -86,11 +85,12 @@ def _check_rule(request: GradientRequest) -> None:
     short = short_request(request)
     short = replace(short, spec=replace(request.spec, norm="frobenius", tolerance=None))
     everything = Sizes.of(short.input_ids.shape[1])
-    why = "needs blocks that follow one another, in which attention alone mixes positions"
+    name = type(request.model).__name__
+    why = f"needs blocks that follow one another, in which attention alone mixes positions; {name} has others"
     try:
         with replaced_attention(request.model, BACKEND, "pruned", "'exact' or 'reference'"):
             if not check_residual_path(short):
-                why = "lets the residual gradient pass where it prunes, and a block does more to it than add"
+                why = f"lets gradients pass where it prunes, and blocks of {name} do more to them than add"
                 raise NotAChainError
         norms, truth = _norms(short, everything), exact_norms(short)
         tolerance = _TOLERANCES.get(computing_dtype(short), _HALF_TOLERANCE)
@@ -99,10 +99,7 @@ def _check_rule(request: GradientRequest) -> None:
     except torch.OutOfMemoryError:
         raise
     except (NotAChainError, RuntimeError) as error:
-        raise UnsupportedModelError(
-            f"estimator 'pruned' {why}, which {type(request.model).__name__} has not; use 'exact' or "
-            "'reference'"
-        ) from error
+        raise UnsupportedModelError(f"estimator 'pruned' {why}; use 'exact' or 'reference'") from error
     known.add(kind)
 
 
@@ -116,10 +113,9 @@ ESTIMATOR = Estimator(
     name="pruned",
     label="pruned backward",
     summary="an approximation. Each token's gradient goes back through the positions where it is largest, "
-    "and not through the others; all layers are measured.",
+    "and not through the others.",
     norms=pruned_norms,
     passes=_passes,
     misfit=_misfit,
     is_exact=False,
-    fidelity=FIDELITY["pruned"],
 )
