@@ -10,7 +10,7 @@
 #
 #   bash recipes/gemma3-270m/curves.sh OUT [MODELS]        (from the root of the repository; corrpo on the PATH)
 #
-# MODELS, real-models if not given, is the folder of recipes/real/models.sh with its file of Gemma.
+# MODELS, real/models if not given, is the folder of recipes/real/models.sh with its file of Gemma.
 # Cost: some 5 hours of two CPU cores with nothing else on them (SFT 0.6, each GRPO 0.8, CorR-PO 1, rho 0.7, responses
 # 1.2), 6 GB of memory, 45 GB of disk; nothing is downloaded. An estimate from parts timed one by one, in processor
 # time: a trace of SFT 5 seconds, a token that is drawn 0.023, a step of GRPO on 8 rollouts 85, an exact gradient 1.1.
@@ -23,7 +23,7 @@
 set -euo pipefail
 
 out=${1:?give a folder for the results: bash recipes/gemma3-270m/curves.sh OUT [MODELS]}
-models=${2:-real-models}
+models=${2:-real/models}
 here=$(dirname "${BASH_SOURCE[0]}")
 base=$models/converted/gemma3-270m-base
 runs=$out/train

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 out=${1:?give a folder for the results: bash recipes/real/fidelity.sh OUT [MODELS]}
-models=${2:-real-models}
+models=${2:-real/models}
 export HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 export PYTHONPATH=benchmarks:benchmarks/fidelity
 mkdir -p "$out"

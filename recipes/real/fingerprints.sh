@@ -5,13 +5,13 @@
 #
 #   bash recipes/real/fingerprints.sh OUT [MODELS]       (corrpo on the PATH)
 #
-# MODELS, real-models if not given, is the folder of models.sh. Responses are the models' own, at temperature 1,
+# MODELS, real/models if not given, is the folder of models.sh. Responses are the models' own, at temperature 1,
 # cut at 128 tokens. Cost on two CPU cores: some hours for each model. A whole gradient of Qwen2.5-Coder 0.5B took 1 to
 # 7 seconds of a core, by the core. It can be stopped at any time and goes on from there.
 set -euo pipefail
 
 out=${1:?give a folder for the results: bash recipes/real/fingerprints.sh OUT [MODELS]}
-models=${2:-real-models}
+models=${2:-real/models}
 here=$(dirname "${BASH_SOURCE[0]}")
 export HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 

@@ -75,8 +75,9 @@ bring() { # FILE BYTES SHA-256 PACKAGE VERSION COUNT NAMED
 }
 
 known=$(grep -v '^#' "$table" | cut -d ' ' -f 1)
-wanted=${*:2}
-for name in ${wanted:-$known}; do
+wanted=("${@:2}")
+[ $# -gt 1 ] || mapfile -t wanted <<<"$known"
+for name in "${wanted[@]}"; do
     row=$(awk -v name="$name" '$1 == name && !/^#/' "$table")
     [ -n "$row" ] || stop "there is no model $name; there are" $known
     bring $row

@@ -37,7 +37,7 @@ def test_the_command_merges_and_prints_the_folder(tmp_path, capsys):
     assert main(["merge", ONE, OTHER, "--output", str(tmp_path / "merged")]) == 0
     assert str(tmp_path / "merged") in capsys.readouterr().out
     assert main(["merge", ONE, OTHER, "--output", str(tmp_path / "merged")]) == 1
-    assert "merged exists" in capsys.readouterr().err
+    assert "merged holds something" in capsys.readouterr().err
 
 
 def test_what_cannot_be_averaged_is_refused_and_leaves_nothing(tmp_path):
@@ -56,5 +56,5 @@ def test_what_cannot_be_averaged_is_refused_and_leaves_nothing(tmp_path):
         with pytest.raises(BadInputError, match=message):
             merge(models, tmp_path / "merged", weights=weights)
     assert [path.name for path in tmp_path.iterdir()] == ["wider"]
-    with pytest.raises(OutputFolderError, match="wider exists"):
+    with pytest.raises(OutputFolderError, match="wider holds something"):
         merge([ONE, OTHER], tmp_path / "wider")

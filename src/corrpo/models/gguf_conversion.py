@@ -7,10 +7,10 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from corrpo.errors import BadInputError
-from corrpo.jobs.whole_folder import whole_folder
 from corrpo.models.gguf import is_gguf
 from corrpo.models.load_options import Dtype
 from corrpo.models.loading import load_model
+from corrpo.models.whole_folder import whole_folder
 
 RECORD = "gguf.json"
 _PROBE = "17 + 25 = 42, 3.14e-7;\n\n\tdef f(x):  # naïve, e\u0301, Ελλάδα, 東京, 🙂\r\n  it's  I'LL\n"

@@ -184,13 +184,16 @@ def _rollout_costs(
     costs = {"generation": Cost(batches * one.seconds, one.peak_bytes)}
     meter = getattr(trainer, "_meter", None)
     if meter is not None:
-        measured = _inversion_cost(model, meter, prompts[0], config.max_completion_length)
+        share = 1 / min(batch, JUDGED_EVERY)
+        measured = _inversion_cost(model, meter, prompts[0], config.max_completion_length, share)
         costs["inversion"] = Cost(batches * batch * measured.seconds, measured.peak_bytes)
     return costs
 
 
-def _inversion_cost(model: Any, meter: RolloutMeter, prompt: list[int], completion: int) -> Cost:
-    """Of measuring a rollout of the longest length, with its share of what is judged for the fit."""
+def _inversion_cost(
+    model: Any, meter: RolloutMeter, prompt: list[int], completion: int, judged: float
+) -> Cost:
+    """Of measuring a rollout of the longest length, with its part in what is `judged` for the fit."""
     rollout = model, [prompt], [_random_ids(model, completion).tolist()]
     fit = StrengthFit()
     began = seconds_of(lambda: fit.add(meter.judge(*rollout, fit)), repeats=1) if meter.fits else 0.0
@@ -200,7 +203,7 @@ def _inversion_cost(model: Any, meter: RolloutMeter, prompt: list[int], completi
 
     measure()
     peak = peak_bytes_of(measure, next(model.parameters()).device)
-    return Cost(seconds_of(measure, repeats=1) + began / JUDGED_EVERY, peak)
+    return Cost(seconds_of(measure, repeats=1) + judged * began, peak)
 
 
 def _batch_cost(config: Any, trainer: Any, draws: bool, typical: int, longest: int) -> Cost:

@@ -14,9 +14,9 @@ import torch
 from corrpo.errors import BadInputError
 from corrpo.jobs.files import write_json
 from corrpo.jobs.versions import library_versions
-from corrpo.jobs.whole_folder import whole_folder
 from corrpo.models.description import describe_model
 from corrpo.models.loading import load_model
+from corrpo.models.whole_folder import whole_folder
 
 RECORD = "merge.json"
 

@@ -88,8 +88,9 @@ class StepAxis:
         """Of the x axis."""
         if self.axis == "fraction":
             return "part of the stage"
-        several = ", of each stage" if self.axis == "stretched" and len(self._grids) > 1 else ""
-        return f"optimizer steps{several}"
+        if self.axis == "steps":
+            return "optimizer steps"
+        return f"optimizer steps{', of each stage' if len(self._grids) > 1 else ''}, not to scale"
 
 
 def _short(step: float, _position: int | None = None) -> str:

@@ -1,4 +1,4 @@
-"""A folder written whole or not at all, such as that of a model."""
+"""The folder of a model, written whole or not at all."""
 
 import shutil
 from collections.abc import Iterator
