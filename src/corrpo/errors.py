@@ -17,11 +17,16 @@ _MOST_LISTED = 24
 class CorrpoError(Exception):
     """Base of every error that corrpo raises on purpose; the command line prints it without a traceback.
 
+    What it says is one line, with whatever comes from files made visible (`in_one_line`).
+
     Attributes:
         process: the rank of the process that it happened in, and that tells it, if that is another one.
     """
 
     process: int | None = None
+
+    def __str__(self) -> str:
+        return in_one_line(super().__str__())
 
 
 class UnsupportedModelError(CorrpoError):

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from corrpo.cli.main import VisibleRecord, main
+from corrpo.errors import BadInputError
 from corrpo.lab import checkpoint
 
 SAMPLE = json.dumps({"prompt": "17 + 25", "response": "is 42"})
@@ -23,6 +24,11 @@ def error_of(words, capsys):
     (line,) = [line for line in capsys.readouterr().err.split("\n") if line.startswith("corrpo ")]
     assert "\x1b" not in line
     return line
+
+
+def test_in_python_too_an_error_is_one_line_that_cannot_move_the_cursor():
+    error = BadInputError("a model of type \x1b[31mx\n  is not known")
+    assert str(error) == r"a model of type \x1b[31mx is not known"
 
 
 def test_a_config_and_a_template_cannot_write_to_the_terminal(model, tmp_path, capsys):
