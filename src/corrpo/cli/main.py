@@ -192,7 +192,7 @@ def _run_or_report(verb: str, words: list[str]) -> int:
         with _sigterm_raised(verb in RESUMABLE):
             _run(verb, words)
     except CorrpoError as error:
-        print(f"corrpo {verb}: {in_one_line(error)}", file=sys.stderr)
+        print(f"corrpo {verb}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
         dry = "stopped; nothing was written." if "--dry-run" in words else ""

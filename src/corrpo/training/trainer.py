@@ -33,7 +33,7 @@ from trl.trainer.rloo_trainer import RLOOTrainer
 
 from corrpo.errors import BadInputError, UnsupportedModelError
 from corrpo.models.sharding import awaits_engine, full_parameters
-from corrpo.rewards.inversion_step import InversionState, inversion_step
+from corrpo.rewards.inversion_step import INVERSION_FIT, InversionState, inversion_step
 from corrpo.rewards.rollouts import RolloutMeter, RolloutSignals
 from corrpo.rewards.strength_fit import StrengthFit
 from corrpo.training.config import CorRPOConfig, CorRRLOOConfig
@@ -203,7 +203,7 @@ class InversionMixin(_Base):
         super()._load_optimizer_and_scheduler(checkpoint)  # pyright: ignore
         if checkpoint is not None:
             self.inversion_state.load(Path(checkpoint), self.args)
-            if self.args.fit_tokens and self.inversion_state.fit.judged is None:
+            if self.args.fit_tokens and not (Path(checkpoint) / INVERSION_FIT).exists():
                 logger.warning(
                     "%s keeps no judged tokens: the regression of strengths starts anew, and if the run was "
                     "begun by corrpo 0.2 its reward changes here; inversion_fit_tokens=0 goes on with that "

@@ -41,24 +41,24 @@ def agreement(estimator: str, settings: Mapping[str, Any]) -> str:
     """
     if estimator not in MEASURED:
         return ""
-    ways = _ways(estimator)
+    ways = _ways(estimator, training=False)
     used = {
         "pruned": f"{settings.get('kept')} kept",
         "own": "q o, upper half" if tuple(settings.get("projections") or ()) == ("q", "o") else "all",
     }.get(estimator, "all")
     if used in ways:
         return f"{_WHAT}: {_sentence(used, ways[used])}."
-    others = ". ".join(_sentence(way, rows) for way, rows in ways.items() if way != _FITTED)
+    others = ". ".join(_sentence(way, rows) for way, rows in ways.items())
     return f"{_WHAT}: {others}. Other settings were not measured."
 
 
-def _ways(estimator: str) -> dict[str, list[dict[str, Any]]]:
+def _ways(estimator: str, *, training: bool) -> dict[str, list[dict[str, Any]]]:
     """The rows of each way in which an estimator was used on pretrained models, fewest positions first."""
-    rows = [row for row in ROWS if row["estimator"] == estimator and row["pretrained"]]
-    rows.sort(key=lambda row: (len(row["settings"]), row["settings"]))
-    return {
-        row["settings"]: [other for other in rows if other["settings"] == row["settings"]] for row in rows
-    }
+    ways: dict[str, list[dict[str, Any]]] = {}
+    for row in ROWS:
+        if row["estimator"] == estimator and row["pretrained"] and (training or row["settings"] != _FITTED):
+            ways.setdefault(row["settings"], []).append(row)
+    return dict(sorted(ways.items(), key=lambda item: (len(item[0]), item[0])))
 
 
 def _sentence(way: str, rows: list[dict[str, Any]]) -> str:
@@ -79,7 +79,6 @@ def told(*, training: bool = False) -> str:
     ways = [
         f"{name}, {_sentence(way, rows)}"
         for name in MEASURED
-        for way, rows in _ways(name).items()
-        if training or way != _FITTED
+        for way, rows in _ways(name, training=training).items()
     ]
     return f"{_WHAT}: {'. '.join(ways)}."
