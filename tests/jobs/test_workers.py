@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tqdm import tqdm
 
 from corrpo.errors import BadInputError, CorrpoError, NonFiniteError
 from corrpo.jobs.process_count import check_processes
@@ -69,6 +72,10 @@ def print_both_ways(item: int) -> int:
     """A task that prints, and whose library does so past Python."""
     print("printed")
     return os.write(1, b"written\n")
+
+
+def draw_bar(item: int) -> int:
+    return sum(tqdm([item]))
 
 
 def test_one_process_works_here_and_in_order():
@@ -157,6 +164,16 @@ def test_what_tasks_print_is_not_among_the_results_on_standard_output(capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert {"printed", "written"} <= set(err.split())
+
+
+def test_a_bar_that_a_task_draws_leaves_no_semaphore_behind():
+    task = "list(workers.map(test_workers.draw_bar, [1]))"
+    program = f"import test_workers\nwith test_workers.local_workers(2) as workers: {task}"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
+    assert "1/1" in ended.stderr
+    assert "semaphore" not in ended.stderr
 
 
 def test_ctrl_c_while_a_process_is_started_is_not_lost(monkeypatch):

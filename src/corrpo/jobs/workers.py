@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from tqdm import tqdm
 
 from corrpo.errors import CorrpoError
 from corrpo.jobs.process_count import (
@@ -340,6 +341,7 @@ def translated(
 def _begin(visible: str | None, threads: int) -> None:
     """What a process does before its first task."""
     os.dup2(2, 1)  # what tasks print is no result of the command
+    tqdm.set_lock(threading.RLock())  # its own is one of all processes, which a kill would leave behind
     threading.Thread(target=_end_with_owner, daemon=True).start()
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
