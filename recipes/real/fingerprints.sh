@@ -29,4 +29,4 @@ fingerprint() { # FILE FAMILY/TYPE TOKENS [OPTION...]: measure a model on the se
 fingerprint gemma-3-270m-q4_k_m.gguf gemma3-270m/base 16
 fingerprint qwen2.5-coder-0.5b-instruct.gguf qwen2.5-coder-0.5b/instruct 16
 fingerprint qwen2.5-coder-1.5b-instruct.gguf qwen2.5-coder-1.5b/instruct 2 --batch-size 64
-corrpo report "$out"/*/*/* --output "$out/report"
+corrpo report "$out" --output "$out/report"

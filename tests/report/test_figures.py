@@ -45,11 +45,15 @@ def test_scatter_says_rho_and_how_many_tokens_it_draws():
     assert "token entropy (bits)" in shown
 
 
-def test_scatter_is_logarithmic_only_where_strength_spans_decades():
-    wide = texts(scatter_svg("a", [[panel(scale=2.0)]], strength_label="s"))
-    narrow = texts(scatter_svg("a", [[panel(scale=0.1)]], strength_label="s"))
-    assert {"0.1", "1", "10"} <= set(wide)
-    assert "10" not in narrow
+def test_scatter_is_logarithmic_only_where_strength_spans_decades_or_few_tokens_would_squash_the_others():
+    spans = texts(scatter_svg("a", [[panel(scale=2.0)]], strength_label="s"))
+    narrow = panel(1000, scale=0.1)
+    does_not = texts(scatter_svg("a", [[narrow]], strength_label="s"))
+    one_is_far = replace(narrow, strength=np.r_[narrow.strength[1:], 12.0])
+    squashed = texts(scatter_svg("a", [[one_is_far]], strength_label="s"))
+    assert {"0.1", "1", "10"} <= set(spans)
+    assert "10" not in does_not
+    assert {"1", "2", "5", "10"} <= set(squashed)
 
 
 def test_entropy_is_unfolded_where_tokens_crowd_near_zero():

@@ -21,6 +21,8 @@ TOKENS_PER_BIN = 25
 MAX_BINS = 24
 DECADES_FOR_LOG = 1.0
 """Strength is logarithmic if all but 1 % of the tokens span this many powers of ten, and all are above 0."""
+SQUASHED = 1 / 3
+"""Or if these tokens would fill less than this part of a linear axis for the sake of the others."""
 CROWDED = 0.1
 """Entropy is unfolded if half of the tokens lie below this part of the 99.5 % quantile."""
 LINEAR_BELOW = 0.01
@@ -102,19 +104,27 @@ def running_quartiles(
 
 
 def scale_strength(axes: "Axes", values: Sequence[NDArray[np.float64]]) -> None:
-    """Set the y axis for float [n] arrays of strength, with at most some six ticks."""
+    """Set the y axis for float [n] arrays of strength, with some six ticks."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     pooled = _pooled(values)
-    low, high = np.quantile(pooled, [0.005, 0.995]) if len(pooled) else (0.0, 0.0)
-    if len(pooled) and pooled.min() > 0 and np.log10(high / low) >= DECADES_FOR_LOG:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(numticks=6))
-        axes.yaxis.set_major_formatter(FuncFormatter(power_of_ten))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.tick_params(axis="y", which="minor", length=1.5, width=0.4)
-    else:
+    if not _is_logarithmic(pooled):
         axes.locator_params(axis="y", nbins=5)
+        return
+    decades = np.log10(pooled.max() / pooled.min())
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,), numticks=6))
+    axes.yaxis.set_major_formatter(FuncFormatter(power_of_ten))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="y", which="minor", length=1.5, width=0.4)
+
+
+def _is_logarithmic(strength: NDArray[np.float64]) -> bool:
+    if not len(strength) or strength.min() <= 0:
+        return False
+    low, high = np.quantile(strength, [0.005, 0.995])
+    filled = (high - low) / max(np.ptp(strength), np.finfo(float).tiny)
+    return bool(high / low >= 10**DECADES_FOR_LOG or filled < SQUASHED)
 
 
 def scale_entropy(axes: "Axes", values: Sequence[NDArray[np.float64]]) -> str:
