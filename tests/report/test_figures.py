@@ -6,9 +6,15 @@ from xml.etree import ElementTree
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 
 from corrpo.errors import BadInputError
-from corrpo.measurement.entropy_strength_figure import MAX_POINTS, power_of_ten, running_quartiles
+from corrpo.measurement.entropy_strength_figure import (
+    MAX_POINTS,
+    power_of_ten,
+    running_quartiles,
+    scale_strength,
+)
 from corrpo.report.figures.rho_by_model_type import TypeValue, types_figure
 from corrpo.report.figures.token_scatter import Panel, scatter_figure
 from corrpo.report.plotting.figure_style import TYPE_COLOURS, type_colours
@@ -54,6 +60,13 @@ def test_scatter_is_logarithmic_only_where_strength_spans_decades_or_few_tokens_
     assert {"0.1", "1", "10"} <= set(spans)
     assert "10" not in does_not
     assert {"1", "2", "5", "10"} <= set(squashed)
+
+
+@pytest.mark.parametrize("strength", [np.full(200, 3.0), np.r_[np.linspace(2.1, 2.2, 199), 4.9]])
+def test_scatter_is_linear_where_no_power_of_ten_is_spanned(strength):
+    axes = Figure().subplots()
+    scale_strength(axes, [strength])
+    assert axes.get_yscale() == "linear"
 
 
 def test_entropy_is_unfolded_where_tokens_crowd_near_zero():

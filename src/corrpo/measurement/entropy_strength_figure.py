@@ -20,9 +20,9 @@ MAX_POINTS = 2000
 TOKENS_PER_BIN = 25
 MAX_BINS = 24
 DECADES_FOR_LOG = 1.0
-"""Strength is logarithmic if all but 1 % of the tokens span this many powers of ten, and all are above 0."""
+"""Strength is logarithmic if all are above 0 and all but 1 % of the tokens span this many powers of ten."""
 SQUASHED = 1 / 3
-"""Or if these tokens would fill less than this part of a linear axis for the sake of the others."""
+"""Or if all tokens do, and without 1 % of them they would fill less than this part of a linear axis."""
 CROWDED = 0.1
 """Entropy is unfolded if half of the tokens lie below this part of the 99.5 % quantile."""
 LINEAR_BELOW = 0.01
@@ -122,9 +122,9 @@ def scale_strength(axes: "Axes", values: Sequence[NDArray[np.float64]]) -> None:
 def _is_logarithmic(strength: NDArray[np.float64]) -> bool:
     if not len(strength) or strength.min() <= 0:
         return False
-    low, high = np.quantile(strength, [0.005, 0.995])
-    filled = (high - low) / max(np.ptp(strength), np.finfo(float).tiny)
-    return bool(high / low >= 10**DECADES_FOR_LOG or filled < SQUASHED)
+    least, low, high, most = np.quantile(strength, [0.0, 0.005, 0.995, 1.0])
+    wide = 10**DECADES_FOR_LOG
+    return bool(high >= wide * low or (most >= wide * least and high - low < SQUASHED * (most - least)))
 
 
 def scale_entropy(axes: "Axes", values: Sequence[NDArray[np.float64]]) -> str:
