@@ -2,12 +2,20 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoConfig, LlamaConfig, T5Config
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3nTextConfig,
+    GPT2Config,
+    GPTNeoConfig,
+    LlamaConfig,
+    T5Config,
+)
 
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError
 from corrpo.models.loading import load_skeleton
 from corrpo.strength.projections.listing import list_projections
+from corrpo.strength.projections.mixers import find_layers
 from corrpo.strength.projections.projection import Projection
 from recurrent_problems import RECURRENT
 from shared_models import shared_model
@@ -84,6 +92,32 @@ def test_layers_of_other_sizes_are_rows_of_their_own():
         wider.o_proj = torch.nn.Linear(48, 32)
     rows = [row for row in list_projections(model) if row.projection == "q"]
     assert [(row.layers, row.d_out) for row in rows] == [("0, 2", 32), ("1", 48)]
+
+
+def test_layers_are_numbered_as_a_measurement_of_their_projections_numbers_them():
+    config = Gemma3nTextConfig(
+        vocab_size=64,
+        vocab_size_per_layer_input=64,
+        hidden_size=32,
+        hidden_size_per_layer_input=8,
+        intermediate_size=32,
+        num_hidden_layers=6,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        num_kv_shared_layers=2,  # the last two hold "q" and "o" alone
+        layer_types=["sliding_attention", "full_attention"] * 3,
+        activation_sparsity_pattern=[0.0] * 6,
+        laurel_rank=4,
+        altup_num_inputs=2,
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    rows = {(row.projection, row.layers) for row in list_projections(model)}
+    assert {layers for name, layers in rows if name == "k"} == {"0-3"}
+    assert {layers for name, layers in rows if name == "q"} == {"0-3", "4-5"}
+    holders = find_layers(model, ("q", "o"))
+    assert [layer.name for layer in holders[4:]] == [f"model.layers.{i}.self_attn" for i in (4, 5)]
 
 
 def test_projections_that_no_layer_holds_are_refused_after_the_table(capsys):

@@ -18,6 +18,12 @@ from corrpo.evaluation.evaluate import evaluate
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.results import Evaluation, load_evaluations
 from corrpo.evaluation.suites.load_suite import load_suite
+from corrpo.lab import checkpoint as lab_checkpoint
+from corrpo.models.checkpoints import Checkpoint
+from corrpo.models.generation.backend import Generation
+from corrpo.models.generation.backends.vllm import VllmEngine
+from corrpo.models.generation.batches import response_text
+from corrpo.models.load_options import LoadOptions
 
 QUICK = EvaluateOptions(n=3, max_new_tokens=60, temperature=1.0, top_p=1.0, batch_size=8)
 MODEL = "r=lab:qwen2/reasoning"
@@ -207,16 +213,19 @@ class StandIn:
         for prompt, parameter in zip(prompts, parameters, strict=True):
             assert prompt["prompt_token_ids"]
             assert parameter.max_tokens <= 60
-            ended = [*ids, self.tokenizer.eos_token_id]
+            ended = [*ids, parameter.stop_token_ids[-1]]
             output = SimpleNamespace(token_ids=ended, finish_reason="stop")
             written.append(SimpleNamespace(outputs=[output]))
         self.seeds = [parameter.seed for parameter in parameters]
+        assert max(self.seeds) < 1 << 63
         assert len(set(self.seeds)) == len(self.seeds)
         return written
 
 
 def test_vllm_writes_the_generations_where_it_is_there(tmp_path, monkeypatch):
-    options = EvaluateOptions(**{**vars(QUICK), "backend": "vllm", "batch_size": None})
+    options = EvaluateOptions(
+        **{**vars(QUICK), "backend": "vllm", "batch_size": None, "seed": 20_261_130}  # a date, as a seed
+    )
     done = evaluate([MODEL, "lab:qwen2/base"], sums(), output=tmp_path / "none", **vars(QUICK)).failed
     assert done == ()
     with pytest.raises(CorrpoError, match=r"the backend vllm needs vllm.* '\.\[vllm\]' in a checkout"):
@@ -233,6 +242,27 @@ def test_vllm_writes_the_generations_where_it_is_there(tmp_path, monkeypatch):
     }
     assert set(result.generations["response"]) == {"<answer>7</answer>"}
     assert result.settings["batch_size"] == 1024
+
+
+@pytest.mark.parametrize("stated", ["generation_config.json", "config.json"])
+def test_vllm_ends_at_every_token_at_which_the_model_does(tmp_path, monkeypatch, stated):
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=StandIn, __spec__=SimpleNamespace()))
+    shutil.copytree(lab_checkpoint("qwen2", "base"), tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "generation_config.json").unlink(missing_ok=True)
+    (tmp_path / stated).write_text(
+        json.dumps((config if stated == "config.json" else {}) | {"eos_token_id": [3, 7]})
+    )
+    engine = VllmEngine(Checkpoint("two", None, None, str(tmp_path)), LoadOptions(), "cuda")
+    assert engine.end_tokens == {3, 7, engine.tokenizer.eos_token_id}
+    assert response_text(engine, Generation([9, 7], finished=True)) == engine.tokenizer.decode([9])
+
+
+def test_vllm_takes_no_adapter(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=StandIn, __spec__=SimpleNamespace()))
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(BadInputError, match="is an adapter; the backend vllm takes merged models"):
+        VllmEngine(Checkpoint("lora", None, None, str(tmp_path)), LoadOptions(), "auto")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from typing import ClassVar
 
 import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from corrpo.errors import NonFiniteError
 from corrpo.models.generation.backend import Engine, Generation
@@ -10,6 +12,12 @@ from corrpo.models.generation.backends.transformers import TransformersEngine, g
 from corrpo.models.generation.batches import respond_to_batch, response_text
 
 SAMPLING = {"temperature": 1.0, "top_p": 0.9}
+
+
+class NoTokenizer:
+    """Knows no special tokens."""
+
+    eos_token_id = pad_token_id = None
 
 
 class Endless:
@@ -71,9 +79,55 @@ def test_a_model_and_its_tokenizer_are_an_engine(lab_model, lab_tokenizer):
     assert response_text(engine, ended) == "a cat"
 
 
-def test_without_a_seed_the_global_random_state_goes_on(lab_model, lab_tokenizer):
-    import torch
+@pytest.mark.parametrize("family", ["gpt2", "opt", "gpt_neo"])
+def test_a_model_with_a_table_of_positions_never_reads_beyond_it(family):
+    size = {"max_position_embeddings": 24, "hidden_size": 16, "num_attention_heads": 2, "vocab_size": 50}
+    layers = {"num_layers": 2, "attention_types": [[["global", "local"], 1]]}
+    layers = layers if family == "gpt_neo" else {"num_hidden_layers": 2}
+    extra = {"word_embed_proj_dim": 16, "ffn_dim": 32} if family == "opt" else {}
+    config = AutoConfig.for_model(
+        family, **size, **layers, **extra, bos_token_id=1, eos_token_id=None, pad_token_id=0
+    )
+    torch.manual_seed(0)
+    engine = TransformersEngine(AutoModelForCausalLM.from_config(config), NoTokenizer())
+    prompts = [[5] * length for length in (23, 3, 20, 10)]
+    greedy = {"temperature": 0.0, "top_p": 1.0}
+    result = respond_to_batch(engine, prompts, "abcd", number=0, max_new_tokens=15, seed=0, **greedy)
+    assert [len(generation.ids) for generation in result] == [1, 15, 4, 14]
+    for prompt, generation in zip(prompts, result, strict=True):
+        alone = respond_to_batch(engine, [prompt], "a", number=0, max_new_tokens=15, seed=0, **greedy)
+        assert alone == [generation]
 
+
+def test_an_error_after_a_full_context_names_the_prompt_that_goes_on(monkeypatch):
+    config = AutoConfig.for_model("gpt2", n_positions=12, n_embd=16, n_layer=1, n_head=2, vocab_size=50)
+    model = AutoModelForCausalLM.from_config(config)
+    calls = []
+
+    def generate_until_nan(**given):
+        calls.append(given["input_ids"].tolist())
+        if len(calls) == 2:
+            error = NonFiniteError("NaN")
+            error.row = 0
+            raise error
+        new = given["generation_config"].max_new_tokens
+        return torch.cat([given["input_ids"], torch.full((len(calls[0]), new), 7)], 1)
+
+    monkeypatch.setattr(model, "generate", generate_until_nan)
+    with pytest.raises(NonFiniteError, match="^b: NaN$"):
+        respond_to_batch(
+            TransformersEngine(model, NoTokenizer()),
+            [[5] * 10, [6] * 3],
+            "ab",
+            number=0,
+            max_new_tokens=9,
+            seed=0,
+            **SAMPLING,
+        )
+    assert calls[1] == [[6, 6, 6, 7, 7]]
+
+
+def test_without_a_seed_the_global_random_state_goes_on(lab_model, lab_tokenizer):
     prompts = [lab_tokenizer("The dog ").input_ids]
     torch.manual_seed(7)
     first, second = (

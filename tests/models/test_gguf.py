@@ -211,6 +211,13 @@ def test_a_file_that_cannot_be_the_model_is_refused(tmp_path, case):
     assert "\n" not in str(caught.value)
 
 
+def test_the_only_part_of_a_file_is_the_whole(tmp_path):
+    whole = write_gguf(tmp_path / "tiny-00001-of-00001.gguf", changes={"split.count": 1})
+    assert open_gguf(whole).path == whole
+    with pytest.raises(BadInputError, match="is one of several parts"):
+        open_gguf(whole.rename(tmp_path / "tiny-00001-of-00002.gguf"))
+
+
 def test_tensors_that_the_reader_would_leave_out_are_told(tmp_path):
     more = {"blk.0.attn_q.bias": np.zeros(64, np.float32), "blk.0.odd.weight": np.zeros((3, 5), np.float32)}
     path = write_gguf(tmp_path / "tiny.gguf", "llama", more=more)

@@ -95,7 +95,8 @@ def open_gguf(path: Path) -> GgufFile:
         raise BadInputError(
             f"{path} is no GGUF file, or ends too early ({first_line(error)}); copy or download it again"
         ) from error
-    if _PART.search(path.name) or metadata.get("split.count", 1) not in (0, 1):
+    part = _PART.search(path.name)
+    if (part and int(part[1]) > 1) or metadata.get("split.count", 1) not in (0, 1):
         raise BadInputError(
             f"{path} is one of several parts; join them (llama-gguf-split --merge FIRST-PART WHOLE.gguf) and "
             "give the whole file"

@@ -26,6 +26,8 @@ TOKENIZERS = (
     "sentencepiece.bpe.model",
     "tekken.json",
 )
+_CONFIGS = ("config.json", CONFIG, "generation_config.json")
+_OF_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json", "merges.txt", "chat_template.jinja")
 _LARGEST_HEADER = 100_000_000
 _MARK = 8
 
@@ -89,12 +91,16 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def file_stamps(folder: Path) -> list[list[Any]]:
-    """Name, size in bytes and time of change in nanoseconds of each weights file: other weights show.
+    """Name, size in bytes and time of change in nanoseconds of each file that decides what a model writes.
+
+    These are its weights, configuration, tokenizer and chat template. A GGUF file is its own.
 
     Raises:
-        OSError: a file has gone.
+        OSError: a file of the weights has gone.
     """
-    stats = [(path.name, path.stat()) for path in weight_files(folder)]
+    others = () if folder.is_file() else (*_CONFIGS, *TOKENIZERS, *_OF_TOKENIZERS)
+    files = [*weight_files(folder), *(folder / name for name in others if (folder / name).exists())]
+    stats = [(path.name, path.stat()) for path in files]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
 

@@ -108,8 +108,10 @@ def rank_association(
     Args:
         x: float [T], a quantity at each checkpoint.
         y: float [T], the other.
-        x_halves: float [B, T], what halves of the samples give for `x`, NaN where there is nothing.
-        y_halves: float [B, T], what halves of the problems give for `y`; drawn independently of `x_halves`.
+        x_halves: float [B, T], what halves of the samples give for `x`, as far from `x` as all samples are
+            from the truth: (half - x) times the root of samples in the half by samples left out, 1 for
+            an even number; NaN where there is nothing.
+        y_halves: float [B, T], the same of the problems for `y`; drawn independently of `x_halves`.
         steps: float [T]; if given, what is reported is the coefficient with the step held constant.
         confidence: of the interval, in (0, 1).
 

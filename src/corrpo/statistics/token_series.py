@@ -128,16 +128,17 @@ def _column(name: str, values: Vector, sample: np.ndarray, label: str) -> Array:
 
 
 def _ids(name: str, values: Vector, label: str) -> np.ndarray:
-    array = np.asarray(values)
+    array = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
     if array.ndim != 1:
         raise BadInputError(f"{label}{name} must have one dimension, not the shape {array.shape}")
-    if array.dtype.kind == "O":
-        wrong = [i for i, value in enumerate(array) if not isinstance(value, str)]
+    if array.dtype.kind == "O" and len(array):
+        kind = str if isinstance(array[0], str) else int | np.integer
+        wrong = [i for i, value in enumerate(array) if not isinstance(value, kind) or isinstance(value, bool)]
         if wrong:
             raise BadInputError(
                 f"{label}{name}[{wrong[0]}] is {array[wrong[0]]!r}: ids are all int or all str"
             )
-        array = array.astype(str)
+        array = np.asarray(array.tolist())
     if len(array) and array.dtype.kind not in "iuUT":
         raise BadInputError(f"{label}{name} must be ids of type int or str, not {array.dtype}")
     return array

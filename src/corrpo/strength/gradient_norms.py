@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -135,7 +136,8 @@ def _checked_positions(positions: Tensor | Sequence[int]) -> Tensor:
         tensor = torch.as_tensor(positions)
     except (TypeError, ValueError, RuntimeError) as error:
         raise BadInputError(f"positions={positions!r}: {expected}") from error
-    if tensor.numel() and (tensor.is_floating_point() or tensor.dim() != 1):
+    is_whole = not tensor.is_floating_point() and tensor.dtype != torch.bool
+    if tensor.numel() and (not is_whole or tensor.dim() != 1):
         raise BadInputError(f"positions={positions!r}: {expected}")
     return tensor.long()
 
@@ -147,9 +149,7 @@ def _check_vocabulary(model: nn.Module, ids: Tensor) -> None:
         raise BadInputError(f"input_ids holds token {int(unknown[0])}; the model knows 0 to {size - 1}")
 
 
-def _without_padding(
-    input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _without_padding(input_ids: Tensor, positions: Tensor, attention_mask: Any) -> tuple[Tensor, Tensor]:
     """The sequence without padding and the positions in it; checks both."""
     if not isinstance(input_ids, Tensor):
         raise BadInputError(f"input_ids={input_ids!r:.80}: expected a LongTensor [length] or [1, length]")
@@ -161,6 +161,9 @@ def _without_padding(
     input_ids = input_ids.flatten()
     length = len(input_ids)
     kept = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    if not isinstance(kept, Tensor):
+        raise BadInputError(f"attention_mask={kept!r:.80}: expected a Tensor [length] or [1, length]")
+    kept = kept.to(input_ids.device)
     kept = kept[0] if kept.dim() == 2 and len(kept) == 1 else kept
     if kept.shape != input_ids.shape:
         raise BadInputError(

@@ -45,7 +45,7 @@ class GradientSpec:
     """Norm of each gradient: nuclear is the paper's; the others are controls."""
     tolerance: float | None = None
     """Largest relative error allowed of a nuclear norm, enforced by a bound; rounding alone if not given.
-    With exact and last; it saves time from some 200 tokens on."""
+    Not with own; it saves time from some 200 tokens on."""
     target: TargetName = "logit"
     """What is differentiated: the raw logit of the written token (the paper's), or its log-probability, for
     which a positive correlation with entropy is nearly built in."""

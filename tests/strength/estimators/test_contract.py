@@ -158,6 +158,8 @@ def test_row_blocks_of_attention_do_not_change_any_estimator(monkeypatch):
         ({"attention_mask": torch.ones(3, dtype=torch.long)}, "attention_mask has shape"),
         ({"attention_mask": (IDS * 0 + 1).index_fill(0, torch.tensor([3]), 0)}, "padding between tokens"),
         ({"positions": torch.tensor([5.9])}, "whole numbers"),
+        ({"positions": [True, False]}, "whole numbers"),
+        ({"attention_mask": [1] * 22}, r"attention_mask=\[1, 1.*expected a Tensor"),
         ({"input_ids": IDS + 60}, "the model knows 0 to 52"),
         ({"positions": [21], "attention_mask": torch.arange(22).lt(20).long()}, "position 21"),
     ],

@@ -41,7 +41,11 @@ def test_training_tells_the_numbers_of_every_setting_on_every_pretrained_model()
         ("pruned", {"kept": 16}, {"16 kept"}),
         ("pruned", {"kept": 24}, {"8 kept", "16 kept", "32 kept"}),
         ("own", {"projections": ["q", "k", "v", "o"]}, {"all"}),
-        ("own", {"projections": ["q", "o"]}, {"q o, upper half"}),
+        ("own", {"projections": ["q", "o"]}, {"all", "q o, upper half"}),
+        ("own", {"layers": [0]}, {"all", "q o, upper half"}),
+        ("own", {"norm": "frobenius"}, {"all", "q o, upper half"}),
+        ("own", {"target": "logprob"}, {"all", "q o, upper half"}),
+        ("pruned", {"kept": 16, "projections": ["k"]}, {"8 kept", "16 kept", "32 kept"}),
         ("last", {}, {"all"}),
     ],
 )
@@ -50,6 +54,7 @@ def test_a_result_is_told_the_numbers_of_the_way_in_which_it_was_found(estimator
     for row in ASKED:
         if row["estimator"] == estimator and row["pretrained"]:
             assert (numbers(row) in words) == (row["settings"] in used)
+    assert words.endswith("Other settings were not measured.") == (len(used) > 1)
 
 
 def test_intervals_hold_their_values():

@@ -41,6 +41,13 @@ class Generation:
         return self if len(self.ids) <= most else Generation(self.ids[:most], finished=False)
 
 
+def end_token_ids(generation_config: Any, tokenizer: Any) -> list[int]:
+    """Ids that end a response: those of a generation config, one or several or none, and the tokenizer's."""
+    configured = getattr(generation_config, "eos_token_id", None)
+    listed = configured if isinstance(configured, list) else [configured]
+    return sorted({int(token) for token in [*listed, tokenizer.eos_token_id] if token is not None})
+
+
 @runtime_checkable
 class Engine(Protocol):
     """A model that a backend has opened, and that answers batches of prompts.

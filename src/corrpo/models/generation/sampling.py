@@ -5,7 +5,7 @@ from corrpo.errors import BadInputError
 LEAST_TEMPERATURE = 1e-6
 """Logits divided by less overflow float32; what this gives is greedy in all but name."""
 SEEDS = 1 << 32
-"""How many seeds there are: libraries take no others, and those that are numbered fit into 64 bits."""
+"""How many seeds there are: libraries take no others, and those that are numbered once fit into 64 bits."""
 
 
 def check_sampling(temperature: float, top_p: float, max_new_tokens: int) -> None:

@@ -71,15 +71,16 @@ class _Factors:
         """One factor for each projection; projections that read one tensor share it."""
         made: dict[int, Tensor] = {}
         for kind, at in enumerate(layer.record):
-            known = self._kept.get((layer.layer, kind))
-            if id(at.inputs) not in made:
-                made[id(at.inputs)] = (
-                    second_factor(at.inputs[0].detach(), self._norm) if known is None else known
-                )
-            factor = made[id(at.inputs)]
-            if known is None and self._room >= factor.nbytes:
-                self._kept[layer.layer, kind] = factor
-                self._room -= factor.nbytes
+            source = id(at.inputs)
+            if source in made:
+                continue
+            factor = self._kept.get((layer.layer, kind))
+            if factor is None:
+                factor = second_factor(at.inputs[0].detach(), self._norm)
+                if self._room >= factor.nbytes:
+                    self._kept[layer.layer, kind] = factor
+                    self._room -= factor.nbytes
+            made[source] = factor
         return [made[id(at.inputs)] for at in layer.record]
 
 

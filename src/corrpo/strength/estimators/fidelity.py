@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from corrpo.strength.projections import PROJECTIONS
+
 ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("fidelity.json").read_text(encoding="utf-8"))
 """A row for each model and signal: an estimator (null for baselines), its settings, and [value, low, high]
 of its agreement with `exact`: `tokens` (Spearman over tokens), `shift` (of rho), `rollouts`, `within_groups`
@@ -31,7 +33,7 @@ def agreement(estimator: str, settings: Mapping[str, Any]) -> str:
 
     Args:
         estimator: its name.
-        settings: as in `fingerprint.json`: `kept` and `projections` are read.
+        settings: as in `fingerprint.json`; what it does not hold is taken as the default.
 
     Returns:
         A sentence; empty for an estimator that equals `exact`.
@@ -42,14 +44,21 @@ def agreement(estimator: str, settings: Mapping[str, Any]) -> str:
     if estimator not in MEASURED:
         return ""
     ways = _ways(estimator, training=False)
-    used = {
-        "pruned": f"{settings.get('kept')} kept",
-        "own": "q o, upper half" if tuple(settings.get("projections") or ()) == ("q", "o") else "all",
-    }.get(estimator, "all")
-    if used in ways:
+    used = f"{settings.get('kept')} kept" if estimator == "pruned" else "all"
+    if used in ways and _as_measured(settings):
         return f"{_WHAT}: {_sentence(used, ways[used])}."
     others = ". ".join(_sentence(way, rows) for way, rows in ways.items())
     return f"{_WHAT}: {others}. Other settings were not measured."
+
+
+def _as_measured(settings: Mapping[str, Any]) -> bool:
+    """Whether settings are nuclear norms of the logit's gradient, of all layers and projections."""
+    return (
+        settings.get("norm", "nuclear") == "nuclear"
+        and settings.get("target", "logit") == "logit"
+        and settings.get("layers") is None
+        and set(settings.get("projections") or PROJECTIONS) == set(PROJECTIONS)
+    )
 
 
 def _ways(estimator: str, *, training: bool) -> dict[str, list[dict[str, Any]]]:

@@ -21,8 +21,8 @@ class ListedProjection:
     """One projection of one kind of layer.
 
     Attributes:
-        layers: "0-27" or "0, 2", numbered among the layers that hold the same projections, as `layers` of a
-            measurement numbers them.
+        layers: "0-27" or "0, 2", numbered among the layers that hold these projections, with others or alone,
+            as `layers` of a measurement of them numbers them.
         path: module path of the mixer, * for the numbers.
         mixer: class of the mixer.
         projection: the name by which it is measured.
@@ -56,13 +56,17 @@ def list_projections(model: nn.Module) -> list[ListedProjection]:
     >>> q.layers, q.path, q.projection, q.module, q.d_out, q.d_in, q.share
     ('0-31', 'model.layers.*.self_attn', 'q', 'q_proj (Linear)', 64, 64, 'all')
     """
-    numbered: dict[tuple[str, ...], int] = {}
-    kinds: dict[tuple[ListedProjection, ...], list[int]] = {}
-    for mixer in find_mixers(model):
-        names = tuple(mixer.projections)
-        number = numbered[names] = numbered.get(names, -1) + 1
-        kinds.setdefault(tuple(_described(mixer)), []).append(number)
-    return [replace(row, layers=ranges(numbers)) for rows, numbers in kinds.items() for row in rows]
+    mixers = find_mixers(model)
+    kinds: dict[tuple[ListedProjection, ...], list[MixerLayer]] = {}
+    for mixer in mixers:
+        kinds.setdefault(tuple(_described(mixer)), []).append(mixer)
+    listed = []
+    for rows, alike in kinds.items():
+        names = set(alike[0].projections)
+        holders = [mixer for mixer in mixers if names <= set(mixer.projections)]
+        numbers = [number for number, mixer in enumerate(holders) if mixer in alike]
+        listed += [replace(row, layers=ranges(numbers)) for row in rows]
+    return listed
 
 
 def ranges(numbers: Sequence[int]) -> str:

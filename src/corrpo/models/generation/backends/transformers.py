@@ -9,11 +9,12 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from corrpo.errors import CorrpoError, NonFiniteError
-from corrpo.models.generation.backend import Backend, Generation
+from corrpo.models.generation.backend import Backend, Generation, end_token_ids
 from corrpo.models.generation.sampling import check_sampling
 
 if TYPE_CHECKING:
     import torch
+    from transformers import GenerationConfig
 
     from corrpo.models.checkpoints import Checkpoint
     from corrpo.models.load_options import LoadOptions
@@ -79,9 +80,7 @@ BACKEND = Backend(open_model, batch_size=16, is_measurable=True)
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     """Ids that end a response: the generation config's, and the tokenizer's."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    listed = configured if isinstance(configured, list) else [configured]
-    return sorted({int(token) for token in [*listed, tokenizer.eos_token_id] if token is not None})
+    return end_token_ids(model.generation_config, tokenizer)
 
 
 def generate(
@@ -96,26 +95,57 @@ def generate(
 ) -> list[Generation]:
     """Write a response to each prompt of token ids, all in one left-padded batch; temperature 0 is greedy.
 
+    A response ends at `max_new_tokens`, or where prompt and response fill the context of a model that reads
+    no further (`position_limit`).
+
     The same batch with the same seed gives the same responses, and the global random state is left as it was;
     seed None draws on from it. The model's mode is restored, and threads take turns. An error about logits
     that are NaN or +inf has the prompt's number as its `row`; one about GPU memory says what to lower.
     """
     import torch
-    from transformers import GenerationConfig, LogitsProcessorList
+    from transformers import GenerationConfig
 
     check_sampling(temperature, top_p, max_new_tokens)
     ends = end_tokens(model, tokenizer)
     pad = _padding_token(model, tokenizer, ends)
     drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
     config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        eos_token_id=ends or None,
-        pad_token_id=pad,
-        **(drawn if temperature else {"do_sample": False}),
+        eos_token_id=ends or None, pad_token_id=pad, **(drawn if temperature else {"do_sample": False})
     )
-    ids, mask = _left_padded(prompts, pad, next(model.parameters()).device)
     try:
-        with _generating(model, ids.device, seed):
+        with _generating(model, next(model.parameters()).device, seed):
+            return _written(model, prompts, config, max_new_tokens)
+    except torch.cuda.OutOfMemoryError as error:
+        raise CorrpoError(
+            f"out of GPU memory generating {len(prompts)} responses at once; lower --batch-size or "
+            "--max-new-tokens"
+        ) from error
+
+
+def _written(
+    model: Any, prompts: Sequence[Sequence[int]], config: "GenerationConfig", max_new_tokens: int
+) -> list[Generation]:
+    """The responses, in one call of the model's `generate` unless its positions come from a table.
+
+    Such a model reads no token beyond its context, while a batch goes on until its shortest prompt has its
+    response: so a call ends where the longest text of the batch fills the context, and the others go on in
+    the next one, as prompts with what they have of their responses.
+    """
+    from transformers import LogitsProcessorList
+
+    from corrpo.models.token_limits import position_limit
+
+    limit, ends = position_limit(model), config.eos_token_id or []
+    results = [Generation([], finished=False) for _ in prompts]
+    left = max_new_tokens
+    rows = [row for row, prompt in enumerate(prompts) if limit is None or len(prompt) < limit]
+    while rows and left:
+        texts = [[*prompts[row], *results[row].ids] for row in rows]
+        longest = max(map(len, texts))
+        config.max_new_tokens = left if limit is None else min(left, limit - longest)
+        left -= config.max_new_tokens
+        ids, mask = _left_padded(texts, config.pad_token_id, next(model.parameters()).device)
+        try:
             output = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
@@ -123,12 +153,19 @@ def generate(
                 synced_gpus=False,  # each process of several has its own number of batches
                 logits_processor=LogitsProcessorList([_refuse_non_finite]),
             )
-    except torch.cuda.OutOfMemoryError as error:
-        raise CorrpoError(
-            f"out of GPU memory generating {len(prompts)} responses at once; lower --batch-size or "
-            "--max-new-tokens"
-        ) from error
-    return [_up_to_end(row, ends) for row in output[:, ids.shape[1] :].tolist()]
+        except NonFiniteError as error:
+            error.row = None if error.row is None else rows[error.row]
+            raise
+        for row, new in zip(rows, output[:, ids.shape[1] :].tolist(), strict=True):
+            more = _up_to_end(new, ends)
+            results[row] = Generation(results[row].ids + more.ids, more.finished)
+        rows = [
+            row
+            for row in rows
+            if not results[row].finished
+            and (limit is None or len(prompts[row]) + len(results[row].ids) < limit)
+        ]
+    return results
 
 
 @contextmanager

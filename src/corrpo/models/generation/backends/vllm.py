@@ -1,24 +1,29 @@
 """The backend of vLLM: its offline engine. Every prompt has a seed of its own: batching does not matter."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corrpo.errors import BadInputError, require_packages
-from corrpo.models.generation.backend import Backend, Generation
+from corrpo.models.generation.backend import Backend, Generation, end_token_ids
 from corrpo.models.generation.sampling import numbered_seed
 from corrpo.models.gguf import is_gguf
+from corrpo.models.peft_adapters import is_adapter
 
 if TYPE_CHECKING:
     from corrpo.models.checkpoints import Checkpoint
     from corrpo.models.load_options import LoadOptions
+
+_SEEDS = 1 << 63
+"""vLLM takes a seed of 64 bits, with a sign."""
 
 
 class VllmEngine:
     """vLLM's `LLM` of one checkpoint; an `Engine`.
 
     Raises:
-        BadInputError: vLLM is not installed, a GGUF file, or `loading` asks for quantization, a device map or
-            a device other than the GPUs that CUDA_VISIBLE_DEVICES lists.
+        BadInputError: vLLM is not installed, a GGUF file, an adapter, or `loading` asks for quantization, a
+            device map or a device other than the GPUs that CUDA_VISIBLE_DEVICES lists.
     """
 
     def __init__(self, checkpoint: "Checkpoint", loading: "LoadOptions", device: str):
@@ -40,6 +45,11 @@ class VllmEngine:
             raise BadInputError(
                 f"{checkpoint.source}: the backend vllm takes the folder that `corrpo convert` makes of it"
             )
+        if is_adapter(Path(checkpoint.source)):
+            raise BadInputError(
+                f"{checkpoint.source} is an adapter; the backend vllm takes merged models: the "
+                "`final` of its run, or what peft's merge_and_unload gives"
+            )
         from vllm import LLM  # pyright: ignore[reportMissingImports]
 
         self.checkpoint = checkpoint
@@ -53,7 +63,7 @@ class VllmEngine:
         self.tokenizer = self.engine.get_tokenizer()
         self.dtype = str(self.engine.model_config.dtype).removeprefix("torch.")
         self.context: int | None = int(self.engine.model_config.max_model_len)
-        self.end_tokens = {self.tokenizer.eos_token_id}
+        self.end_tokens = set(end_token_ids(_generation_config(checkpoint, loading), self.tokenizer))
 
     def describe(self) -> dict[str, Any]:
         """name, revision, dtype, backend; the digest is None, as the engine keeps the weights."""
@@ -82,7 +92,8 @@ class VllmEngine:
                 temperature=temperature,
                 top_p=top_p,
                 max_tokens=max_new_tokens,
-                seed=numbered_seed(seed, number),
+                stop_token_ids=sorted(self.end_tokens),
+                seed=numbered_seed(seed, number) % _SEEDS,
             )
             for number in range(len(prompts))
         ]
@@ -94,6 +105,19 @@ class VllmEngine:
             Generation(list(completion.token_ids), finished=completion.finish_reason == "stop")
             for completion in completions
         ]
+
+
+def _generation_config(checkpoint: "Checkpoint", loading: "LoadOptions") -> Any:
+    """The checkpoint's own, or what its config says of generation; only its end tokens are used."""
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(checkpoint.source, revision=checkpoint.revision)
+    except OSError:
+        config = AutoConfig.from_pretrained(
+            checkpoint.source, revision=checkpoint.revision, trust_remote_code=loading.trust_remote_code
+        )
+        return GenerationConfig.from_model_config(config)
 
 
 BACKEND = Backend(VllmEngine, batch_size=1024, is_multiprocess=True, distributions=("vllm",))
