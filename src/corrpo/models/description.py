@@ -55,7 +55,7 @@ def _method_of(quantized: Any) -> str:
 
 
 def model_digest(model: nn.Module) -> str:
-    """SHA-256 of each parameter's name, shape and 64 to 127 evenly spaced values: another checkpoint shows."""
+    """SHA-256 of each parameter's name, shape and 64 to 127 evenly spaced values: other weights show."""
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         flat = parameter.detach().reshape(-1)

@@ -49,8 +49,8 @@ def compare(
         on_missing: "error", or "drop" to leave out the samples that only one model has.
 
     Returns:
-        A `Difference`; two identical series of two samples or more give 0 [0, 0] with p = 1. Where a part does
-        not exist, it is None and `reason` says why.
+        A `Difference`; two identical series of two samples or more give 0 [0, 0] with p = 1. Where a part
+        does not exist, it is None and `reason` says why.
 
     Raises:
         BadInputError: as in `correlate`, and samples that only one model has (unless dropped), or no
