@@ -32,6 +32,7 @@ export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 train() { # RUN STAGE RECIPE MODEL STEP...: a run, with the checkpoints of these steps; words name them
     local folder=$runs/$1 name=rl checkpoint
     if [ "$2" = sft ]; then name=sft; fi
+    rm -rf "$folder"/half-written-*
     [ -d "$folder/final" ] || OMP_NUM_THREADS=2 corrpo train "$2" --config "$here/$3" --model "$4" \
         --dataset "$out/traces/train.jsonl" --output_dir "$folder" --resume
     words=()

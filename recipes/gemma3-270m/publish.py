@@ -12,7 +12,7 @@ sample and no weights are copied, and paths are those below OUT. Files of an ear
 import re
 import shutil
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,12 +191,12 @@ def publish(out: Path, folder: Path) -> Path:
         for results, name in (("fixed", TABLE), ("own", TABLE), ("evaluated", EVALUATIONS))
         for run in TRAJECTORIES
     ]
-    missing = [str(path) for path, _ in [*figures, *tables] if not path.exists()]
-    if missing:
-        raise BadInputError(
-            f"{out} lacks {', '.join(missing)}; let"
-            f" `bash recipes/gemma3-270m/curves.sh {out}` come to its end"
-        )
+    curves_command = f"bash recipes/gemma3-270m/curves.sh {out}"
+    _check_complete(out, [path for path, _ in [*figures, *tables]], curves_command)
+    experiment = out / "experiment"
+    if (experiment / VERDICT).exists():
+        wanted = [experiment / name for name in EXPERIMENT]
+        _check_complete(out, wanted, "corrpo experiment recipes/gemma3-270m/experiment.yaml")
     table = pl.DataFrame([row for run in TRAJECTORIES for row in rows_of(out, run)], schema=SCHEMA)
     text = page(out, table)
     curves = folder / "curves"
@@ -206,9 +206,15 @@ def publish(out: Path, folder: Path) -> Path:
         _copy(source, curves / name, out)
     write_parquet(curves / "table.parquet", table)
     write_text(folder / "curves.md", text)
-    if (out / "experiment" / VERDICT).exists():
+    if (experiment / VERDICT).exists():
         _publish_experiment(out, folder / "experiment")
     return folder / "curves.md"
+
+
+def _check_complete(out: Path, wanted: Sequence[Path], command: str) -> None:
+    missing = [str(path) for path in wanted if not path.exists()]
+    if missing:
+        raise BadInputError(f"{out} lacks {', '.join(missing)}; let `{command}` come to its end")
 
 
 def _publish_experiment(out: Path, folder: Path) -> None:

@@ -87,6 +87,35 @@ def test_what_is_finished_is_not_done_again(finished, capsys):
 
 
 @pytest.mark.slow
+def test_a_checkpoint_that_a_killed_run_has_left_goes(finished):
+    left = [
+        finished / "runs" / "qwen2" / "grpo" / "seed-0" / "training" / name
+        for name in ("checkpoint-2", "half-written-1.1")
+    ]
+    for folder in left:
+        folder.mkdir()
+    assert main(command(finished)) == 0
+    assert not any(folder.exists() for folder in left)
+
+
+@pytest.mark.slow
+def test_arms_that_are_evaluated_while_they_train_are_compared_at_equal_cost(tmp_path):
+    content = yaml.safe_load(SMALL.read_text())
+    content["training"] |= {"eval_strategy": "steps", "eval_steps": 1}
+    content["training"] |= {"eval_split": "validation", "max_eval_samples": 4}
+    recipe, output = tmp_path / "recipe.yaml", tmp_path / "out"
+    recipe.write_text(yaml.safe_dump(content))
+    assert main(command(output, recipe=recipe)) == 0
+    costs = pl.read_parquet(output / "costs.parquet").drop_nulls("accuracy")
+    assert set(costs.select("arm", "seed", "step").rows()) == {
+        (arm, seed, step) for arm in ("grpo", "corrpo") for seed in (0, 1) for step in (1, 2)
+    }
+    matched = json.loads((output / "verdict.json").read_text())["matched"]
+    assert [(row["arm"], row["measure"]) for row in matched][:1] == [("corrpo", "generated_tokens")]
+    assert (output / "figures" / "costs.svg").exists()
+
+
+@pytest.mark.slow
 def test_another_recipe_an_edited_plan_and_torchrun_are_refused(finished, tmp_path, capsys, monkeypatch):
     recipe = tmp_path / "other.yaml"
     recipe.write_text(SMALL.read_text().replace("max_steps: 2", "max_steps: 3"))

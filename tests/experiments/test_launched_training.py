@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from corrpo.errors import CorrpoError
 from corrpo.experiments.launched_training import train_by_launcher
 from corrpo.jobs.workers import local_workers
 from jobs.launching import environment
@@ -66,6 +67,20 @@ def test_so_does_the_death_of_the_process_that_trains(tmp_path):
     owner.kill()
     owner.wait()
     assert_gone(trained.pid)
+
+
+def test_the_reason_is_what_the_training_of_this_call_said(tmp_path):
+    log = tmp_path / "training.log"
+    log.write_text("RuntimeError: of an earlier call\n")
+    for said, reason in (
+        ("corrpo train: dataset x has no column\nChildFailedError: rank 0\n", "dataset x has no column"),
+        ("ValueError: of torch\nbye\n", "ValueError: of torch"),
+        ("step 5\nKilled\n", "Killed"),
+        ("", "nothing was written"),
+    ):
+        command = [sys.executable, "-c", f"import sys; print({said!r}, end=''); sys.exit(3)"]
+        with (tmp_path / "lock").open("w") as lock, pytest.raises(CorrpoError, match=f"status 3.*{reason}$"):
+            train_by_launcher(command, "grpo", {}, tmp_path, lock)
 
 
 def assert_gone(pid: int) -> None:

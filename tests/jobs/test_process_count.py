@@ -6,7 +6,7 @@ import pytest
 
 from corrpo.errors import BadInputError
 from corrpo.jobs import process_count as module
-from corrpo.jobs.process_count import devices_for, processes_for
+from corrpo.jobs.process_count import devices_for, processes_for, visible_device
 from corrpo.models.checkpoints import Checkpoint
 from measurement.runs import placeholder
 
@@ -32,6 +32,19 @@ def test_the_number_goes_by_work_cores_and_memory(tmp_path, monkeypatch):
     assert processes_for(named, device="cpu") == 1
     with pytest.raises(BadInputError, match="processes=0: expected 1 or more"):
         processes_for(named, 0)
+
+
+@pytest.mark.parametrize(
+    ("device", "listed", "message"),
+    [
+        ("cuda:x", None, r"device 'cuda:x': expected cuda:N with the number of a GPU$"),
+        ("cuda:", "0,1", "expected cuda:N .*CUDA_VISIBLE_DEVICES lists 2"),
+        ("cuda:3", "0,1", "device 'cuda:3': .*CUDA_VISIBLE_DEVICES lists 2"),
+    ],
+)
+def test_a_gpu_that_there_is_not_is_named(device, listed, message):
+    with pytest.raises(BadInputError, match=message):
+        visible_device(device, listed)
 
 
 def test_memory_counts_weights_as_they_are_loaded_and_hub_names_are_not_guessed(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Merged models: the mean of weights, with a record; what cannot be averaged is refused by name."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -49,6 +50,8 @@ def test_what_cannot_be_averaged_is_refused_and_leaves_nothing(tmp_path):
     for models, weights, message in (
         ([ONE], None, "1 models to merge"),
         ([ONE, OTHER], [0.5, 0.6], "sum to 1"),
+        ([ONE, OTHER], [math.nan, math.nan], "sum to 1"),
+        ([ONE, OTHER], [math.inf, -math.inf], "sum to 1"),
         ([ONE, OTHER], [1.0], "expected 2"),
         ([ONE, "lab:llama/base"], None, "Qwen2ForCausalLM and lab:llama/base a LlamaForCausalLM"),
         ([ONE, str(tmp_path / "wider")], None, r"lm_head.weight is float32 \[\d+, 80\] in lab:qwen2/base"),

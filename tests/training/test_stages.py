@@ -1,5 +1,6 @@
 """The stages end to end on lab models: two or three steps each, resumed, stopped, and refused."""
 
+import errno
 import json
 import logging
 import math
@@ -7,13 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import corrpo
 from chat_templates import ending_tokenizer
 from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelError
+from corrpo.jobs.folder_lock import locked_folder
 from corrpo.lab import checkpoint
 from corrpo.models.training_run import trainer_checkpoints
+from corrpo.training.metrics_file import MetricsFile
 from corrpo.training.recipe import parse_recipe
 from corrpo.training.resuming import is_resumable, last_resumable
 from corrpo.training.run_stage import train
@@ -200,6 +204,54 @@ def test_ctrl_c_keeps_what_was_saved_and_says_how_to_go_on(tmp_path, monkeypatch
         stage_run("sft", tmp_path, max_steps=4)
     monkeypatch.undo()
     assert stage_run("sft", tmp_path, max_steps=3, resume=True).is_dir()
+
+
+def full(*_given, **_named):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def full_for_safetensors(*_given, **_named):
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def full_for_torch(*_given, **_named):
+    raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
+
+
+@pytest.mark.parametrize(
+    ("place", "fail", "reason"),
+    [
+        (MetricsFile, full, "No space left on device"),
+        (PreTrainedModel, full_for_safetensors, "No space left on device"),
+        (torch, full_for_torch, "torch could not write a file, as on a full disk"),
+    ],
+)
+def test_a_full_disk_is_told_with_what_is_kept(tmp_path, monkeypatch, place, fail, reason):
+    stage_run("sft", tmp_path, max_steps=1)
+    (tmp_path / "final").rename(tmp_path / "elsewhere")
+    writer = {MetricsFile: "on_log", PreTrainedModel: "save_pretrained", torch: "save"}[place]
+    monkeypatch.setattr(place, writer, fail)
+    with pytest.raises(OutputFolderError, match=f"cannot be written to: {reason}; .*checkpoint-1 is kept"):
+        stage_run("sft", tmp_path, max_steps=2, resume=True)
+
+
+def test_an_error_that_is_not_of_the_disk_stays_what_it_is(tmp_path, monkeypatch):
+    def lost(*_given, **_named):
+        raise RuntimeError("the loss is gone")
+
+    monkeypatch.setattr(MetricsFile, "on_log", lost)
+    with pytest.raises(RuntimeError, match="^the loss is gone$"):
+        stage_run("sft", tmp_path, max_steps=1)
+
+
+def test_two_trainings_do_not_write_into_one_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("corrpo.training.run_stage.TIME_TO_END", 0.1)
+    stage_run("sft", tmp_path, max_steps=1)
+    with (
+        locked_folder(tmp_path),
+        pytest.raises(OutputFolderError, match="another process is writing there"),
+    ):
+        stage_run("sft", tmp_path, max_steps=2, resume=True)
 
 
 def test_a_folder_that_holds_a_run_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Train one run by a launcher's command, such as torchrun, that starts several processes for it."""
 
+import os
 import shlex
 import signal
 import subprocess
@@ -57,6 +58,7 @@ def train_by_launcher(
     command = [*launcher, "-m", "corrpo.cli.main", "train", stage, "--config", str(recipe)]
     command += ["--resume"] if training.exists() else []
     with log.open("a", encoding="utf-8") as file:
+        begun = file.seek(0, os.SEEK_END)
         try:
             started = subprocess.Popen(
                 command,
@@ -76,12 +78,17 @@ def train_by_launcher(
         raise
     if status or not (training / FINAL).exists():
         raise CorrpoError(
-            f"{shlex.join(command)} ended with status {status}; {log} says why: {_last_line(log)}"
+            f"{shlex.join(command)} ended with status {status}; {log} says why: {_reason(log, begun)}"
         )
 
 
-def _last_line(log: Path) -> str:
-    """The last line that says something of an error, or else the last one."""
-    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
-    telling = [line for line in lines if "Error" in line or line.startswith("corrpo: ")]
-    return (telling or lines or ["nothing was written"])[-1].strip()
+def _reason(log: Path, begun: int) -> str:
+    """What `corrpo train` says of its end, or else the last line that names an error, or the last line.
+
+    Lines before byte `begun` are of earlier calls. A launcher ends with an error of its own.
+    """
+    written = log.read_bytes()[begun:].decode("utf-8", "replace")
+    lines = [line for line in written.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith(("corrpo train: ", "corrpo: "))]
+    errors = [line for line in lines if "Error" in line]
+    return (own or errors or lines or ["nothing was written"])[-1].strip()

@@ -9,8 +9,6 @@ final model stays. The run of an untrained model, "before", has no training.
 
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -29,20 +27,18 @@ from corrpo.experiments.recipe_reader import training_arguments
 from corrpo.experiments.result_tables import BEFORE
 from corrpo.jobs.console import Console
 from corrpo.jobs.files import read_versioned, write_json
-from corrpo.jobs.folder_lock import locked_folder
+from corrpo.jobs.folder_lock import TIME_TO_END, locked_folder
 from corrpo.jobs.outcome import Outcome, outcome_of
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.pipeline import measure
 from corrpo.models.loading import load_model, quiet_loading
-from corrpo.models.training_run import FINAL, trainer_checkpoints
+from corrpo.models.training_run import FINAL, HALF_WRITTEN_PREFIX, trainer_checkpoints
 from corrpo.training.cost_file import read_costs
 from corrpo.training.run_stage import train
 from corrpo.training.silence_libraries import silence_libraries
 from corrpo.training.training_progress import ProgressLine
 
 RUN, SCHEMA_VERSION = "run.json", 1
-_LOCK_PATIENCE = 20.0
-"""Seconds that a process of an experiment that was killed may take to end."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +66,12 @@ class Run:
         """Whether run.json is there."""
         return (self.folder / RUN).exists()
 
+    def remove_checkpoints(self) -> None:
+        """Remove what only going on with the training would need; the final model stays."""
+        training = self.folder / "training"
+        for path in (*trainer_checkpoints(training), *training.glob(f"{HALF_WRITTEN_PREFIX}*")):
+            shutil.rmtree(path)
+
     def __str__(self) -> str:
         return f"{self.model} {self.arm_name}" + ("" if self.seed is None else f" seed {self.seed}")
 
@@ -78,13 +80,12 @@ def finish_run(run: Run) -> Outcome[Run]:
     """Bring a run to its end in this process; what is finished of it is not done again."""
     with (
         outcome_of(run, out_of_memory="try fewer --processes") as outcome,
-        _held(run.folder) as lock,
+        locked_folder(run.folder, TIME_TO_END) as lock,
         quiet_loading(),
     ):
         if not run.is_finished:
             _train_evaluate_measure(run, lock)
-        for path in trainer_checkpoints(run.folder / "training"):
-            shutil.rmtree(path)
+        run.remove_checkpoints()
     return outcome
 
 
@@ -171,19 +172,3 @@ def _measure(run: Run, model: str) -> None:
     settings = asdict(run.recipe.fingerprint)
     settings["seed"] += run.seed or 0
     measure(loaded, tokenizer, samples, output=run.folder / "fingerprint", name=str(run), **settings)
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[IO[str]]:
-    """Hold a run's folder, once a process of an experiment that was killed has let go of it."""
-    deadline = time.monotonic() + _LOCK_PATIENCE
-    with ExitStack() as stack:
-        while True:
-            try:
-                lock = stack.enter_context(locked_folder(folder))
-                break
-            except OutputFolderError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
-        yield lock

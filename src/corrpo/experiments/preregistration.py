@@ -1,8 +1,9 @@
 """The plan of an experiment, written before its first run, and held to afterwards.
 
 preregistration.json holds `plan` (all that decides the results: models, arms with every setting, seeds,
-problems, outcome, analysis with the rules of the verdict, versions), `sha256` (of the plan as JSON with
-sorted keys and no spaces) and `written` (when). The hash goes into every table and into the report.
+problems, outcome, analysis with the rules of the verdict, versions, and SHA-256 of the problems, of the
+models that runs start from and of their data), `sha256` (of the plan as JSON with sorted keys and no spaces)
+and `written` (when). The hash goes into every table and into the report.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from typing import Any
 
 from corrpo.errors import OutputFolderError
 from corrpo.evaluation.suites.suite import Suite
+from corrpo.experiments.inputs import inputs_of
 from corrpo.experiments.recipe import ExperimentRecipe
 from corrpo.jobs.files import read_versioned, write_json
 from corrpo.jobs.run_folder import refuse_other_files
@@ -20,6 +22,7 @@ from corrpo.jobs.settings_differences import differences_between
 from corrpo.jobs.versions import TRAINING_LIBRARIES, library_versions
 
 PREREGISTRATION = "preregistration.json"
+INPUTS = "inputs"
 SCHEMA_VERSION = 1
 
 
@@ -33,6 +36,7 @@ def registered_plan(recipe: ExperimentRecipe, suite: Suite) -> dict[str, Any]:
             "number": len(suite.problems),
             "sha256": suite.digest,
         },
+        INPUTS: inputs_of(recipe),
         "versions": library_versions(*TRAINING_LIBRARIES),
     }
 
@@ -63,10 +67,12 @@ def register(folder: Path, plan: dict[str, Any]) -> str:
         raise OutputFolderError(
             f"{path} was edited: its plan has not the SHA-256 that it gives; give another --output"
         )
+    if INPUTS not in registered["plan"]:  # a plan of corrpo 0.2
+        plan = {name: value for name, value in plan.items() if name != INPUTS}
     differences = differences_between(registered["plan"], plan)
     if differences:
         raise OutputFolderError(
             f"{folder} holds an experiment that was registered otherwise: {'; '.join(differences[:8])}. Go "
-            "on with the recipe and versions that were registered, or give another --output"
+            "on with the recipe, models, data and versions that were registered, or give another --output"
         )
-    return digest
+    return registered["sha256"]

@@ -38,7 +38,7 @@ from corrpo.training.yaml_values import convert_value
 
 Options = TypeVar("Options")
 
-SET_BY_EXPERIMENT = ("model", "output_dir", "seed", "resume", "eval_strategy", "resume_from_checkpoint")
+SET_BY_EXPERIMENT = ("model", "output_dir", "seed", "resume", "resume_from_checkpoint")
 """Fields of training that a recipe may not give."""
 _SECTIONS = ("models", "seeds", "arms", "training", "evaluation", "fingerprint", "analysis")
 _REQUIRED = ("models", "seeds", "arms", "training", "evaluation")

@@ -202,6 +202,9 @@ def _finish_runs(
     left = [
         run for run in runs if not run.is_finished or not is_whole(partial(read_run, run), run.folder / RUN)
     ]
+    for run in runs:
+        if run not in left:  # it may have been killed after its end, before it had removed them
+            run.remove_checkpoints()
     if not left:
         return
     initial_models = [find_checkpoints([model_location(run.source)])[0][0] for run in left]

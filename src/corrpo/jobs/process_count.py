@@ -91,13 +91,19 @@ def devices_for(device: str) -> list[str]:
 def visible_device(device: str, visible: str | None) -> str | None:
     """The value of CUDA_VISIBLE_DEVICES that leaves a process one GPU; None where there is nothing to set.
 
+    Raises:
+        BadInputError: no number of a GPU, or one that `visible` does not list.
+
     >>> visible_device("cuda:1", None), visible_device("cuda:1", "4,6"), visible_device("cpu", None)
     ('1', '6', None)
     """
     if not device.startswith("cuda:"):
         return None
-    number = int(device.removeprefix("cuda:"))
-    return visible.split(",")[number] if visible else str(number)
+    number, listed = device.removeprefix("cuda:"), visible.split(",") if visible else None
+    if not number.isdecimal() or (listed is not None and int(number) >= len(listed)):
+        there = f", and CUDA_VISIBLE_DEVICES lists {len(listed)}" if listed is not None else ""
+        raise BadInputError(f"device {device!r}: expected cuda:N with the number of a GPU{there}")
+    return number if listed is None else listed[int(number)]
 
 
 def _memory_needed(checkpoint: Checkpoint, dtype: str) -> int | None:

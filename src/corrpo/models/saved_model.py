@@ -90,17 +90,22 @@ def weight_files(folder: Path) -> list[Path]:
     return []
 
 
-def file_stamps(folder: Path) -> list[list[Any]]:
-    """Name, size in bytes and time of change in nanoseconds of each file that decides what a model writes.
+def deciding_files(folder: Path) -> list[Path]:
+    """The files that decide what a model writes: weights, configuration, tokenizer and chat template.
 
-    These are its weights, configuration, tokenizer and chat template. A GGUF file is its own.
+    A GGUF file is its own. A shard that an index names may be missing.
+    """
+    others = () if folder.is_file() else (*_CONFIGS, *TOKENIZERS, *_OF_TOKENIZERS)
+    return [*weight_files(folder), *(folder / name for name in others if (folder / name).exists())]
+
+
+def file_stamps(folder: Path) -> list[list[Any]]:
+    """Name, size in bytes and time of change in nanoseconds of each of the `deciding_files`.
 
     Raises:
         OSError: a file of the weights has gone.
     """
-    others = () if folder.is_file() else (*_CONFIGS, *TOKENIZERS, *_OF_TOKENIZERS)
-    files = [*weight_files(folder), *(folder / name for name in others if (folder / name).exists())]
-    stats = [(path.name, path.stat()) for path in files]
+    stats = [(path.name, path.stat()) for path in deciding_files(folder)]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
 

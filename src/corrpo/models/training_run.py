@@ -13,6 +13,8 @@ FINAL = "final"
 RECIPE = "recipe.json"
 TRAINER_STATE = "trainer_state.json"
 CHECKPOINT_PREFIX = "checkpoint-"
+HALF_WRITTEN_PREFIX = "half-written-"
+"""Of a checkpoint that was not saved whole, once the run has gone on from another."""
 _STEP_FOLDER = re.compile(r"(?:checkpoint|global_step|step)[-_]?(\d+)")
 _UNDER_WAY = re.compile(r"(?:\.|tmp[-_.])?(?:checkpoint|global_step|step)[-_]?\d+(?:[.-]\w+)?")
 

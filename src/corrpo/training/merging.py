@@ -5,6 +5,7 @@ for each model. It is worth something where the models were fine-tuned from the 
 not checked.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def _shares(models: Sequence[str], weights: Sequence[float] | None) -> list[floa
     if len(models) < 2:
         raise BadInputError(f"{len(models)} models to merge; expected two or more")
     shares = [1 / len(models)] * len(models) if weights is None else list(weights)
-    if len(shares) != len(models) or abs(sum(shares) - 1) > 1e-6:
+    if len(shares) != len(models) or not math.isclose(sum(shares), 1, abs_tol=1e-6):
         raise BadInputError(f"weights {shares}: expected {len(models)}, one for each model, that sum to 1")
     return shares
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from corrpo.errors import OutputFolderError
 from corrpo.models.training_run import (
     CHECKPOINT_PREFIX,
+    HALF_WRITTEN_PREFIX,
     TRAINER_STATE,
     read_record,
     step_of,
@@ -62,7 +63,7 @@ def set_incomplete_aside(folder: Path, also: Sequence[str] = ()) -> list[Path]:
     last = last_resumable(folder, also)
     moved = []
     for path in kept if last is None else kept[kept.index(last) + 1 :]:
-        name = f"half-written-{path.name.removeprefix(CHECKPOINT_PREFIX)}"
+        name = f"{HALF_WRITTEN_PREFIX}{path.name.removeprefix(CHECKPOINT_PREFIX)}"
         numbered = (folder / f"{name}.{i}" for i in count(1))
         target = next(free for free in chain([folder / name], numbered) if not free.exists())
         try:

@@ -21,12 +21,13 @@ and the checkpoint lies between these, the rollouts are drawn anew.
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainerCallback, get_scheduler
 from transformers.integrations.integration_utils import (
     INTEGRATION_TO_CALLBACK,
@@ -36,11 +37,13 @@ from trl.trainer.utils import get_peft_config
 
 from corrpo.errors import (
     BadInputError,
+    OutputFolderError,
     UnsupportedModelError,
     check_known,
     first_line,
     require_packages,
 )
+from corrpo.jobs.folder_lock import TIME_TO_END, locked_folder
 from corrpo.models.threads import threads_for
 from corrpo.rewards.task_rewards import find_task_reward, rewards_of_answers
 from corrpo.training.cost_file import CostFile
@@ -66,6 +69,7 @@ from corrpo.training.run_record import (
     starting_checkpoint,
     write_run_record,
 )
+from corrpo.training.saving_errors import why_not_saved
 from corrpo.training.stages import find_stage
 from corrpo.training.starting_model import (
     load_starting_model,
@@ -91,27 +95,29 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
     Raises:
         BadInputError: settings, data, a model or rewards that cannot be used; before any training.
         UnsupportedModelError: not a causal LM, or with CorR-PO one that no estimator fits.
-        OutputFolderError: `output_dir` holds a run and `resume` is not set, or one of another stage.
+        OutputFolderError: `output_dir` holds a run and `resume` is not set, or one of another stage; another
+            process trains there; it cannot be written to, as on a full disk.
         KeyboardInterrupt: Ctrl-C, with what is kept and how to go on.
     """
     check_settings(stage, recipe, config)
     folder = Path(config.output_dir)
+    with _alone(folder, config):
+        return _trained(stage, recipe, config, folder, progress or ProgressLine(stage))
+
+
+def _trained(stage: str, recipe: RecipeArguments, config: Any, folder: Path, line: ProgressLine) -> Path:
     with config.main_process_first(desc="reading the folder"):
         checkpoint = starting_checkpoint(stage, folder, recipe)
         kept = keep_fit_tokens(folder, recipe, config)
-    line = progress or ProgressLine(stage)
     trainer, _, remarks = prepared_trainer(stage, recipe, config, line)
     with threads_for(trainer.model), line:
         if trainer.is_world_process_zero():
             changed = write_run_record(stage, folder, recipe, config, checkpoint)
             line.say(*describe_start(recipe, config, checkpoint, changed), *kept, *remarks)
-        with (
-            _saying_how_to_go_on(stage, folder),
-            token_scores_on_cpu(trainer.accelerator.device),
-            draws_on_cpu(trainer.model),
-        ):
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        final = save_final(trainer, folder, peft=recipe.use_peft)
+        with _saying_how_to_go_on(stage, folder):
+            with token_scores_on_cpu(trainer.accelerator.device), draws_on_cpu(trainer.model):
+                trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            final = save_final(trainer, folder, peft=recipe.use_peft)
         if trainer.is_world_process_zero():
             write_model_card(find_stage(stage), final, recipe, config)
         return final
@@ -311,10 +317,30 @@ def _make_trainer(
 
 
 @contextmanager
+def _alone(folder: Path, config: Any) -> Iterator[None]:
+    """Hold the folder of a run, in the first of its processes."""
+    with ExitStack() as stack:
+        if config.process_index == 0:
+            stack.enter_context(locked_folder(folder, TIME_TO_END))
+        yield
+
+
+@contextmanager
 def _saying_how_to_go_on(stage: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stopped:
-        kept = last_resumable(folder, find_stage(stage).added_files)
-        what = f"{kept} is kept; add --resume to go on from it" if kept else "no checkpoint was saved yet"
-        raise type(stopped)(f"stopped; {what}.") from None
+        raise type(stopped)(f"stopped; {_kept(stage, folder)}.") from None
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = why_not_saved(error)
+        if reason is None:
+            raise
+        raise OutputFolderError(
+            f"{folder} cannot be written to: {reason}; {_kept(stage, folder)}. Folders half-written-* in it "
+            "can be removed"
+        ) from error
+
+
+def _kept(stage: str, folder: Path) -> str:
+    kept = last_resumable(folder, find_stage(stage).added_files)
+    return f"{kept} is kept; add --resume to go on from it" if kept else "no checkpoint was saved yet"
