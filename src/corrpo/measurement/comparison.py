@@ -13,8 +13,10 @@ from corrpo.errors import BadInputError
 from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
 from corrpo.measurement.labelled_fingerprints import FORM, Labelled, refuse_twice
 from corrpo.measurement.layer_count import layer_count
+from corrpo.models.generation.sampling import check_seed
 from corrpo.statistics import Correlation, Difference, TokenSeries, compare
 from corrpo.statistics.interval import FEW_SAMPLES
+from corrpo.statistics.settings import check_settings
 from corrpo.strength.estimators import measures_last_layer_alone
 
 SCHEMA_VERSION = 1
@@ -139,6 +141,8 @@ def compare_fingerprints(
     """
     if not labelled:
         raise BadInputError(f"nothing to compare: {FORM}")
+    check_settings(confidence, resamples=resamples)
+    check_seed(seed)
     refuse_twice(labelled)
     _check_comparable(labelled)
     paired = {

@@ -13,7 +13,7 @@ from corrpo.measurement.trajectory import Trajectory, check_same_measurement
 from corrpo.report.checkpoint_performance import Performance, join_performance
 from corrpo.report.collection import Collection
 from corrpo.report.explanations import estimator_label
-from corrpo.report.options import ReportOptions
+from corrpo.report.options import CONFIDENCE, ReportOptions
 from corrpo.report.run_groups import runs_from_one_start
 
 
@@ -79,7 +79,12 @@ class Results:
         if not self.collection.fingerprints:
             return None
         labelled = in_order(self.collection.fingerprints)
-        comparison = compare_fingerprints(labelled, resamples=self.options.resamples, progress=self._progress)
+        comparison = compare_fingerprints(
+            labelled,
+            resamples=self.options.resamples,
+            confidence=CONFIDENCE,
+            progress=self._progress,
+        )
         return ComparedFingerprints(comparison, [row.fingerprint for row in labelled])
 
     @cached_property
