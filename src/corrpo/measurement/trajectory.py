@@ -159,6 +159,12 @@ def is_trajectory(folder: Path | str) -> bool:
     return (Path(folder) / TRACK).exists() or bool(step_folders(Path(folder)))
 
 
+def has_points(folder: Path | str) -> bool:
+    """Whether a trajectory has a finished checkpoint yet."""
+    path = Path(folder) / TRACK
+    return not path.exists() or bool(read_versioned(path, TRACK_VERSION, "track again").get("points"))
+
+
 def check_same_measurement(trajectories: Sequence[Trajectory]) -> None:
     """Refuse to set trajectories beside one another that measure different quantities.
 
