@@ -106,6 +106,16 @@ def test_unfinished_runs_are_left_out_and_named(results, tmp_path, capsys):
     assert "is unfinished" in (tmp_path / "r" / "report.html").read_text()
 
 
+def test_a_measure_that_was_not_evaluated_is_told_with_those_there_are(tmp_path, capsys):
+    write_track(tmp_path / "track" / "grpo", RL)
+    write_evaluations(tmp_path / "evaluated" / "grpo", RL, track=tmp_path / "track" / "grpo")
+    folders = [str(tmp_path / "track"), str(tmp_path / "evaluated")]
+    words = ["report", *folders, "--output", str(tmp_path / "r"), "--resamples", "0", "--formats", "svg"]
+    assert main([*words, "--measure", "pass@4"]) == 0
+    told = "of grpo: its evaluations hold no pass@4; give --measure pass@1 or pass@2 or average@2"
+    assert told in capsys.readouterr().err
+
+
 def test_a_trajectory_without_a_checkpoint_yet_is_unfinished(tmp_path):
     tracks = tmp_path / "track"
     write_track(tracks / "grpo", RL)
