@@ -177,7 +177,18 @@ def test_folders_are_compared_without_labels(measured, capsys):
     assert [row["label"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["base", "reasoning"]
 
 
+def test_json_leaves_the_help_of_training_as_it_is(capsys):
+    helps = []
+    for words in (["--help"], ["--help", "--json"]):
+        with pytest.raises(SystemExit):
+            main(["train", *words])
+        helps.append(capsys.readouterr().out)
+    assert helps[0] == helps[1] != ""
+
+
 def test_json_of_what_gives_no_results_is_refused(capsys):
+    assert main(["train", "sft", "--config", "recipe.yaml", "--dry-run", "--json"]) == 1
+    assert "--json prints results, which --dry-run does not give" in capsys.readouterr().err
     assert main(["measure", "lab:qwen2/base", "--list-projections", "--json"]) == 1
     assert "--json prints results, which --list-projections and --dry-run do not" in capsys.readouterr().err
 

@@ -149,6 +149,20 @@ def test_no_answer_is_run(task, tmp_path):
     assert not made.exists()
 
 
+@pytest.mark.parametrize(
+    ("answer", "right", "wrong"),
+    [
+        ("true", ["true"], ["1", "1.0"]),
+        ("0", ["0", "0.0"], ["false"]),
+        ('{"a": [false, 1]}', ['{"a":[false,1.0]}'], ['{"a": [0, 1]}', '{"a": [false, true]}']),
+    ],
+)
+def test_true_and_false_are_no_numbers_in_json(answer, right, wrong):
+    answers = right + wrong
+    verdicts = [reply.verdict for reply in judge_gym("codeio", answers, [entry_of(answer)] * len(answers))]
+    assert verdicts == ["right"] * len(right) + ["wrong"] * len(wrong)
+
+
 def test_an_integral_is_to_be_worked_out():
     entry = entry_of("x**3/3 + C", integrand="x**2", variable="x")
     answers = ["x**3/3 + C", "C + x*x**2/3", "Integral(x**2, x) + C", "integrate(x**2, x)", "x**3/4 + C"]

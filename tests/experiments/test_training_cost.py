@@ -1,6 +1,7 @@
 """Costs of training: from the files of runs to tables, arms at equal cost, report and figure."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -135,6 +136,15 @@ def test_the_report_shows_costs_and_arms_at_equal_cost(result, tmp_path):
     of_one_model = replace(result, verdict=replace(result.verdict, others=()))
     assert "## By model" in text
     assert "## By model" not in markdown(of_one_model, registered)
+
+
+def test_the_report_links_the_figures_that_are_drawn(result, tmp_path):
+    (tmp_path / "preregistration.json").write_text((STUDY / "preregistration.json").read_text())
+    without_rho = replace(result, arms=tuple(replace(arm, change=None) for arm in result.arms))
+    write_experiment_report(without_rho, tmp_path)
+    links = re.findall(r"\(figures/(.*?)\)", (tmp_path / "report.md").read_text())
+    assert links == ["differences.svg", "costs.svg"]
+    assert {path.name for path in (tmp_path / "figures").glob("*.svg")} == set(links)
 
 
 def test_the_figure_has_the_evaluations_or_else_the_ends(result):

@@ -241,7 +241,7 @@ def test_trajectories_measured_differently_are_not_set_beside_one_another(run, s
     same = tracked([run / "checkpoint-20"], samples, tmp_path / "same").trajectory
     check_same_measurement([])
     check_same_measurement([one, same])
-    every_layer = range(one.points[0].attention_layers)
+    every_layer = range(one.points[0].layer_count)
     listed = tracked([word], samples, tmp_path / "listed", layers=every_layer).trajectory
     check_same_measurement([one, listed])
     other = tracked([word], samples, tmp_path / "other", estimator="last", norm="frobenius").trajectory

@@ -1,6 +1,8 @@
 """The promised false-alarm rate holds in simulation, and a calibration is refused where it does not apply."""
 
 import json
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,3 +152,14 @@ def test_a_calibration_comes_back_from_its_file_and_is_refused_elsewhere(tmp_pat
         (tmp_path / "bad.json").write_text(json.dumps(record | broken))
         with pytest.raises(BadInputError, match=r"bad\.json"):
             Calibration.load(tmp_path / "bad.json")
+
+
+def test_one_long_prompt_does_not_make_all_of_them_long():
+    """numpy would keep each text in as much room as the longest takes; the order is that of its draws."""
+    some = drawn(np.random.default_rng(0), 200, per_prompt=2)
+    expected = calibrated(some)
+    longer = [replace(one, prompt=one.prompt + "9" * 100_000 * (one.prompt == "99")) for one in some]
+    tracemalloc.start()
+    assert calibrated(longer) == expected
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()

@@ -39,6 +39,21 @@ def test_a_calibration_is_written_with_what_it_holds_for(calibration):
     assert result.settings["projections"] == ["q", "o"]
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--grace", "inf"), "grace=inf: expected a number of seconds, 0 or more"),
+        (("--grace", "nan"), "grace=nan: expected a number of seconds"),
+        (("--grace", "-1"), "grace=-1.0: expected a number of seconds"),
+        (("--seed", "-1"), "seed=-1: expected a whole number"),
+    ],
+)
+def test_numbers_out_of_range_are_told_before_a_model_is_loaded(option, words, monkeypatch, capsys):
+    monkeypatch.setattr("corrpo.models.loading.load_model", None)
+    assert main(["monitor", MODEL, "--serve", *option]) == 1
+    assert words in capsys.readouterr().err
+
+
 def test_a_file_is_judged_and_another_model_refused(labelled, calibration, tmp_path, capsys):
     words = ["--generations", str(labelled), "--calibration", str(calibration), "--output"]
     assert main(["monitor", MODEL, *words, str(tmp_path / "out.jsonl")]) == 0

@@ -37,6 +37,11 @@ def test_an_arm_far_outside_of_the_others_is_a_number_at_the_edge():
     assert "10" not in shown, "the axis is that of the others"
 
 
+def test_a_model_without_rho_in_any_arm_is_left_out():
+    before = {"qwen2": 64.0, "llama": 56.0, "mamba2": 50.0}
+    assert "mamba2" not in texts(arms_figure("arms", PLACES, before, accuracy_label="pass@1 (%)").svg())
+
+
 def test_the_picture_has_a_background_of_its_own():
     first = drawn().svg().partition("patch_1")[2].partition("/>")[0]
     assert "fill: #ffffff" in first

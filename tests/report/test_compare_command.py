@@ -7,7 +7,10 @@ import pytest
 import tyro
 
 from corrpo.cli.compare import Compare, run
+from corrpo.cli.diagnose import Diagnose
+from corrpo.cli.diagnose import run as run_diagnose
 from corrpo.errors import BadInputError
+from corrpo.report.options import ReportOptions
 from report.fingerprints import make_fingerprint
 
 SMALL = {"samples": 5, "length": 12}
@@ -86,3 +89,24 @@ def test_the_command_line_reads_labels_and_options():
 def test_an_unknown_folder_is_named(tmp_path):
     with pytest.raises(BadInputError, match="nowhere"):
         run(Compare((f"base={tmp_path}/nowhere",)))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"seed": -1}, "seed=-1: expected a whole number from 0"),
+        ({"seed": 2**32}, "seed=4294967296: expected a whole number"),
+        ({"resamples": -1}, "resamples must be a whole number from 2, or 0"),
+    ],
+)
+def test_numbers_out_of_range_are_told(runs, tmp_path, options, words):
+    folders = (f"{runs}/qwen2-base", f"{runs}/qwen2-reasoning")
+    with pytest.raises(BadInputError, match=words):
+        run(Compare(folders, **options))
+    with pytest.raises(BadInputError, match=words):
+        run_diagnose(Diagnose(labels=(f"qwen2/base={folders[0]}",), output=tmp_path / "d", **options))
+
+
+def test_halves_of_a_report_are_a_whole_number():
+    with pytest.raises(BadInputError, match="resamples must be a whole number from 2, or 0 for none, not -1"):
+        ReportOptions(resamples=-1)

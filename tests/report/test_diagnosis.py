@@ -76,6 +76,25 @@ def test_changes_are_paired_within_a_family_and_turn_their_sign_with_the_order(m
     assert base["change_from_sft_p"] == sft["change_from_base_p"]
 
 
+def test_accuracy_is_the_average_over_generations_where_pass_at_1_was_not_asked_for(models, evaluations):
+    estimates = {name: estimate for name, estimate in evaluations[0].estimates.items() if name != "pass@1"}
+    of_two = replace(evaluations[0], estimates=estimates)
+    expected = evaluations[0].estimates["pass@1"].value
+    assert diagnose(models, [of_two], resamples=0).table()["accuracy"].to_list()[1] == expected
+    without = replace(of_two, estimates={"pass@2": estimates["pass@2"]})
+    with pytest.raises(BadInputError, match=r"no pass@1 on lab:sums, only pass@2: evaluate it again"):
+        diagnose(models, [without], resamples=0)
+
+
+def test_a_type_may_be_named_like_an_end_of_an_interval(tmp_path):
+    models = labelled(tmp_path, kinds={"lr_low": 0.4, "lr_high": -0.4, "lr": -0.2})
+    table = diagnose(models, against=("lr_low", "lr_high"), resamples=0).table()
+    assert "| change from lr_low | change from lr_high |" in markdown(table)
+    assert markdown(table).count("change from") == 2
+    with pytest.raises(BadInputError, match="'lr' and 'lr_high': the columns of one change"):
+        diagnose(models, against=("lr", "lr_high"), resamples=0)
+
+
 def test_the_page_shows_the_table_rounded_and_dashes_for_what_there_is_not(models, evaluations):
     table = diagnose(models, evaluations, resamples=50).table()
     lines = markdown(table).splitlines()

@@ -1,6 +1,8 @@
 """`corrpo report`: what it finds in folders, what it refuses, and that every number has its source."""
 
+import json
 import re
+import shutil
 from xml.etree import ElementTree
 
 import polars as pl
@@ -82,6 +84,18 @@ def test_labels_are_given_or_the_last_two_names(results):
     assert [trajectory.label for trajectory in given.trajectories] == ["llama/mine"]
 
 
+def test_the_intervals_of_each_table_are_called_by_its_own_confidence(tmp_path):
+    for kind in ("base", "reasoning"):
+        settings = {"confidence": 0.9}
+        make_fingerprint(model=kind, settings=settings).save(tmp_path / "models" / kind / "reasoning")
+    write_track(tmp_path / "track" / "grpo", RL)
+    models, track = str(tmp_path / "models"), str(tmp_path / "track")
+    for words, names in (([models], ["90", "95"]), ([models, track], ["90", "95", "95", "95", "95"])):
+        write_report(collect(words), tmp_path / "report", resamples=0, formats=())
+        heads = re.findall(r"<th>(\d+) % interval</th>", (tmp_path / "report" / "report.html").read_text())
+        assert heads == names, "rho of types and their difference; rho of a run, twice, and its change"
+
+
 @pytest.mark.slow
 def test_unfinished_runs_are_left_out_and_named(results, tmp_path, capsys):
     begun = results / "models" / "qwen2" / "safety"
@@ -90,6 +104,29 @@ def test_unfinished_runs_are_left_out_and_named(results, tmp_path, capsys):
     assert main(["report", str(results), "--output", str(tmp_path / "r"), "--resamples", "0"]) == 0
     assert "safety" in capsys.readouterr().err
     assert "is unfinished" in (tmp_path / "r" / "report.html").read_text()
+
+
+def test_a_measure_that_was_not_evaluated_is_told_with_those_there_are(tmp_path, capsys):
+    write_track(tmp_path / "track" / "grpo", RL)
+    write_evaluations(tmp_path / "evaluated" / "grpo", RL, track=tmp_path / "track" / "grpo")
+    folders = [str(tmp_path / "track"), str(tmp_path / "evaluated")]
+    words = ["report", *folders, "--output", str(tmp_path / "r"), "--resamples", "0", "--formats", "svg"]
+    assert main([*words, "--measure", "pass@4"]) == 0
+    told = "of grpo: its evaluations hold no pass@4; give --measure pass@1 or pass@2 or average@2"
+    assert told in capsys.readouterr().err
+
+
+def test_a_trajectory_without_a_checkpoint_yet_is_unfinished(tmp_path):
+    tracks = tmp_path / "track"
+    write_track(tracks / "grpo", RL)
+    begun = shutil.copytree(tracks / "grpo", tracks / "corrpo")
+    record = json.loads((begun / "track.json").read_text())
+    (begun / "track.json").write_text(json.dumps(record | {"points": []}))
+    found = collect([str(tracks)])
+    assert [run.label for run in found.trajectories] == ["grpo"]
+    assert found.unfinished == (begun,)
+    with pytest.raises(BadInputError, match="corrpo holds no finished result; 1 runs in it are unfinished"):
+        collect([str(tracks), str(begun)])
 
 
 def test_a_missing_figure_of_accuracy_beside_rho_is_told_with_the_reason(tmp_path, capsys):

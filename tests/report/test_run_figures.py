@@ -1,5 +1,6 @@
 """Figures over training: their axes, gaps and numbers."""
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 from xml.etree import ElementTree
 
@@ -210,6 +211,38 @@ def test_rho_and_accuracy_of_a_family_have_one_axis_of_steps():
     data = runs_figure("f", [RunsColumn("qwen2", (rho,), (accuracy,))], axis="stretched", rho_label="r").data
     x = {(row["quantity"], row["stage"], row["step"]): row["x"] for row in data.to_dicts()}
     assert x["rho", "sft", 100] == x["accuracy", "sft", 100] == 2
+
+
+@pytest.mark.parametrize("axis", ["steps", "fraction", "stretched"])
+@pytest.mark.parametrize(
+    ("measured", "evaluated"),
+    [("sft grpo", "grpo"), ("grpo", "sft grpo"), ("sft grpo rl", "sft rl"), ("sft rl", "grpo rl")],
+)
+def test_rho_and_accuracy_of_a_stage_have_one_place_whichever_stages_have_both(measured, evaluated, axis):
+    rho, accuracy = (
+        line("a", *((stage, (0, 50, 100)) for stage in stages.split())) for stages in (measured, evaluated)
+    )
+    data = runs_figure("f", [RunsColumn("qwen2", (rho,), (accuracy,))], axis=axis, rho_label="r").data
+    x = {
+        quantity: dict(data.filter(quantity=quantity).select("stage", "x").iter_rows())
+        for quantity in ("rho", "accuracy")
+    }
+    assert x["rho"] | x["accuracy"] == x["accuracy"] | x["rho"]
+    assert len(set(x["rho"].values()) | set(x["accuracy"].values())) == len({*x["rho"], *x["accuracy"]})
+
+
+def test_accuracy_that_ends_before_rho_stands_at_its_part_of_the_stage():
+    column = RunsColumn("qwen2", (line("a", ("sft", (0, 50, 100))),), (line("a", ("sft", (0, 50))),))
+    data = runs_figure("f", [column], axis="fraction", rho_label="r").data
+    assert data.filter(quantity="accuracy")["x"].to_list() == [0, 0.5]
+
+
+def test_a_stage_without_values_is_a_gap():
+    run = replace(line("a", ("sft", (0, 50)), ("rl", (10, 20))), stages=("sft", "grpo", "rl"))
+    other = line("b", ("sft", (0, 50)), ("grpo", (0, 30)), ("rl", (0, 20)))
+    places = StepAxis([run, other], "steps")
+    assert places.names == ["sft", "grpo", "rl"]
+    assert drawn(run, places).lines[0].get_xdata().tolist() == [0, 50, 50, 90, 100]
 
 
 def test_a_family_without_accuracy_keeps_its_steps_below_rho():

@@ -132,14 +132,19 @@ def test_the_forms_that_people_keep_samples_in(record, prompt, response, answer)
     assert (sample.prompt, sample.response, sample.answer) == (prompt, response, answer)
 
 
-@pytest.mark.parametrize("form", ["jsonl", "json", "jsonl.gz", "json.gz", "csv", "parquet", "folder"])
+@pytest.mark.parametrize(
+    "form", ["jsonl", "json", "jsonl.gz", "json.gz", "csv", "csv.gz", "parquet", "folder"]
+)
 def test_every_kind_of_file_gives_the_same_samples(form, tmp_path):
     rows = [{"id": "a", **QUESTION}, {"id": "b", "question": "2 + 2 =", "answer": 4}]
     path = tmp_path / f"samples.{form}"
     if form == "folder":
         Dataset.from_list(rows).save_to_disk(str(path))
-    elif form in ("csv", "parquet"):
-        getattr(pl.DataFrame(rows), f"write_{form}")(path)
+    elif form == "parquet":
+        pl.DataFrame(rows).write_parquet(path)
+    elif form.startswith("csv"):
+        content = pl.DataFrame(rows).write_csv().encode()
+        path.write_bytes(gzip.compress(content) if form.endswith("gz") else content)
     else:
         text = json.dumps(rows, indent=1) if form.startswith("json.") or form == "json" else ""
         content = (text or "\n".join(map(json.dumps, rows))).encode()
@@ -149,6 +154,45 @@ def test_every_kind_of_file_gives_the_same_samples(form, tmp_path):
         ("b", "2 + 2 =", "4"),
     ]
     assert as_samples(Dataset.from_list(rows)) == as_samples(rows)
+
+
+def test_a_field_of_csv_is_the_text_that_stands_there(tmp_path):
+    path = tmp_path / "samples.csv"
+    rows = ["a,None,16677181699666569", "b,,", "", '"c ""d""\ne",007,1.50', "f,NA", f"g,{'h' * 200_000},nan"]
+    path.write_text("\r\n".join(["\ufeffprompt,response,answer", *rows]), newline="")
+    assert [(s.prompt, s.response, s.answer) for s in load_samples(path)] == [
+        ("a", "None", "16677181699666569"),
+        ("b", None, None),
+        ('c "d"\ne', "007", "1.50"),
+        ("f", "NA", None),
+        ("g", "h" * 200_000, "nan"),
+    ]
+    assert [sample.where.rpartition(" ")[2] for sample in load_samples(path)] == ["2", "3", "5", "7", "8"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            b"prompt,answer\n1, 2 and 3,4\n",
+            "line 2: 3 fields for the 2 columns .*double quotes",
+        ),
+        (b'prompt\n"a\n', "line 2 is not valid CSV: unexpected end of data"),
+        (b"prompt,prompt\na,b\n", "line 1: two columns are called 'prompt'; rename one"),
+        (b"prompt\n\xff\xfe\n", "is not UTF-8 text"),
+        (b"prompt\n", "holds no samples"),
+    ],
+)
+def test_a_file_that_is_no_csv_is_refused(content, words, tmp_path):
+    path = tmp_path / "samples.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadInputError, match=words):
+        load_samples(path)
+
+
+def test_an_array_of_json_may_begin_after_blank_lines(tmp_path):
+    (sample,) = load_samples(write(tmp_path, "", " ", f"[{json.dumps(GOOD)}]"))
+    assert sample.id == "sum"
 
 
 def test_columns_of_other_names_and_fewer_samples():

@@ -253,12 +253,15 @@ def options_class(verb: str, words: Sequence[str]) -> type | None:
 
 
 def _run(verb: str, words: list[str]) -> None:
-    from corrpo.cli.printing import Printed, printed
+    from corrpo.cli.printing import Printed, printed, refuse_json
 
     module = verb_module(verb)
     options_type = options_class(verb, words)
     if options_type is None:
-        given = {flag: f"--{flag}" in words for flag in ("quiet", "json")}
+        asks_for_help = not {"-h", "--help"}.isdisjoint(words)
+        given = {flag: f"--{flag}" in words and not asks_for_help for flag in ("quiet", "json")}
+        if "--dry-run" in words:
+            refuse_json(Printed(**given), "--dry-run does")
         with printed(Printed(**given)) as results:
             results.append(module.main([word for word in words if word not in ("--quiet", "--json")]))
         return

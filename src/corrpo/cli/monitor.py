@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from corrpo.cli.printing import OptionalOutput, Printed, refuse_json
 from corrpo.errors import BadInputError, in_one_line, require_packages
 from corrpo.models.generation.backend import find_backend
+from corrpo.models.generation.sampling import check_seed
 from corrpo.models.keywords import narrow
 from corrpo.models.load_options import LoadOptions
 from corrpo.models.model_names import model_location
@@ -80,7 +81,8 @@ def run(options: MonitorCommand) -> dict[str, Any] | None:
         The calibration, or how many generations were judged how; None of a service.
 
     Raises:
-        BadInputError: none or several of the three, or a file or option that is missing.
+        BadInputError: none or several of the three, a file or option that is missing, or a number out of
+            range.
     """
     asked = [options.calibrate is not None, options.generations is not None, options.serve]
     if sum(asked) != 1:
@@ -94,8 +96,9 @@ def run(options: MonitorCommand) -> dict[str, Any] | None:
             f"--backend {options.backend} is for --generations: it writes the responses that lines lack; "
             "the service watches token by token, which takes transformers"
         )
-    if options.grace < 0:
-        raise BadInputError(f"grace={options.grace}: expected 0 seconds or more")
+    if not 0 <= options.grace < float("inf"):
+        raise BadInputError(f"grace={options.grace}: expected a number of seconds, 0 or more")
+    check_seed(options.seed)
     if options.calibrate is not None and options.calibration is not None:
         raise BadInputError("--calibration is for --generations and --serve; --calibrate writes --output")
     if options.serve:

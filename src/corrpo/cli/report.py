@@ -25,8 +25,9 @@ class Report(ReportOptions, Printed):
         Positional[tuple[str, ...]], arg(metavar="[LABEL=]DIR ...", help_behavior_hint="(one or more)")
     ]
     """Folders that corrpo measure, track or evaluate wrote, or folders of such folders. LABEL is
-    FAMILY/NAME or NAME; a family has a panel of its own. Without one the last two names of a folder are its
-    label. A trajectory and an evaluation under one label are one run."""
+    FAMILY/NAME or NAME; a family has a panel of its own. Without one the label of a folder is the last two of
+    its names below DIR, and that of DIR itself its own name. A trajectory and an evaluation under one label
+    are one run."""
     output: Output
     """Folder of the page and the figures; made if missing. Files of an earlier report are replaced."""
 

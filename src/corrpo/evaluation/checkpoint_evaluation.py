@@ -1,7 +1,8 @@
 """One checkpoint evaluated on its suites; what is finished stays."""
 
 import gc
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,30 +55,53 @@ class Job:
         known = read_json(source) if is_known else None
         return known is not None and known == source_stamp(self.checkpoint, self.loading)
 
+    def check_folders(self) -> None:
+        """See that each suite's folder is new, or was begun with these settings.
 
-def evaluate_checkpoint(job: Job) -> Outcome[Checkpoint]:
+        Raises:
+            OutputFolderError: it holds an evaluation with other settings (named) or other files, or cannot be
+                written to.
+        """
+        for suite in self.suites:
+            check_output(self.folder_of(suite), _known_before_loading(self, suite))
+
+
+@dataclass
+class Progress:
+    """How far a checkpoint has come: the names of the suites whose evaluations of its weights are there."""
+
+    checkpoint: Checkpoint
+    suites: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return str(self.checkpoint)
+
+
+def evaluate_checkpoint(job: Job) -> Outcome[Progress]:
     """Evaluate one checkpoint on every suite; why it failed if it did."""
     gc.collect()  # of a large model or engine before, as much as may stay in cycles
     out_of_memory = "try fewer --processes; or a smaller --batch-size, with another --output"
-    with outcome_of(job.checkpoint, out_of_memory=out_of_memory) as outcome:
-        _evaluate_suites(job)
+    with outcome_of(Progress(job.checkpoint), out_of_memory=out_of_memory) as outcome:
+        outcome.item.suites.extend(_evaluated_suites(job))
     return outcome
 
 
-def _evaluate_suites(job: Job) -> None:
+def _evaluated_suites(job: Job) -> Iterator[str]:
+    """Evaluate on one suite after another; the name of each, once its evaluation is there."""
     stamp = source_stamp(job.checkpoint, job.loading)
     if job.is_finished:
         for suite in job.suites:
             model = read_json(job.folder_of(suite) / EVALUATION)["model"]
             _evaluate_suite(job, model, stamp, suite, None)
+            yield suite.name
         return
-    for suite in job.suites:
-        check_output(job.folder_of(suite), _known_before_loading(job, suite))
+    job.check_folders()
     with quiet_loading():
         engine = open_backend(job.options.backend, job.checkpoint, job.loading, job.loading.device)
     model = engine.describe()
     for suite in job.suites:
         _evaluate_suite(job, model, stamp, suite, engine)
+        yield suite.name
     if stamp is not None:
         write_json(job.folder / SOURCE, stamp)
 
@@ -93,22 +117,23 @@ def _evaluate_suite(
 
     Where the engine gives no digest of the weights, the stamp of their files stands for it.
     """
-    checkpoint, settings = job.checkpoint, suite_settings(job, suite)
+    settings, described = suite_settings(job, suite), job.checkpoint.as_dict()
+    checkpoint = {name: described[name] for name in ("stage", "step", "at", "key")}
     known = _known_before_loading(job, suite)
     claim = {"model": model if model["digest"] is not None else model | {"weights": stamp}, **known}
     with RunFolder(job.folder_of(suite), claim).claimed() as run:
         if is_evaluated(run.path):
+            _write_checkpoint(run.path / EVALUATION, checkpoint)
             run.drop_parts()
             return
         if engine is None:
             raise CorrpoError(f"{run.path} lost its {EVALUATION} while it was read")
         rows = scored_generations(
-            str(checkpoint), suite, settings, engine, run, show_progress=job.show_progress
+            str(job.checkpoint), suite, settings, engine, run, show_progress=job.show_progress
         )
-        described = checkpoint.as_dict()
         evaluation = Evaluation(
             model=model,
-            checkpoint={name: described[name] for name in ("stage", "step", "at", "key")},
+            checkpoint=checkpoint,
             suite=claim["suite"],
             settings=settings,
             versions=claim["versions"],
@@ -118,6 +143,14 @@ def _evaluate_suite(
         )
         evaluation.save(run.path)
         run.drop_parts()
+
+
+def _write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Have a finished evaluation say where this training has its model: another, that it was copied from, may
+    have it at another step."""
+    record = read_json(path)
+    if record["checkpoint"] != checkpoint:
+        write_json(path, record | {"checkpoint": checkpoint})
 
 
 def _known_before_loading(job: Job, suite: Suite) -> dict[str, Any]:

@@ -6,17 +6,17 @@ read from: a finished evaluation whose model is as it was is not loaded again.
 """
 
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from corrpo.errors import BadInputError, CorrpoError, in_one_line, require_packages
-from corrpo.evaluation.checkpoint_evaluation import Job, evaluate_checkpoint
+from corrpo.evaluation.checkpoint_evaluation import Job, Progress, evaluate_checkpoint
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.results import (
-    EVALUATION,
     EVALUATIONS,
     Evaluation,
+    evaluation_folder,
     evaluations_table,
     load_evaluations,
     suite_folder,
@@ -31,7 +31,7 @@ from corrpo.jobs.process_count import check_processes
 from corrpo.jobs.progress_bar import progress_bar
 from corrpo.jobs.workers import ThisProcess, open_workers
 from corrpo.measurement.checkpoint_measurement import CheckpointKeywords
-from corrpo.models.checkpoints import Checkpoint, Skipped, find_checkpoints
+from corrpo.models.checkpoints import Skipped, find_checkpoints
 from corrpo.models.generation.backend import find_backend
 from corrpo.models.keywords import keywords_of, narrow
 from corrpo.models.load_options import LoadOptions
@@ -42,7 +42,7 @@ class Evaluated:
     """What a call of `evaluate` came to.
 
     Attributes:
-        evaluations: those that are finished, by checkpoint and suite.
+        evaluations: those with these settings and weights that are finished, by checkpoint and suite.
         skipped: checkpoints that are not whole, with the reason.
         failed: checkpoints that could not be evaluated, with the reason; the next call tries them again.
     """
@@ -89,17 +89,23 @@ def evaluate(words: Sequence[str], suites: Sequence[Suite], keywords: EvaluateKe
     for checkpoint in skipped:
         console.print(in_one_line(f"skipped {checkpoint}"))
     failed: list[Skipped] = []
+    done: set[str] = set()
     jobs = [
         Job(checkpoint, output / checkpoint.key, tuple(suites), loading, options)
         for checkpoint in checkpoints
     ]
     with locked_folder(output), closing(_outcomes(jobs, keywords, console)) as outcomes:
+        for job in jobs:
+            with suppress(BadInputError):  # of a damaged file, which costs its own checkpoint alone
+                job.check_folders()
         for outcome in outcomes:
+            checkpoint = outcome.item.checkpoint
+            done.update(evaluation_folder(checkpoint.key, suite) for suite in outcome.item.suites)
             if outcome.reason is not None:
-                failed.append(Skipped(outcome.item.name, outcome.reason))
-            console.print(in_one_line(f"{outcome.item}: {outcome.reason or 'evaluated'}"))
-        folders = [job.folder_of(suite) for job in jobs for suite in suites]
-        evaluations = [Evaluation.load(folder) for folder in folders if (folder / EVALUATION).exists()]
+                failed.append(Skipped(checkpoint.name, outcome.reason))
+            console.print(in_one_line(f"{checkpoint}: {outcome.reason or 'evaluated'}"))
+        folders = [evaluation_folder(job.checkpoint.key, suite.name) for job in jobs for suite in suites]
+        evaluations = [Evaluation.load(output / folder) for folder in folders if folder in done]
         if not evaluations:
             raise CorrpoError(f"no checkpoint could be evaluated: {'; '.join(map(str, failed))}")
         write_parquet(output / EVALUATIONS, evaluations_table(load_evaluations(output)))
@@ -108,7 +114,7 @@ def evaluate(words: Sequence[str], suites: Sequence[Suite], keywords: EvaluateKe
 
 def _outcomes(
     jobs: Sequence[Job], keywords: EvaluateKeywords, console: Console
-) -> Generator[Outcome[Checkpoint], None, None]:
+) -> Generator[Outcome[Progress], None, None]:
     """One evaluated checkpoint after another: first those that are finished, which no model is loaded for."""
     jobs = [replace(job, is_finished=job.are_evaluated()) for job in jobs]
     for _, outcome in ThisProcess().map(evaluate_checkpoint, [job for job in jobs if job.is_finished]):
@@ -124,7 +130,7 @@ def _outcomes(
         alone = workers.count == 1 and workers.share_folders
         left = [replace(job, show_progress=keywords.progress and alone) for job in left]
         outcomes = fill_folders(
-            workers, evaluate_checkpoint, left, lost=lambda job, why: Outcome(job.checkpoint, why)
+            workers, evaluate_checkpoint, left, lost=lambda job, why: Outcome(Progress(job.checkpoint), why)
         )
         bar = progress_bar(shown=keywords.progress and not alone, transient=True, console=console)
         done = bar.add_task("checkpoints", total=len(left))

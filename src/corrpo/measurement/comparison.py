@@ -12,8 +12,11 @@ import polars as pl
 from corrpo.errors import BadInputError
 from corrpo.measurement.fingerprint import STATISTICS, Fingerprint
 from corrpo.measurement.labelled_fingerprints import FORM, Labelled, refuse_twice
+from corrpo.measurement.layer_count import layer_count
+from corrpo.models.generation.sampling import check_seed
 from corrpo.statistics import Correlation, Difference, TokenSeries, compare
 from corrpo.statistics.interval import FEW_SAMPLES
+from corrpo.statistics.settings import check_settings
 from corrpo.strength.estimators import measures_last_layer_alone
 
 SCHEMA_VERSION = 1
@@ -138,6 +141,8 @@ def compare_fingerprints(
     """
     if not labelled:
         raise BadInputError(f"nothing to compare: {FORM}")
+    check_settings(confidence, resamples=resamples)
+    check_seed(seed)
     refuse_twice(labelled)
     _check_comparable(labelled)
     paired = {
@@ -158,8 +163,8 @@ def compare_fingerprints(
     )
 
 
-def measured_with(settings: Mapping[str, Any], attention_layers: int | None) -> dict[str, Any]:
-    """The `COMPARED` settings of a measurement, of a model with so many attention layers.
+def measured_with(settings: Mapping[str, Any], layer_count: int | None) -> dict[str, Any]:
+    """The `COMPARED` settings of a measurement, in which layers are numbered among so many, if that is known.
 
     Layers are "last" with an estimator that measures the last layer alone; all layers of a model are "all",
     however they were asked for; others are counted from the first.
@@ -170,11 +175,11 @@ def measured_with(settings: Mapping[str, Any], attention_layers: int | None) -> 
     compared = {name: settings.get(name) for name in COMPARED}
     compared["projections"] = list(compared["projections"] or [])
     layers = compared["layers"]
-    if layers is not None and attention_layers is not None:
-        layers = sorted({layer % attention_layers for layer in layers})
+    if layers is not None and layer_count is not None:
+        layers = sorted({layer % layer_count for layer in layers})
     if measures_last_layer_alone(compared["estimator"]):
         compared["layers"] = "last"
-    elif layers is None or layers == list(range(attention_layers or 0)):
+    elif layers is None or layers == list(range(layer_count or 0)):
         compared["layers"] = "all"
     else:
         compared["layers"] = layers
@@ -183,7 +188,7 @@ def measured_with(settings: Mapping[str, Any], attention_layers: int | None) -> 
 
 def measurement(fingerprint: Fingerprint) -> dict[str, Any]:
     """`measured_with` of a fingerprint."""
-    return measured_with(fingerprint.settings, fingerprint.model.get("attention_layers"))
+    return measured_with(fingerprint.settings, layer_count(fingerprint.model, fingerprint.settings))
 
 
 def _check_comparable(labelled: Sequence[Labelled]) -> None:

@@ -56,7 +56,8 @@ class Fingerprint:
     they hold is, tables included, but for `run`.
 
     Attributes:
-        model: name, revision, architecture, parameters, attention_layers, dtype, digest.
+        model: name, revision, architecture, parameters, attention_layers, dtype, digest, projection_layers
+            (that hold the measured projections, and that settings["layers"] counts; not in older versions).
         samples: name, digest (SHA-256 of the samples), given, measured, cut (responses that ended at
             max_new_tokens), skipped (list of sample and reason), response_tokens, measured_tokens.
         settings: every option of the measurement.

@@ -18,7 +18,7 @@ from corrpo.errors import BadInputError, NonFiniteError
 from corrpo.jobs.run_folder import Part
 from corrpo.jobs.run_record import hardware
 from corrpo.measurement.fingerprint_format import RESPONSE_COLUMNS, schema
-from corrpo.measurement.measured_model import describe_measured_model
+from corrpo.measurement.measured_model import count_layers, describe_measured_model
 from corrpo.measurement.options import MeasureOptions
 from corrpo.measurement.token_rows import measure_response
 from corrpo.models.eval_mode import eval_mode
@@ -114,11 +114,13 @@ class Prepared:
 
     Attributes:
         model: see `describe_measured_model`.
+        layer_count: how many of its layers hold the measured projections.
         work: the samples with their token ids.
         hardware: see `run_record`.
     """
 
     model: dict[str, Any]
+    layer_count: int
     work: list[Work]
     hardware: dict[str, Any]
 
@@ -138,7 +140,8 @@ def prepare(
         work = [encode_sample(sample, model, loaded.tokenizer, settings, strict=strict) for sample in given]
         described = describe_measured_model(model, name, revision)
         try_estimator(model, settings)
-        return Prepared(described, work, hardware(next(model.parameters()).device))
+        layers = count_layers(model, settings.projections)
+        return Prepared(described, layers, work, hardware(next(model.parameters()).device))
 
 
 def try_estimator(model: Any, settings: MeasureOptions) -> None:

@@ -1,9 +1,10 @@
 """What a fingerprint tells of the model that was measured."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from corrpo.models.description import describe_model
-from corrpo.strength.projections.mixers import find_mixers
+from corrpo.strength.projections.mixers import find_layers, find_mixers
 
 
 def describe_measured_model(
@@ -20,3 +21,13 @@ def describe_measured_model(
     before = ("name", "revision", "architecture", "parameters")
     first = {key: described.pop(key) for key in before}
     return {**first, "attention_layers": layers, **described}
+
+
+def count_layers(model: Any, projections: Sequence[str]) -> int:
+    """The layers of a model that hold all of these projections; a model that is compiled too.
+
+    Raises:
+        BadInputError: there is none.
+        UnsupportedModelError: no mixer is recognised.
+    """
+    return len(find_layers(getattr(model, "_orig_mod", model), projections))

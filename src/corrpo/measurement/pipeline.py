@@ -25,6 +25,7 @@ from corrpo.jobs.versions import library_versions
 from corrpo.jobs.workers import ThisProcess, Workers
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.fingerprint_format import FINGERPRINT, TOKEN_COLUMNS, schema, with_later_columns
+from corrpo.measurement.layer_count import LAYER_COUNT
 from corrpo.measurement.measure_tasks import (
     LoadedModel,
     NamedModel,
@@ -148,7 +149,8 @@ def _measure(
         tokens, control = _tokens(tables("tokens", reading())), None
         if settings.untrained:
             control = _tokens(tables("untrained", reading(untrained=True)))
-        fingerprint = summarise(identity, responses, tokens, control, settings)
+        model = prepared.model | {LAYER_COUNT: prepared.layer_count}
+        fingerprint = summarise(identity | {"model": model}, responses, tokens, control, settings)
         record = run_record(prepared.hardware, began, workers.count)
         fingerprint = replace(fingerprint, run=record)
         if run is None:

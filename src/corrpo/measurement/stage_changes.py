@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from corrpo.measurement.comparison import fingerprint_difference
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.trajectory import Point, Trajectory
+from corrpo.models.generation.sampling import check_seed
 from corrpo.statistics import Difference
+from corrpo.statistics.settings import check_settings
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,10 @@ def stage_changes(trajectory: Trajectory, *, resamples: int = 1000, seed: int = 
         seed: of the resampling.
 
     Raises:
-        BadInputError: the fingerprint of a checkpoint cannot be read.
+        BadInputError: the fingerprint of a checkpoint cannot be read; a number out of range.
     """
+    check_settings(float(trajectory.settings["confidence"]), resamples=resamples)
+    check_seed(seed)
     changes = []
     last: Point | None = None
     after: Fingerprint | None = None

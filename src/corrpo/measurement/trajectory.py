@@ -13,6 +13,7 @@ from corrpo.jobs.settings_differences import differences_between
 from corrpo.measurement.comparison import mean_or_none, measured_with
 from corrpo.measurement.fingerprint import SCHEMA_VERSION, STATISTICS, baseline_of
 from corrpo.measurement.fingerprint_format import FINGERPRINT, TOKENS
+from corrpo.measurement.layer_count import layer_count
 from corrpo.models.checkpoints import Checkpoint, Skipped
 from corrpo.statistics import Correlation
 
@@ -37,7 +38,7 @@ class Point:
         mean_response_tokens: response tokens per measured sample; None if there are no samples.
         baseline: as `Fingerprint.baseline`.
         cut: share of the responses that ended at max_new_tokens; None in a fingerprint of an older version.
-        attention_layers: of the model; None in a fingerprint of an older version.
+        layer_count: how many layers hold the measured projections; None where an older version does not tell.
     """
 
     checkpoint: Checkpoint
@@ -49,7 +50,7 @@ class Point:
     mean_response_tokens: float | None
     baseline: Correlation | None = None
     cut: float | None = None
-    attention_layers: int | None = None
+    layer_count: int | None = None
 
     @property
     def spearman(self) -> Correlation:
@@ -158,6 +159,12 @@ def is_trajectory(folder: Path | str) -> bool:
     return (Path(folder) / TRACK).exists() or bool(step_folders(Path(folder)))
 
 
+def has_points(folder: Path | str) -> bool:
+    """Whether a trajectory has a finished checkpoint yet."""
+    path = Path(folder) / TRACK
+    return not path.exists() or bool(read_versioned(path, TRACK_VERSION, "track again").get("points"))
+
+
 def check_same_measurement(trajectories: Sequence[Trajectory]) -> None:
     """Refuse to set trajectories beside one another that measure different quantities.
 
@@ -180,7 +187,7 @@ def check_same_measurement(trajectories: Sequence[Trajectory]) -> None:
 
 
 def _measured(trajectory: Trajectory) -> dict[str, Any]:
-    return measured_with(trajectory.settings, trajectory.points[0].attention_layers)
+    return measured_with(trajectory.settings, trajectory.points[0].layer_count)
 
 
 def _samples(trajectory: Trajectory) -> str:
@@ -271,7 +278,7 @@ def _point(checkpoint: Checkpoint, folder: Path, summary: dict[str, Any]) -> Poi
         else None,
         baseline=baseline_of(summary),
         cut=samples["cut"] / samples["given"] if samples.get("cut") is not None else None,
-        attention_layers=summary["model"].get("attention_layers"),
+        layer_count=layer_count(summary["model"], summary["settings"]),
     )
 
 

@@ -221,7 +221,7 @@ def _split(
 ) -> tuple[list[Labelled], list[Labelled]]:
     """A third of the prompts, and the rest."""
     prompts = sorted({row.prompt for row in generations})
-    first = set(rng.permutation(prompts)[: math.ceil(len(prompts) / 3)].tolist())
+    first = {prompts[i] for i in rng.permutation(len(prompts))[: math.ceil(len(prompts) / 3)]}
     parts: tuple[list[Labelled], list[Labelled]] = ([], [])
     for row in generations:
         parts[row.prompt not in first].append(row)

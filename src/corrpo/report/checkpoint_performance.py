@@ -18,11 +18,13 @@ from corrpo.evaluation.results import Evaluation
 from corrpo.jobs.files import read_parquet
 from corrpo.measurement.fingerprint_format import TOKENS
 from corrpo.measurement.trajectory import Point, Trajectory
+from corrpo.models.generation.sampling import check_seed
 from corrpo.statistics import Correlation, TokenSeries
 from corrpo.statistics.accuracy_estimate import Estimate, pass_at_k
 from corrpo.statistics.checkpoint_association import Association, rank_association
 from corrpo.statistics.coefficients import Array
 from corrpo.statistics.interval import half_samples
+from corrpo.statistics.settings import check_settings
 from corrpo.statistics.token_series import check_series
 from corrpo.statistics.weighted_coefficients import weighted_statistic
 
@@ -136,8 +138,8 @@ def join_performance(
         `reason` says why.
 
     Raises:
-        BadInputError: another measure; a checkpoint whose weights were others when it was evaluated, or that
-            was evaluated on other problems than the first.
+        BadInputError: another measure, or a number out of range; a checkpoint whose weights were others when
+            it was evaluated, or that was evaluated on other problems than the first.
     """
     k = _k_of(measure)
     points = {
@@ -153,6 +155,8 @@ def join_performance(
         return None
     _check_same(pairs)
     confidence = float(trajectory.settings["confidence"])
+    check_settings(confidence, resamples=resamples)
+    check_seed(seed)
     association, given_step = _associations(pairs, measure, k, confidence, resamples, seed)
     return Performance(
         label=trajectory.label,

@@ -14,14 +14,14 @@ from corrpo.jobs.run_folder import SETTINGS
 from corrpo.measurement.fingerprint import Fingerprint
 from corrpo.measurement.fingerprint_format import FINGERPRINT
 from corrpo.measurement.labelled_fingerprints import Labelled
-from corrpo.measurement.trajectory import Trajectory, is_trajectory
+from corrpo.measurement.trajectory import Trajectory, has_points, is_trajectory
 
 FORM = (
     "give folders that corrpo measure, track or evaluate wrote, or folders of such folders, each as DIR or "
     "LABEL=DIR, with a label like grpo or qwen2/grpo"
 )
 _PARTS_OF_LABEL = 2
-"""A folder found below one that was given without a label is called by its last two names."""
+"""A folder found below one that was given without a label is called by the last two of its names below it."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def collect(words: Sequence[str]) -> Collection:
 
     Args:
         words: DIR or LABEL=DIR each. Under a label, a folder found deeper is LABEL/ITS/PATH; without one it
-            is called by its last two names. The folder of a sample set is not part of a label.
+            is called by the last two of its names below DIR, and DIR itself by its own. The folder of a
+            sample set is not part of a label.
 
     Raises:
         BadInputError: no folder, one that does not exist or holds no results, or two results of a kind under
@@ -79,8 +80,13 @@ def collect(words: Sequence[str]) -> Collection:
     evaluated: list[EvaluatedRun] = []
     unfinished: list[Path] = []
     for label, folder in map(_parse, words):
-        before = len(fingerprints) + len(trajectories) + len(evaluated)
-        for kind, path in _results(folder):
+        found = list(_results(folder))
+        begun = [path for kind, path in found if kind == "unfinished"]
+        if len(begun) == len(found):
+            others = f"; {len(begun)} runs in it are unfinished" if begun else ""
+            raise BadInputError(f"{folder} holds no finished result{others}: {FORM}")
+        unfinished += begun
+        for kind, path in found:
             parts = list(path.relative_to(folder).parts)
             if kind == "fingerprint":
                 fingerprint = Fingerprint.load(path)
@@ -93,11 +99,6 @@ def collect(words: Sequence[str]) -> Collection:
                 evaluated.append(
                     EvaluatedRun(_label(label, folder, parts), path, tuple(load_evaluations(path)))
                 )
-            else:
-                unfinished.append(path)
-        if before == len(fingerprints) + len(trajectories) + len(evaluated):
-            others = f"; {len(unfinished)} runs in it are unfinished" if unfinished else ""
-            raise BadInputError(f"{folder} holds no finished result{others}: {FORM}")
     for what, runs in (("trajectories", trajectories), ("evaluations", evaluated)):
         _refuse_twice(what, [(run.label, run.folder) for run in runs])
     _refuse_twice("fingerprints", [(f"{row.label} on {row.sample_set}", row.folder) for row in fingerprints])
@@ -122,7 +123,7 @@ def _results(folder: Path) -> Iterator[tuple[str, Path]]:
     if (folder / EVALUATIONS).exists():
         yield "evaluations", folder
     elif is_trajectory(folder):
-        yield "trajectory", folder
+        yield "trajectory" if has_points(folder) else "unfinished", folder
     elif (folder / FINGERPRINT).exists():
         yield "fingerprint", folder
     elif (folder / SETTINGS).exists():

@@ -36,7 +36,7 @@ class Diagnosed:
         row: its fingerprint in the comparison of its family.
         projections: what was measured.
         changes: by the type it is set against, the difference of correlations; that type itself has none.
-        accuracy: pass@1 on `suite`; None if the model was not evaluated.
+        accuracy: pass@1 on `suite`, or average@n, which is the same; None if the model was not evaluated.
         suite: name of the suite.
     """
 
@@ -105,7 +105,8 @@ def diagnose(
 
     Raises:
         BadInputError: as `compare_fingerprints`; families measured with another estimator, norm or target;
-            a type in `against` that there is not; a model with two evaluations.
+            a type in `against` that there is not, or whose columns are those of another; a model with two
+            evaluations, or one without pass@1.
     """
     families = list(dict.fromkeys(row.family for row in labelled))
     comparisons = tuple(
@@ -123,6 +124,12 @@ def diagnose(
     for name in against:
         if name not in types:
             raise BadInputError(f"against {name!r}: there is no such type; there are {', '.join(types)}")
+        clash = next((one for one in against if one in (f"{name}_low", f"{name}_high", f"{name}_p")), None)
+        if clash:
+            raise BadInputError(
+                f"against {name!r} and {clash!r}: the columns of one change would be those of the other; "
+                "give one of the types another name"
+            )
     scored = _by_digest(evaluations)
     models = tuple(
         _diagnosed(row, comparison, against, scored) for comparison in comparisons for row in comparison.rows
@@ -168,8 +175,19 @@ def _diagnosed(
         row,
         tuple(comparison.measurement["projections"]),
         changes,
-        evaluation and evaluation.estimates["pass@1"],
+        evaluation and _accuracy(evaluation),
         evaluation and evaluation.suite["name"],
+    )
+
+
+def _accuracy(evaluation: Evaluation) -> Estimate:
+    """pass@1; where only other k were asked for, the average over the n generations, which is the same."""
+    for measure, estimate in evaluation.estimates.items():
+        if measure == "pass@1" or measure.startswith("average@"):
+            return estimate
+    raise BadInputError(
+        f"{evaluation.model['name']} has no pass@1 on {evaluation.suite['name']}, only "
+        f"{', '.join(evaluation.estimates) or 'nothing'}: evaluate it again without --k"
     )
 
 

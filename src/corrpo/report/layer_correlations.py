@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from corrpo.measurement.fingerprint import Fingerprint
+from corrpo.measurement.layer_count import layer_count
 from corrpo.statistics import spearman
 from corrpo.statistics.coefficients import undefined_reason
 from corrpo.strength.estimators import measures_last_layer_alone
@@ -82,11 +83,14 @@ def norms_array(column: pl.Series) -> NDArray[np.float64]:
 
 
 def layer_numbers(settings: Mapping[str, Any], model: Mapping[str, Any], n_layers: int) -> list[int]:
-    """The number of each measured layer in the model, from its settings and its number of layers."""
-    layers, count = settings.get("layers"), model.get("attention_layers")
+    """The number of each measured layer among those that hold the measured projections, by the records.
+
+    Negative, from the last, as they were asked for where an older version does not tell how many there are.
+    """
+    layers, count = settings.get("layers"), layer_count(model, settings)
     if layers is not None and len(layers) == n_layers:
-        return [int(layer) % count if isinstance(count, int) and count else int(layer) for layer in layers]
-    if measures_last_layer_alone(settings.get("estimator")) and n_layers == 1 and isinstance(count, int):
+        return [int(layer) if count is None else int(layer) % count for layer in layers]
+    if measures_last_layer_alone(settings.get("estimator")) and n_layers == 1 and count is not None:
         return [count - 1]
     return list(range(n_layers))
 

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from corrpo.errors import check_known
+from corrpo.statistics.settings import check_settings
 
 Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[str, ...] = get_args(Format)
+CONFIDENCE = 0.95
+"""Of the intervals of differences between model types."""
 Axis = Literal["steps", "stretched", "fraction"]
 
 
@@ -15,7 +18,7 @@ class ReportOptions:
     """What a report is asked to show.
 
     Raises:
-        BadInputError: an unknown axis or format.
+        BadInputError: an unknown axis or format, or a number out of range.
     """
 
     axis: Axis = "steps"
@@ -34,3 +37,4 @@ class ReportOptions:
         for name in self.formats:
             check_known("format", name, FORMATS)
         check_known("axis", self.axis, get_args(Axis))
+        check_settings(CONFIDENCE, resamples=self.resamples)

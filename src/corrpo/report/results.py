@@ -13,7 +13,7 @@ from corrpo.measurement.trajectory import Trajectory, check_same_measurement
 from corrpo.report.checkpoint_performance import Performance, join_performance
 from corrpo.report.collection import Collection
 from corrpo.report.explanations import estimator_label
-from corrpo.report.options import ReportOptions
+from corrpo.report.options import CONFIDENCE, ReportOptions
 from corrpo.report.run_groups import runs_from_one_start
 
 
@@ -79,7 +79,12 @@ class Results:
         if not self.collection.fingerprints:
             return None
         labelled = in_order(self.collection.fingerprints)
-        comparison = compare_fingerprints(labelled, resamples=self.options.resamples, progress=self._progress)
+        comparison = compare_fingerprints(
+            labelled,
+            resamples=self.options.resamples,
+            confidence=CONFIDENCE,
+            progress=self._progress,
+        )
         return ComparedFingerprints(comparison, [row.fingerprint for row in labelled])
 
     @cached_property
@@ -116,12 +121,19 @@ class Results:
                 f"give both folders its label, as in {alone[0][0]}=DIR"
             )
         lines += [
-            f"accuracy beside rho (figure 4) of {name}: fewer than two of its checkpoints were both tracked "
-            "and evaluated on one suite"
+            f"accuracy beside rho (figure 4) of {name}: {self._why_alone(name)}"
             for name in tracked
             if name in self.evaluated and name not in drawn
         ]
         return lines
+
+    def _why_alone(self, label: str) -> str:
+        """Why a run that was tracked and evaluated has no figure of both."""
+        held = dict.fromkeys(name for row in self.evaluated[label].evaluations for name in row.estimates)
+        others = [name for name in held if not name.startswith("majority@")]
+        if self.options.measure not in held and others:
+            return f"its evaluations hold no {self.options.measure}; give --measure {' or '.join(others)}"
+        return "fewer than two of its checkpoints were both tracked and evaluated on one suite"
 
     @cached_property
     def run_groups(self) -> list[list[Trajectory]]:

@@ -42,11 +42,40 @@ class Line:
         label: of the run.
         parts: its stages, one after another.
         published: a curve from the literature, drawn dashed.
+        stages: names of all stages of its run, in order; its parts are those of which there are values. Those
+            of the parts if not given.
     """
 
     label: str
     parts: tuple[Part, ...]
     published: bool = False
+    stages: tuple[str, ...] = ()
+
+    def room(self, n: int) -> int:
+        """The number, from 0, of the stage of its n-th part among those of its run."""
+        return self.stages.index(self.parts[n].stage) if self.stages else n
+
+    def in_room(self, number: int) -> Part | None:
+        """The part of the stage of that number; None if there is none."""
+        return next((part for n, part in enumerate(self.parts) if self.room(n) == number), None)
+
+
+def merged_stages(first: Line, second: Line) -> tuple[str, ...]:
+    """The stages of one run by two lines of it, each of which may lack some.
+
+    >>> rl, both = (Line("", tuple(Part(stage, (), ()) for stage in names)) for names in ("b", "ab"))
+    >>> merged_stages(rl, both)
+    ('a', 'b')
+    """
+    stages = [part.stage for part in first.parts]
+    place = 0
+    for part in second.parts:
+        if part.stage in stages:
+            place = stages.index(part.stage) + 1
+        else:
+            stages.insert(place, part.stage)
+            place += 1
+    return tuple(stages)
 
 
 def rho_parts(trajectory: Trajectory) -> tuple[Part, ...]:

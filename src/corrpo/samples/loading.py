@@ -41,18 +41,18 @@ class Sample:
 
 
 def load_samples(path: Path | str, options: SampleOptions = _DEFAULTS) -> list[Sample]:
-    """Read samples from JSON lines, a JSON array, Parquet, CSV (each may be gzipped), or a dataset's folder.
+    """Read samples from JSON lines, a JSON array, CSV (these may be gzipped), Parquet, or a dataset's folder.
 
-    Blank lines are passed over, and columns that say nothing of a sample are ignored. What columns may be
-    called is told in `corrpo.samples.fields`.
+    Blank lines are passed over, an empty field of CSV is none, and columns that say nothing of a sample are
+    ignored. What columns may be called is told in `corrpo.samples.fields`.
 
     Args:
         path: a file, or a folder that `Dataset.save_to_disk` wrote.
         options: columns of other names, and how many samples.
 
     Raises:
-        BadInputError: no such file, no sample in it, or a line that is not UTF-8, not JSON, or not a
-            sample; names the file, the line and what was expected.
+        BadInputError: no such file, no sample in it, or a line that is not UTF-8, not JSON or CSV, or
+            not a sample; names the file, the line and what was expected.
     """
     path = Path(path)
     records = records_of_path(path)

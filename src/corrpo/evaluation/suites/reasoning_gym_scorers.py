@@ -70,9 +70,22 @@ def _same_number(answer: str, entry: Entry) -> bool:
 def _same_json(answer: str, entry: Entry) -> bool:
     try:
         given, wanted = (json.loads(text, parse_float=Decimal) for text in (answer, entry["answer"]))
+        return _equal(given, wanted)
     except (ValueError, RecursionError):
         return answer.strip() == entry["answer"].strip()
-    return given == wanted
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether JSON values are equal: true and false are no numbers, as they are in Python.
+
+    >>> _equal({"a": [1, None]}, {"a": [Decimal("1.0"), None]}), _equal([1], [True]), _equal({}, {"a": None})
+    (True, False, False)
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
 def _one_of_the_boards(answer: str, entry: Entry) -> bool:

@@ -88,9 +88,13 @@ def _place(arm: ArmResult, k: int) -> Place | None:
 def arms_figure(
     name: str, places: Sequence[Place], before: Mapping[str, float], *, accuracy_label: str
 ) -> Drawing:
-    """A row for each arm, a colour and marker for each model, whose accuracies `before` are given."""
+    """A row for each arm, a colour and marker for each model, whose accuracies `before` are given.
+
+    A model of which no arm has a place is left out.
+    """
     arms = list(dict.fromkeys(place.name for place in places))
     models = list(dict.fromkeys(place.panel for place in places))
+    before = {model: before[model] for model in models if model in before}
     looks: dict[str, dict[str, Any]] = {
         m: {"color": c, "marker": type_markers(models)[m]} for m, c in type_colours(models).items()
     }

@@ -1,7 +1,7 @@
 """Figure 5: runs side by side over training, rho above and accuracy below, a column for each family."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
 
@@ -22,7 +22,7 @@ from corrpo.report.plotting.run_lines import (
 from corrpo.report.plotting.step_axis import DOTTED, StepAxis
 from corrpo.report.results import Results
 from corrpo.report.run_groups import family_of, run_of
-from corrpo.report.run_series import Line, Part, accuracy_parts, rho_parts
+from corrpo.report.run_series import Line, Part, accuracy_parts, merged_stages, rho_parts
 
 
 def draw(results: Results, stem: str) -> Iterator[Drawn]:
@@ -69,6 +69,7 @@ def runs_figure(
     accuracy_label: str = "accuracy (%)",
 ) -> Drawing:
     """The figure and its numbers; without accuracies the lower row is left out."""
+    columns = [_in_the_same_rooms(column) for column in columns]
     looks = line_looks([line for column in columns for line in (*column.rho, *column.accuracy)])
     both = any(column.accuracy for column in columns)
     rows: list[dict] = []
@@ -94,6 +95,21 @@ def runs_figure(
             grid[1, 0].set_ylim(bottom=0)
         add_legend(figure, looks)
         return Drawing(name, figure, numbers_table(rows))
+
+
+def _in_the_same_rooms(column: RunsColumn) -> RunsColumn:
+    """The column with both lines of each run on the stages of either: not all were measured and evaluated."""
+    evaluated = {line.label: line for line in column.accuracy}
+    stages = {
+        line.label: merged_stages(line, evaluated[line.label])
+        for line in column.rho
+        if line.label in evaluated
+    }
+    rho, accuracy = (
+        tuple(replace(line, stages=stages.get(line.label, ())) for line in lines)
+        for lines in (column.rho, column.accuracy)
+    )
+    return replace(column, rho=rho, accuracy=accuracy)
 
 
 def _family(run: Trajectory) -> str:

@@ -69,7 +69,7 @@ def comparison_context(compared: ComparedFingerprints) -> dict[str, Any]:
         "comparison": comparison,
         "pairs": list(zip(comparison.rows, fingerprints, strict=True)),
         "families": list(dict.fromkeys(row.family for row in comparison.rows)),
-        "interval_name": explanations.interval_name(common["same"]),
+        "types_interval_name": explanations.interval_name(common["same"]),
         "common": common,
         "skipped": [
             (row, skip)

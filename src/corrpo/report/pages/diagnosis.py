@@ -43,7 +43,7 @@ def markdown(table: pl.DataFrame) -> str:
     Args:
         table: as `Diagnosis.table` or a diagnosis.parquet has it.
     """
-    against = [name.removeprefix("change_from_") for name in table.columns if _is_change(name)]
+    against = [name.removeprefix("change_from_") for name in table.columns if _is_change(name, table)]
     has_sets = table["sample_set"].n_unique() > 1
     head = ["family", "model", *(["samples"] if has_sets else []), "rho", "position held", "untrained"]
     head += [f"change from {name}" for name in against]
@@ -76,8 +76,9 @@ def renew_page(page: Path | str, table: pl.DataFrame) -> None:
     write_text(page, f"{before}{BEGIN}\n\n{markdown(table)}\n{END}\n{after}")
 
 
-def _is_change(name: str) -> bool:
-    return name.startswith("change_from_") and not name.endswith(("_low", "_high", "_p"))
+def _is_change(name: str, table: pl.DataFrame) -> bool:
+    """Whether a column is a change, and not an end or p of one, which have no ends themselves."""
+    return name.startswith("change_from_") and f"{name}_low" in table.columns
 
 
 def _shown(row: dict[str, Any], name: str, show: Callable[[float | None], str] = decimal) -> str:

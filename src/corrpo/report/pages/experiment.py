@@ -31,7 +31,8 @@ def write_experiment_report(result: ExperimentResult, folder: Path) -> list[Path
     figures = draw_figures(result, ("experiment",))
     written = write_figures(figures, folder / "figures", ("svg", "pdf", "parquet"))
     registered = read_json(folder / PREREGISTRATION)
-    write_text(folder / MARKDOWN, markdown(result, registered))
+    drawn = [figure.name for figure in figures["experiment"]]
+    write_text(folder / MARKDOWN, markdown(result, registered, drawn))
     page = render(
         "experiment.html",
         title="An experiment on the inversion",

@@ -1,6 +1,6 @@
 """The report of an experiment as Markdown, for a page of documentation or a message."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from corrpo.experiments.accuracy_against_rho import AccuracyAgainstRho
@@ -10,12 +10,23 @@ from corrpo.experiments.experiment_result import ExperimentResult
 from corrpo.experiments.training_cost import MEASURES
 from corrpo.report.formatting import DASH, bracketed, count, decimal, markdown_table, p_value, percent
 
+FIGURES = {
+    "differences": "![differences in accuracy](figures/differences.svg)",
+    "arms": "![accuracy and change of rho by arm](figures/arms.svg)",
+    "costs": "![accuracy against what training cost](figures/costs.svg)",
+}
+"""By name, how the figures of an experiment stand in the text."""
 
-def markdown(result: ExperimentResult, registered: dict[str, Any]) -> str:
+
+def markdown(result: ExperimentResult, registered: dict[str, Any], drawn: Collection[str] = FIGURES) -> str:
     """Verdict, comparisons, arms and association, with links to the files beside it.
 
-    `registered` is the content of the experiment's preregistration.json.
+    Args:
+        result: of the experiment.
+        registered: the content of its preregistration.json.
+        drawn: names of the figures that there are.
     """
+    figures = {name: FIGURES[name] if name in drawn else "" for name in FIGURES}
     verdict, plan = result.verdict, registered["plan"]
     parts = [
         "# An experiment on the inversion",
@@ -29,16 +40,16 @@ def markdown(result: ExperimentResult, registered: dict[str, Any]) -> str:
         "Differences are in points of accuracy, paired by seed and problem; the intervals of one family hold "
         f"together. Of interest are {100 * verdict.analysis.smallest_effect:g} points. Detectable is what "
         f"one comparison finds with {percent(verdict.analysis.power, 0)} % power at the corrected level.",
-        "![differences in accuracy](figures/differences.svg)",
-        "![accuracy and change of rho by arm](figures/arms.svg)",
+        figures["differences"],
+        figures["arms"],
     ]
     if verdict.others:
         parts += ["## By model and by pass@k", _comparisons(verdict.others)]
     if verdict.also:
         parts += ["## Other arms", _comparisons(verdict.also)]
     if result.arm_costs:
-        figure = "![accuracy against what training cost](figures/costs.svg)"
-        parts += ["## Cost of training", *cost_sentences(result), _costs(result), _matched(result), figure]
+        parts += ["## Cost of training", *cost_sentences(result), _costs(result), _matched(result)]
+        parts.append(figures["costs"])
     parts += [
         "## Arms",
         _arms(result),

@@ -85,14 +85,14 @@ def _context(results: Results) -> dict[str, Any]:
 
 
 def _measured_with(results: Results) -> dict[str, str]:
-    """What to call the estimator and the intervals."""
+    """What to call the estimator, and the intervals of trajectories."""
     if results.collection.trajectories:
         settings = results.collection.trajectories[0].settings
     else:
         settings = results.compared.comparison.measurement if results.compared else {}
     return {
         "estimator": explanations.estimator_label(settings) if settings else "",
-        "interval_name": explanations.interval_name(settings) if settings else "interval",
+        "interval_name": explanations.interval_name(settings),
     }
 
 

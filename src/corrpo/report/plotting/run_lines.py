@@ -129,13 +129,16 @@ def draw_line(axes: Axes, line: Line, places: StepAxis, colour: str, marker: str
 def _points_and_levels(line: Line, places: StepAxis) -> tuple[list[Point], list[tuple[float, float, float]]]:
     """The points of the line, and (from, to, value) of the levels between a stage's end and the next one.
 
-    A stage begins with what the one before it ended with, unless its step 0 was measured.
+    A stage begins with what the one before it ended with, unless its step 0 was measured; after a stage of
+    which there is no value, there is a gap.
     """
     points: list[Point] = []
     levels = []
     for n, part in enumerate(line.parts):
-        begins = places.starts[n]
-        if points and points[-1][0] < begins:
+        begins = places.start(line, n)
+        if points and line.room(n) > line.room(n - 1) + 1:
+            points.append((points[-1][0], None, None, None))
+        elif points and points[-1][0] < begins:
             x, value, low, high = points[-1]
             points.append((x, None, None, None))
             if value is not None:

@@ -31,11 +31,11 @@ class StepAxis:
 
     def __init__(self, lines: Sequence[Line], axis: Axis):
         self.axis = axis
+        self._lines = lines
         self.names = stage_names(lines)
-        count = max((len(line.parts) for line in lines), default=0)
         self._grids = [
-            sorted({step for line in lines if len(line.parts) > n for step in line.parts[n].steps} | {0})
-            for n in range(count)
+            sorted({step for line in lines if (part := line.in_room(n)) for step in part.steps} | {0})
+            for n in range(len(self.names))
         ]
         rooms = [self._room(grid) for grid in self._grids]
         self.starts: list[float] = np.concatenate(([0.0], np.cumsum(rooms))).tolist()
@@ -45,16 +45,25 @@ class StepAxis:
             return 1.0
         return float(len(grid) - 1) if self.axis == "stretched" else float(grid[-1])
 
+    def _last(self, line: Line, room: int) -> int:
+        """The last step of a stage of a run, of which there may be several lines."""
+        of_run = [one for one in self._lines if (one.label, one.published) == (line.label, line.published)]
+        return max(part.steps[-1] for one in of_run if (part := one.in_room(room)))
+
+    def start(self, line: Line, n: int) -> float:
+        """The x at which the stage of the n-th part of a line begins."""
+        return self.starts[line.room(n)]
+
     def places(self, line: Line, n: int) -> list[float]:
-        """The x of each step of the n-th stage of a line."""
+        """The x of each step of the n-th part of a line."""
         part = line.parts[n]
-        start = self.starts[n]
+        start = self.start(line, n)
         if self.axis == "steps":
             return [start + step for step in part.steps]
         if self.axis == "fraction":
-            last = max(part.steps[-1], 1)
+            last = max(self._last(line, line.room(n)), 1)
             return [start + step / last for step in part.steps]
-        return [start + self._grids[n].index(step) for step in part.steps]
+        return [start + self._grids[line.room(n)].index(step) for step in part.steps]
 
     @property
     def boundaries(self) -> list[float]:
@@ -111,11 +120,11 @@ def stage_names(lines: Sequence[Line]) -> list[str]:
     ['a / b', 'b']
     """
     names = []
-    for n in range(max((len(line.parts) for line in lines), default=0)):
-        with_stage = [line for line in lines if len(line.parts) > n]
-        measured = [line for line in with_stage if not line.published] or with_stage
-        measured.sort(key=lambda line: -len(line.parts))
-        names.append(" / ".join(dict.fromkeys(line.parts[n].stage for line in measured)))
+    for n in range(max((1 + line.room(len(line.parts) - 1) for line in lines if line.parts), default=0)):
+        there = [(line, part) for line in lines if (part := line.in_room(n))]
+        measured = [(line, part) for line, part in there if not line.published] or there
+        measured.sort(key=lambda pair: -len(pair[0].stages or pair[0].parts))
+        names.append(" / ".join(dict.fromkeys(part.stage for _, part in measured)))
     return names
 
 
