@@ -112,7 +112,7 @@ def _generation_config(checkpoint: "Checkpoint", loading: "LoadOptions") -> Any:
     from transformers import AutoConfig, GenerationConfig
 
     try:
-        return GenerationConfig.from_pretrained(checkpoint.source, revision=checkpoint.revision)
+        return GenerationConfig.from_pretrained(checkpoint.source, revision=checkpoint.revision or "main")
     except OSError:
         config = AutoConfig.from_pretrained(
             checkpoint.source, revision=checkpoint.revision, trust_remote_code=loading.trust_remote_code
