@@ -7,7 +7,8 @@
 #
 # MODELS, real/models if not given, is the folder of models.sh. Responses are the models' own, at temperature 1,
 # cut at 128 tokens. Cost on two CPU cores: some hours for each model. A whole gradient of Qwen2.5-Coder 0.5B took 1 to
-# 7 seconds of a core, by the core, one of the 1.5B 15 to 40, and its responses to a set half an hour. It can be stopped at any time and goes on from there.
+# 7 seconds of a core, by the core, one of the 1.5B 15 to 40, and its responses to a set half an hour. It can be stopped
+# at any time and goes on from there.
 set -euo pipefail
 
 out=${1:?give a folder for the results: bash recipes/real/fingerprints.sh OUT [MODELS]}

@@ -32,16 +32,16 @@ def _of_model(model: str) -> str | None:
     checkpoint = find_checkpoints([model_location(model)])[0][0]
     folder = Path(checkpoint.source)
     if folder.exists():
-        return sha256_of_files(deciding_files(folder))
+        return _sha256(deciding_files(folder))
     stamp = source_stamp(checkpoint, LoadOptions())
     return None if stamp is None else stamp["commit"]
 
 
 def _of_data(path: Path) -> str:
-    return sha256_of_files([path] if path.is_file() else sorted(path.rglob("*")))
+    return _sha256([path] if path.is_file() else sorted(path.rglob("*")))
 
 
-def sha256_of_files(paths: Sequence[Path]) -> str:
+def _sha256(paths: Sequence[Path]) -> str:
     """The SHA-256 of the names and contents of files, in their order; folders among them are passed over."""
     digest = hashlib.sha256()
     for path in paths:

@@ -203,7 +203,7 @@ def _finish_runs(
         run for run in runs if not run.is_finished or not is_whole(partial(read_run, run), run.folder / RUN)
     ]
     for run in runs:
-        if run not in left:  # it may have been killed after its end, before it had removed them
+        if run.is_finished:  # it may have been killed after its end, before it had removed them
             run.remove_checkpoints()
     if not left:
         return

@@ -21,7 +21,7 @@ and the checkpoint lies between these, the rollouts are drawn anew.
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
     """
     check_settings(stage, recipe, config)
     folder = Path(config.output_dir)
-    with _alone(folder, config):
+    with locked_folder(folder, TIME_TO_END) if config.process_index == 0 else nullcontext():
         return _trained(stage, recipe, config, folder, progress or ProgressLine(stage))
 
 
@@ -314,15 +314,6 @@ def _make_trainer(
 
     trainer.create_model_card = write_card  # TRL calls it at each checkpoint, and to push to a hub
     return trainer
-
-
-@contextmanager
-def _alone(folder: Path, config: Any) -> Iterator[None]:
-    """Hold the folder of a run, in the first of its processes."""
-    with ExitStack() as stack:
-        if config.process_index == 0:
-            stack.enter_context(locked_folder(folder, TIME_TO_END))
-        yield
 
 
 @contextmanager

@@ -62,9 +62,9 @@ def list_projections(model: nn.Module) -> list[ListedProjection]:
         kinds.setdefault(tuple(_described(mixer)), []).append(mixer)
     listed = []
     for rows, alike in kinds.items():
-        names = set(alike[0].projections)
+        names, own = set(alike[0].projections), {mixer.index for mixer in alike}
         holders = [mixer for mixer in mixers if names <= set(mixer.projections)]
-        numbers = [number for number, mixer in enumerate(holders) if mixer in alike]
+        numbers = [number for number, mixer in enumerate(holders) if mixer.index in own]
         listed += [replace(row, layers=ranges(numbers)) for row in rows]
     return listed
 

@@ -138,13 +138,17 @@ def _written(
     limit, ends = position_limit(model), config.eos_token_id or []
     results = [Generation([], finished=False) for _ in prompts]
     left = max_new_tokens
-    rows = [row for row, prompt in enumerate(prompts) if limit is None or len(prompt) < limit]
-    while rows and left:
-        texts = [[*prompts[row], *results[row].ids] for row in rows]
-        longest = max(map(len, texts))
+    while left:
+        unfinished = [row for row, result in enumerate(results) if not result.finished]
+        texts = {row: [*prompts[row], *results[row].ids] for row in unfinished}
+        if limit is not None:
+            texts = {row: text for row, text in texts.items() if len(text) < limit}
+        if not texts:
+            break
+        rows, longest = list(texts), max(map(len, texts.values()))
         config.max_new_tokens = left if limit is None else min(left, limit - longest)
         left -= config.max_new_tokens
-        ids, mask = _left_padded(texts, config.pad_token_id, next(model.parameters()).device)
+        ids, mask = _left_padded(list(texts.values()), config.pad_token_id, next(model.parameters()).device)
         try:
             output = model.generate(
                 input_ids=ids,
@@ -159,12 +163,6 @@ def _written(
         for row, new in zip(rows, output[:, ids.shape[1] :].tolist(), strict=True):
             more = _up_to_end(new, ends)
             results[row] = Generation(results[row].ids + more.ids, more.finished)
-        rows = [
-            row
-            for row in rows
-            if not results[row].finished
-            and (limit is None or len(prompts[row]) + len(results[row].ids) < limit)
-        ]
     return results
 
 
