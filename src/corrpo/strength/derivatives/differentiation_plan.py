@@ -28,6 +28,7 @@ from corrpo.strength.derivatives.block_chain import (
     differentiate,
     zeros_for_none,
 )
+from corrpo.strength.derivatives.graph_bytes import GraphBytes
 from corrpo.strength.derivatives.observation import distinct_outputs, observed
 from corrpo.strength.derivatives.request import GradientRequest
 from corrpo.strength.derivatives.scores import target_scores
@@ -200,39 +201,28 @@ def _agrees(request: GradientRequest, plan: Plan, prefix: int, truth: dict[int, 
 
 
 def _with_bytes(request: GradientRequest, plan: Plan, prefix: int) -> Plan:
-    """The plan with what its graph keeps: measured over `prefix`, and over two tokens for what grows faster.
+    """The plan with what its graph keeps: measured over `prefix`, and over less for what grows faster.
 
     Over `prefix` alone where the model reads all of a sequence whatever is asked.
     """
     copies, kept = _graph_bytes(request, plan, prefix)
-    of_token, of_pair = kept / prefix, 0.0
-    if prefix > 2 and request.prefix(2) == 2:
-        short = replace(request, positions=torch.full((1,), 2, device=request.input_ids.device))
-        of_pair = max(0.0, (of_token - _graph_bytes(short, plan, 2)[1] / 2) / (prefix - 2))
-    return replace(
-        plan, token_bytes=ceil(of_token - of_pair * prefix), pair_bytes=ceil(of_pair), copy_bytes=copies
-    )
+    of_pair = 0.0
+    if prefix > 2 and request.prefix(prefix - 2) == prefix - 2:
+        shorter, shortest = (_graph_bytes(request, plan, length)[1] for length in (prefix - 1, prefix - 2))
+        of_pair = max(0.0, (kept - 2 * shorter + shortest) / 2)
+    of_token = kept / prefix - of_pair * prefix
+    return replace(plan, token_bytes=ceil(of_token), pair_bytes=ceil(of_pair), copy_bytes=copies)
 
 
 def _graph_bytes(request: GradientRequest, plan: Plan, prefix: int) -> tuple[int, int]:
-    """Bytes that the graph of a prefix holds of copies of weights, and of all else but weights."""
-    parameters = list(request.model.parameters())
-    weights = {parameter.untyped_storage().data_ptr() for parameter in parameters}
-    casts = torch.is_autocast_enabled(request.input_ids.device.type)
-    shapes = {shape for p in parameters for shape in (p.shape, p.shape[::-1])} if casts else set()
-    held: dict[int, tuple[bool, int]] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            held[storage.data_ptr()] = (tensor.shape in shapes, storage.nbytes())
-        return tensor
-
-    with plan.attention(request.model), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        for _ in plan.products(request, request.positions[-1:], prefix):
+    """Bytes that the graph of a prefix holds of copies of weights, and of all else but the model's own."""
+    device = request.input_ids.device
+    position = torch.tensor([min(prefix, len(request.input_ids[0]) - 1)], device=device)
+    casts = torch.is_autocast_enabled(device.type)
+    with plan.attention(request.model), GraphBytes(request.model, casts) as graph:
+        for _ in plan.products(request, position, prefix):
             pass
-    copies = sum(size for is_copy, size in held.values() if is_copy)
-    return copies, sum(size for _, size in held.values()) - copies
+    return graph.copies, graph.others
 
 
 def _whole_graph(request: GradientRequest, positions: Tensor, prefix: int, batched: bool) -> Iterator[Deltas]:
