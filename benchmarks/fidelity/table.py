@@ -24,6 +24,7 @@ MIN_TOKENS = 8
 MODELS = {
     "gemma3-270m": "Gemma 3 270M",
     "qwen2.5-coder-0.5b": "Qwen2.5-Coder-0.5B-Instruct",
+    "qwen2.5-coder-1.5b": "Qwen2.5-Coder-1.5B-Instruct",
     "lab-qwen2": "lab qwen2 reasoning",
     "lab-llama": "lab llama reasoning",
 }
@@ -135,7 +136,7 @@ def main() -> None:
         rho = correlate(tokens["entropy"], tokens["exact"], _rollout_numbers(tokens), permutations=0)
         of_model = measured(tokens, MODELS[path.stem])
         rows += [row | {"pretrained": not path.stem.startswith("lab-")} for row in of_model]
-        groups = f"{tokens['group'].n_unique()} groups of 8 rollouts"
+        groups = f"{tokens['group'].n_unique()} groups of {tokens['rollout'].n_unique()} rollouts"
         with heading(f"{MODELS[path.stem]}, {groups}: rho by exact {shown(rho, sign='+')}"):
             table(HEADER, [cells(row) for row in of_model])
     if options.write:
