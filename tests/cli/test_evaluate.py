@@ -116,3 +116,11 @@ def test_rows_that_are_not_problems_are_named_by_file_and_line(tmp_path, capsys)
     path.write_text('{"problem": "1 + 1?", "answer": "2"}\n{"problem": "2 + 2?", "answer": null}\n')
     assert main(["evaluate", MODEL, "--suite", str(path), "--output", str(tmp_path / "out")]) == 1
     assert "odd.jsonl line 2: the answer is missing" in capsys.readouterr().err
+
+
+def test_why_the_one_model_cannot_be_read_is_told_once(tmp_path, problems, capsys):
+    model = tmp_path / "text.gguf"
+    model.write_text("hello, this is no model at all\n" * 9)
+    words = ["evaluate", str(model), "--suite", str(problems), "--output", str(tmp_path / "out")]
+    assert main(words) == 1
+    assert capsys.readouterr().err.count("is no GGUF file") == 1

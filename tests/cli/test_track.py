@@ -161,3 +161,10 @@ def test_a_half_written_folder_is_reported_and_mistakes_have_no_traceback(run, s
     assert "does not exist" in capsys.readouterr().err
     assert main(command([], samples, tmp_path / "other")) == 1
     assert "no checkpoints were named" in capsys.readouterr().err
+
+
+def test_why_the_one_model_cannot_be_read_is_told_once(tmp_path, samples, capsys):
+    model = tmp_path / "text.gguf"
+    model.write_text("hello, this is no model at all\n" * 9)
+    assert main(command([str(model)], samples, tmp_path / "out")) == 1
+    assert capsys.readouterr().err.count("is no GGUF file") == 1

@@ -103,7 +103,8 @@ def evaluate(words: Sequence[str], suites: Sequence[Suite], keywords: EvaluateKe
             done.update(evaluation_folder(checkpoint.key, suite) for suite in outcome.item.suites)
             if outcome.reason is not None:
                 failed.append(Skipped(checkpoint.name, outcome.reason))
-            console.print(in_one_line(f"{checkpoint}: {outcome.reason or 'evaluated'}"))
+            if outcome.reason is None or len(jobs) > 1:  # the error below tells why
+                console.print(in_one_line(f"{checkpoint}: {outcome.reason or 'evaluated'}"))
         folders = [evaluation_folder(job.checkpoint.key, suite.name) for job in jobs for suite in suites]
         evaluations = [Evaluation.load(output / folder) for folder in folders if folder in done]
         if not evaluations:

@@ -137,6 +137,8 @@ class _Display:
         """One checkpoint more."""
         self._done += 1
         self._bar.update(self._task, completed=self._done)
+        if point is None and self._total == 1:
+            return  # the command's error tells why
         what = f"failed: {outcome.reason}" if point is None else f"rho {_short(point.spearman)}"
         self._say(f"checkpoint {self._done} of {self._total}, {outcome.item}: {what}")
 
