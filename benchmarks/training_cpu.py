@@ -20,7 +20,7 @@ from corrpo.training.cpu_token_scores import token_scores_on_cpu
 
 ROUNDS = 3
 PROMPT, RESPONSE = 80, 96
-ROLLOUTS, DRAWN = 16, 8
+ROLLOUTS, DRAWN = 8, 24
 """Rollouts that are drawn at once, and tokens of each that are timed."""
 SCORED = 2
 """Rollouts of one backward pass."""
@@ -42,7 +42,7 @@ def gemma() -> Gemma3ForCausalLM:
 
 
 def drawing(model: Gemma3ForCausalLM) -> None:
-    """Draw tokens for 16 prompts of 80 tokens each as GRPOTrainer does."""
+    """Draw tokens for 8 prompts of 80 tokens each as GRPOTrainer does."""
     ids = torch.randint(2, 262_144, (ROLLOUTS, PROMPT))
     config = GenerationConfig(
         max_new_tokens=DRAWN, do_sample=True, top_k=0, top_p=1.0, pad_token_id=0, eos_token_id=1
@@ -81,7 +81,7 @@ def main() -> None:
     add_fused_lm_head(model, outputs=("log_probs", "entropy"))
     rows = []
     for name, call, tokens in (
-        ("drawing 16 rollouts at once", drawing, ROLLOUTS * DRAWN),
+        ("drawing 8 rollouts at once", drawing, ROLLOUTS * DRAWN),
         ("learning from responses of 96 tokens", learning, SCORED * RESPONSE),
     ):
         seconds(call, model, quick=True)

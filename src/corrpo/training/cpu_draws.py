@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from corrpo.models.few_rows import few_rows_on_cpu
 from corrpo.models.threads import TINY
 
 
@@ -25,7 +26,7 @@ def draws_on_cpu(model: Any) -> Iterator[None]:
     generate = model.generate
 
     def drawing(*given: Any, **named: Any) -> Any:
-        with _DrawsByInverse():
+        with few_rows_on_cpu(model), _DrawsByInverse():
             return generate(*given, **named)
 
     model.generate = drawing
