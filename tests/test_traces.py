@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 
@@ -14,16 +15,18 @@ from hypothesis import strategies as st
 
 from commands import ROOT
 from corrpo import is_correct
+from corrpo.errors import BadInputError
 from corrpo.evaluation.suites.load_suite import load_suite
 from corrpo.rewards.task_rewards.think_answer_format import has_think_answer_format
 from corrpo.samples import load_samples
 from corrpo.training.data import Source, load_prompts, load_traces
 from corrpo.training.recipe import RecipeArguments
-from reasoning_traces import TASKS
+from reasoning_traces import TASKS, splits
 from reasoning_traces.claims import check_claims, claims_of, value_of
 from reasoning_traces.countdown import WORDS
 from reasoning_traces.pen import Pen, shown
 from reasoning_traces.splits import LENGTHS, SPLITS, as_chat, completion, make_splits
+from reasoning_traces.task import Worked
 
 SCRIPT = ROOT / "recipes" / "traces" / "make_traces.py"
 ENTRIES = 60
@@ -217,3 +220,13 @@ def test_a_folder_that_holds_something_is_refused(tmp_path):
     command = [sys.executable, str(SCRIPT), "--output", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == f"make_traces.py: {tmp_path} is not empty; give another folder\n"
+
+
+def test_a_task_without_that_many_problems_is_told_and_not_sought_for_ever(monkeypatch):
+    same = Worked("What is 1 + 1?", "2", "1 + 1 = 2.", "1 + 1")
+    few = replace(TASKS["chain_sum"], work=lambda entry, pen: same)
+    monkeypatch.setitem(splits.TASKS, "chain_sum", few)
+    with pytest.raises(
+        BadInputError, match="no more than 1 different problems of length brief"
+    ):
+        make_splits({"train": 2, "validation": 1, "test": 1}, ["chain_sum"], "brief", 0)

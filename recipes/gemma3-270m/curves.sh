@@ -47,7 +47,7 @@ train() { # RUN STAGE RECIPE MODEL STEP...: a run, with the checkpoints of these
 
 follow() { # RUN START WORD...: rho and accuracy at each checkpoint, two checkpoints at a time
     local measuring=(--start "$2" --limit 48 --max-tokens 4 --template plain --processes 2)
-    local writing=(--temperature 1 --top-p 1 --max-new-tokens 192 --batch-size 48)
+    local writing=(--temperature 1 --top-p 1 --max-new-tokens 160 --batch-size 48)
     corrpo track "${@:3}" "${measuring[@]}" --samples "$out/traces/test.jsonl" --output "$out/fixed/gemma3-270m/$1"
     corrpo track "${@:3}" "${measuring[@]}" "${writing[@]}" --samples "$out/traces/test_prompts.jsonl" \
         --output "$out/own/gemma3-270m/$1"
@@ -69,8 +69,8 @@ share() { # FROM TO KEY...: checkpoints of the run TO that were measured for the
 }
 
 [ -d "$base" ] || corrpo convert "$models/gemma-3-270m-q4_k_m.gguf" "$base"
-[ -d "$out/traces" ] || python "$here/../traces/make_traces.py" --output "$out/traces" \
-    --tasks chain_sum gsm_symbolic knights_knaves simple_equations
+[ -d "$out/traces" ] || python "$here/../traces/make_traces.py" --output "$out/traces" --length brief \
+    --tasks chain_sum leg_counting simple_equations knights_knaves
 
 train sft sft sft.yaml "$base" 25 50 100 150 200
 sft=("${words[@]}")

@@ -30,7 +30,7 @@ def make_traces(
     validation: int = 280,
     test: int = 700,
     tasks: tuple[str, ...] = tuple(TASKS),
-    length: Literal["short", "long"] = "short",
+    length: Literal["brief", "short", "long"] = "short",
     chat: bool = False,
     seed: int = 0,
 ) -> None:
@@ -42,7 +42,8 @@ def make_traces(
         validation: rows to evaluate on while training.
         test: held-out rows.
         tasks: which tasks.
-        length: short is some 60 to 200 tokens, long some 150 to 600: larger problems, and more checks.
+        length: brief is some 30 to 120 tokens, of small problems, short some 60 to 200, long some 150 to 600:
+            larger problems, and more checks.
         chat: prompts and completions as chat messages, for models with a chat template.
         seed: of problems, slips and words.
     """

@@ -68,6 +68,14 @@ def _worked(
 TASK = TraceTask(
     "countdown",
     {
+        "brief": {
+            "min_numbers": 3,
+            "max_numbers": 3,
+            "max_value": 10,
+            "min_target": 5,
+            "max_target": 50,
+            "shuffle": False,
+        },
         "short": {
             "min_numbers": 3,
             "max_numbers": 4,

@@ -85,6 +85,7 @@ def _roles(told: Any) -> dict[bool, str]:
 TASK = TraceTask(
     "knights_knaves",
     {
+        "brief": {"n_people": 2, "depth_constraint": 3, "width_constraint": 2},
         "short": {"n_people": 3, "depth_constraint": 2, "width_constraint": 2},
         "long": {"n_people": 4, "depth_constraint": 3, "width_constraint": 2},
     },

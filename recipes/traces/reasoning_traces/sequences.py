@@ -57,6 +57,7 @@ def _linear(sequence: Sequence[int]) -> tuple[int, int] | None:
 TASK = TraceTask(
     "number_sequence",
     {
+        "brief": {"min_terms": 4, "max_terms": 5, "max_complexity": 2},
         "short": {"min_terms": 4, "max_terms": 5, "max_complexity": 2},
         "long": {"min_terms": 5, "max_terms": 6, "max_complexity": 3},
     },

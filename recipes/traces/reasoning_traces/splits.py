@@ -8,13 +8,18 @@ from typing import Any
 
 import reasoning_gym
 
+from corrpo.errors import BadInputError
 from reasoning_traces import TASKS
 from reasoning_traces.pen import Pen
 from reasoning_traces.task import TraceTask, Worked
 
 SPLITS = ("test", "validation", "train")
 """In the order in which problems are drawn: the test set is the same whatever the size of the others."""
-LENGTHS: Mapping[str, tuple[float, float]] = {"short": (0.15, 0.15), "long": (0.15, 0.6)}
+LENGTHS: Mapping[str, tuple[float, float]] = {
+    "brief": (0.15, 0.15),
+    "short": (0.15, 0.15),
+    "long": (0.15, 0.6),
+}
 """By the length of the traces, the shares of steps that go wrong at first, and that are checked."""
 PROMPT = (
     "{question}\nThink step by step between <think> and </think>, then give the final answer alone between "
@@ -22,6 +27,8 @@ PROMPT = (
 )
 _SENTENCE_STARTS = re.compile(r"(?<=[.?] )[a-z]")
 _SEEDS_PER_SPLIT, _CHUNK = 10_000_000, 500  # reasoning-gym seeds item i with seed + i
+_CHUNKS_IN_VAIN = 10
+"""Chunks without a new problem after which a task has no more of them."""
 
 
 def make_splits(
@@ -37,6 +44,7 @@ def make_splits(
 
     Raises:
         ValueError: a trace that claims what is not so, which would be a mistake in the task's file.
+        BadInputError: a task that has fewer different problems.
     """
     streams = {task: _Distinct(TASKS[task], length, seed) for task in tasks}
     made = {}
@@ -86,10 +94,12 @@ class _Distinct:
 
     def _problems(self, start: int) -> Iterator[Worked]:
         slips, checks = LENGTHS[self.length]
+        in_vain = 0
         for first in range(start, start + _SEEDS_PER_SPLIT, _CHUNK):
             entries = reasoning_gym.create_dataset(
                 self.task.name, seed=first, size=_CHUNK, **self.task.settings[self.length]
             )
+            known = len(self.seen)
             for number in range(_CHUNK):
                 entry = entries[number]
                 pen = Pen(random.Random(f"{self.task.name} {first + number}"), slips, checks)
@@ -99,3 +109,9 @@ class _Distinct:
                 self.task.check(worked.thought, entry)
                 self.seen |= {worked.key, worked.question}
                 yield worked
+            in_vain = in_vain + 1 if len(self.seen) == known else 0
+            if in_vain == _CHUNKS_IN_VAIN:
+                raise BadInputError(
+                    f"{self.task.name} has no more than {known // 2:,} different problems of length "
+                    f"{self.length}, for all splits together: ask for fewer rows or another length"
+                )

@@ -34,7 +34,7 @@ class TraceTask:
 
     Attributes:
         name: that of reasoning-gym.
-        settings: of reasoning-gym, by the length of the traces: "short" or "long".
+        settings: of reasoning-gym, by the length of the traces: one of `splits.LENGTHS`.
         work: the problem of an entry with its solution, in words that vary with the pen; None for an entry
             that is left out.
         check: raises ValueError where a thought claims what is not so and does not mend it.

@@ -53,4 +53,4 @@ def _with_checks(line: str, claim: Claim, pen: Pen) -> str:
     return f"{head}{value}{tail} {rest}"
 
 
-TASK = TraceTask("gsm_symbolic", {"short": {}, "long": {}}, work)
+TASK = TraceTask("gsm_symbolic", {"brief": {}, "short": {}, "long": {}}, work)
