@@ -226,7 +226,5 @@ def test_a_task_without_that_many_problems_is_told_and_not_sought_for_ever(monke
     same = Worked("What is 1 + 1?", "2", "1 + 1 = 2.", "1 + 1")
     few = replace(TASKS["chain_sum"], work=lambda entry, pen: same)
     monkeypatch.setitem(splits.TASKS, "chain_sum", few)
-    with pytest.raises(
-        BadInputError, match="no more than 1 different problems of length brief"
-    ):
+    with pytest.raises(BadInputError, match="no more than 1 different problems of length brief"):
         make_splits({"train": 2, "validation": 1, "test": 1}, ["chain_sum"], "brief", 0)
