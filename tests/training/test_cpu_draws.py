@@ -6,8 +6,10 @@ from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
 from corrpo.lab import checkpoint
+from corrpo.models.generation import on_cpu
+from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.training import cpu_draws
-from corrpo.training.cpu_draws import drawn, draws_on_cpu
+from corrpo.training.cpu_draws import DrawsByInverse, drawn
 
 
 @pytest.mark.parametrize("draw", [drawn, lambda p: torch.multinomial(p, num_samples=1)])
@@ -36,11 +38,11 @@ def test_generate_draws_so_within_the_block_and_not_for_a_tiny_model(monkeypatch
     model = AutoModelForCausalLM.from_pretrained(checkpoint("qwen2", "base"))
     ids = torch.tensor([[5, 6, 7], [8, 9, 10]])
     options = {"do_sample": True, "top_k": 0, "max_new_tokens": 4, "min_new_tokens": 4}
-    with draws_on_cpu(model):
+    with generating_on_cpu(model, DrawsByInverse()):
         model.generate(ids, **options)
     assert not calls
-    monkeypatch.setattr(cpu_draws, "TINY", 0)
-    with draws_on_cpu(model):
+    monkeypatch.setattr(on_cpu, "TINY", 0)
+    with generating_on_cpu(model, DrawsByInverse()):
         assert model.generate(ids, **options).shape == (2, 7)
     assert calls == [(2, model.config.vocab_size)] * 4
     model.generate(ids, **options)

@@ -5,39 +5,18 @@ long as the head itself where there are 262,144. Here the token is where a unifo
 cumulated probabilities, in float64: the same distribution from other random numbers.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from corrpo.models.few_rows import few_rows_on_cpu
-from corrpo.models.threads import TINY
 
+class DrawsByInverse(TorchFunctionMode):
+    """Within it, torch.multinomial of one number a row draws so."""
 
-@contextmanager
-def draws_on_cpu(model: Any) -> Iterator[None]:
-    """Let the model's `generate` draw so within the block, but for tiny models and on other devices."""
-    if model.device.type != "cpu" or model.num_parameters() < TINY:
-        yield
-        return
-    generate = model.generate
-
-    def drawing(*given: Any, **named: Any) -> Any:
-        with few_rows_on_cpu(model), _DrawsByInverse():
-            return generate(*given, **named)
-
-    model.generate = drawing
-    try:
-        yield
-    finally:
-        del model.generate
-
-
-class _DrawsByInverse(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """See torch."""
         is_draw = func is torch.multinomial and kwargs == {"num_samples": 1}
         return drawn(*args) if is_draw else func(*args, **(kwargs or {}))
 

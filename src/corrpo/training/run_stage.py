@@ -44,10 +44,11 @@ from corrpo.errors import (
     require_packages,
 )
 from corrpo.jobs.folder_lock import TIME_TO_END, locked_folder
+from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.models.threads import threads_for
 from corrpo.rewards.task_rewards import find_task_reward, rewards_of_answers
 from corrpo.training.cost_file import CostFile
-from corrpo.training.cpu_draws import draws_on_cpu
+from corrpo.training.cpu_draws import DrawsByInverse
 from corrpo.training.cpu_token_scores import token_scores_on_cpu
 from corrpo.training.data import (
     evaluation_source,
@@ -115,7 +116,10 @@ def _trained(stage: str, recipe: RecipeArguments, config: Any, folder: Path, lin
             changed = write_run_record(stage, folder, recipe, config, checkpoint)
             line.say(*describe_start(recipe, config, checkpoint, changed), *kept, *remarks)
         with _saying_how_to_go_on(stage, folder):
-            with token_scores_on_cpu(trainer.accelerator.device), draws_on_cpu(trainer.model):
+            with (
+                token_scores_on_cpu(trainer.accelerator.device),
+                generating_on_cpu(trainer.model, DrawsByInverse()),
+            ):
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             final = save_final(trainer, folder, peft=recipe.use_peft)
         if trainer.is_world_process_zero():

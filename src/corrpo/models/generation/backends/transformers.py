@@ -173,7 +173,7 @@ def _generating(model: Any, device: "torch.device", seed: int | None) -> Iterato
     from transformers import GenerationConfig
 
     from corrpo.models.eval_mode import eval_mode
-    from corrpo.models.few_rows import few_rows_on_cpu
+    from corrpo.models.generation.on_cpu import generating_on_cpu
     from corrpo.models.turns import model_turn, process_turn
 
     gpus = [device] if device.type == "cuda" else []
@@ -182,7 +182,7 @@ def _generating(model: Any, device: "torch.device", seed: int | None) -> Iterato
         process_turn,
         eval_mode(model),
         torch.no_grad(),
-        few_rows_on_cpu(model),
+        generating_on_cpu(model),
         nullcontext() if seed is None else torch.random.fork_rng(devices=gpus),
     ):
         own_config, model.generation_config = model.generation_config, GenerationConfig()

@@ -4,8 +4,6 @@ For x W' of two to some sixty rows MKL copies all of W first, which takes longer
 thread. For W x' it reads W once. Same results within rounding.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,36 +11,26 @@ from torch import Tensor
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
-from corrpo.models.threads import TINY
-
 MOST_ROWS = 64
 """Beyond these the copy is a small part of the product."""
 LEAST_WEIGHTS = 2**19
 """Entries of a matrix below which there is nothing to gain."""
 
 
-@contextmanager
-def few_rows_on_cpu(model: Any) -> Iterator[None]:
-    """Multiply so within the block, where no gradient is kept; not for tiny models and on other devices."""
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    device = next(model.parameters()).device.type
-    if parameters < TINY or device != "cpu" or not torch.backends.mkl.is_available():
-        yield
-        return
-    with _FewRows():
-        yield
+class FewRows(TorchFunctionMode):
+    """Within it, float32 linear layers of a few rows that keep no gradient are multiplied so."""
 
-
-class _FewRows(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is linear and not kwargs and len(args) in (2, 3) and _gains(*args[:2]):
+        """See torch."""
+        if func is linear and not kwargs and _gains(*args[:2]):
             return linear_of_few_rows(*args)
         return func(*args, **(kwargs or {}))
 
 
 def _gains(x: Tensor, weight: Tensor) -> bool:
     return (
-        not torch.is_grad_enabled()
+        torch.backends.mkl.is_available()
+        and not torch.is_grad_enabled()
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == weight.device.type == "cpu"
         and weight.numel() >= LEAST_WEIGHTS

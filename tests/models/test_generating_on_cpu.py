@@ -1,0 +1,132 @@
+"""Generation on a CPU without ended rows and with quick products of few rows: the same texts as ever."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import linear
+from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GenerationConfig
+
+from corrpo.lab import checkpoint
+from corrpo.models.generation import few_rows, on_cpu
+from corrpo.models.generation.backends.transformers import generate
+from corrpo.models.generation.few_rows import FewRows, linear_of_few_rows
+from corrpo.models.generation.on_cpu import generating_on_cpu
+from corrpo.models.loading import load_model
+
+with_mkl = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch was built without MKL")
+END = 7
+
+
+@given(
+    st.lists(st.integers(1, 5), min_size=0, max_size=3), st.integers(1, 9), st.integers(1, 9), st.booleans()
+)
+def test_the_product_is_that_of_torch(shape, width, height, has_bias):
+    torch.manual_seed(0)
+    x, weight = torch.randn(*shape, width), torch.randn(height, width)
+    bias = torch.randn(height) if has_bias else None
+    torch.testing.assert_close(linear_of_few_rows(x, weight, bias), linear(x, weight, bias))
+
+
+@with_mkl
+def test_few_rows_of_float32_without_gradients_alone_are_multiplied_so(monkeypatch):
+    shapes = []
+    monkeypatch.setattr(few_rows, "LEAST_WEIGHTS", 0)
+    monkeypatch.setattr(
+        few_rows,
+        "linear_of_few_rows",
+        lambda x, *rest: shapes.append(x.shape) or linear_of_few_rows(x, *rest),
+    )
+    layer = torch.nn.Linear(4, 3)
+    few, one, many = torch.randn(2, 1, 4), torch.randn(1, 4), torch.randn(few_rows.MOST_ROWS + 1, 4)
+    with FewRows():
+        layer(few)
+        with torch.no_grad():
+            torch.testing.assert_close(layer(few), linear_of_few_rows(few, layer.weight, layer.bias))
+            layer(one), layer(many), layer.double()(few.double())
+    assert shapes == [few.shape]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """As if tiny models and small layers were large."""
+    monkeypatch.setattr(on_cpu, "TINY", 0)
+    monkeypatch.setattr(on_cpu, "EVERY", 3)
+    monkeypatch.setattr(few_rows, "LEAST_WEIGHTS", 0)
+
+
+def gemma():
+    """With sliding windows that are shorter than the texts."""
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=40,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        sliding_window=5,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    )
+    return Gemma3ForCausalLM(config)
+
+
+def lab(family):
+    return AutoModelForCausalLM.from_pretrained(checkpoint(family, "reasoning"))
+
+
+def batch(model, rows):
+    """Left-padded prompts of different lengths."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(8, 40, (rows, 9), generator=generator)
+    mask = torch.ones_like(ids)
+    for row in range(rows):
+        mask[row, : row % 5] = 0
+    return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+@pytest.mark.parametrize("make", [gemma, lambda: lab("qwen2"), lambda: lab("llama")], ids=str)
+def test_greedy_texts_are_those_of_the_whole_batch(quick, make):
+    """Each of some 40 tokens ends a row now and then, so that rows end at different lengths."""
+    model = make().eval()
+    inputs = batch(model, 12)
+    plain = model.generate(
+        **inputs, generation_config=GenerationConfig(max_new_tokens=20, pad_token_id=0, eos_token_id=None)
+    )
+    ends = plain[:, 9:].unique()[::4].tolist()
+    config = GenerationConfig(max_new_tokens=20, pad_token_id=0, eos_token_id=ends)
+    expected = model.generate(**inputs, generation_config=config)
+    sizes = []
+    hook = model.get_output_embeddings().register_forward_hook(lambda _, x, __: sizes.append(len(x[0])))
+    with generating_on_cpu(model):
+        written = model.generate(**inputs, generation_config=config)
+    hook.remove()
+    assert torch.equal(written, expected)
+    assert "generate" not in model.__dict__
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < sizes[0] == 12
+
+
+def test_what_one_call_must_see_to_its_end_keeps_the_batch_whole(quick):
+    model = lab("qwen2").eval()
+    inputs = batch(model, 3)
+    for settings in ({"num_beams": 2}, {"eos_token_id": None}, {"min_new_tokens": 2}):
+        config = GenerationConfig(
+            **({"max_new_tokens": 8, "pad_token_id": 0, "eos_token_id": END} | settings)
+        )
+        expected = model.generate(**inputs, generation_config=config)
+        with generating_on_cpu(model):
+            assert torch.equal(model.generate(**inputs, generation_config=config), expected)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama"])
+def test_responses_are_those_of_an_untouched_generate(quick, monkeypatch, family):
+    model, tokenizer = load_model(checkpoint(family, "reasoning"))
+    prompts = [[5, 6, 7], [8, 9, 10, 11], [12]]
+    greedy = {"max_new_tokens": 30, "temperature": 0.0, "seed": 3}
+    ours = generate(model, tokenizer, prompts, **greedy)
+    drawn = generate(model, tokenizer, prompts, max_new_tokens=3, seed=3)
+    monkeypatch.setattr(on_cpu, "TINY", 10**12)
+    assert ours == generate(model, tokenizer, prompts, **greedy)
+    assert drawn == generate(model, tokenizer, prompts, max_new_tokens=3, seed=3)
