@@ -5,17 +5,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import linear
-from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from corrpo.lab import checkpoint
+from corrpo.models import threads
 from corrpo.models.generation import few_rows, on_cpu
 from corrpo.models.generation.backends.transformers import generate
 from corrpo.models.generation.few_rows import FewRows, linear_of_few_rows
 from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.models.loading import load_model
+from problems import PROBLEMS
 
 with_mkl = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch was built without MKL")
 END = 7
+SLIDING = next(problem for problem in PROBLEMS if problem.name == "gemma3-local-last")
+"""With sliding windows that are shorter than the texts."""
 
 
 @given(
@@ -50,33 +54,16 @@ def test_few_rows_of_float32_without_gradients_alone_are_multiplied_so(monkeypat
 @pytest.fixture
 def quick(monkeypatch):
     """As if tiny models and small layers were large."""
-    monkeypatch.setattr(on_cpu, "TINY", 0)
+    monkeypatch.setattr(threads, "TINY", 0)
     monkeypatch.setattr(on_cpu, "EVERY", 3)
     monkeypatch.setattr(few_rows, "LEAST_WEIGHTS", 0)
-
-
-def gemma():
-    """With sliding windows that are shorter than the texts."""
-    torch.manual_seed(0)
-    config = Gemma3TextConfig(
-        vocab_size=40,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        sliding_window=5,
-        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-    )
-    return Gemma3ForCausalLM(config)
 
 
 def lab(family):
     return AutoModelForCausalLM.from_pretrained(checkpoint(family, "reasoning"))
 
 
-def batch(model, rows):
+def batch(rows):
     """Left-padded prompts of different lengths."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(8, 40, (rows, 9), generator=generator)
@@ -86,17 +73,28 @@ def batch(model, rows):
     return {"input_ids": ids * mask, "attention_mask": mask}
 
 
-@pytest.mark.parametrize("make", [gemma, lambda: lab("qwen2"), lambda: lab("llama")], ids=str)
+def ending_now_and_then(model, inputs, tokens):
+    """A config whose end tokens are every fourth of those that the model writes, and what it writes by it."""
+    settings = {"max_new_tokens": tokens, "pad_token_id": 0}
+    plain = model.generate(**inputs, generation_config=GenerationConfig(**settings, eos_token_id=None))
+    ends = plain[:, inputs["input_ids"].shape[1] :].unique()[::4].tolist()
+    config = GenerationConfig(**settings, eos_token_id=ends)
+    return config, model.generate(**inputs, generation_config=config)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
+def test_every_architecture_writes_the_same_texts(quick, problem):
+    model, inputs = problem.model(), batch(6)
+    config, expected = ending_now_and_then(model, inputs, tokens=9)
+    with generating_on_cpu(model):
+        assert torch.equal(model.generate(**inputs, generation_config=config), expected)
+
+
+@pytest.mark.parametrize("make", [SLIDING.model, lambda: lab("qwen2"), lambda: lab("llama")])
 def test_greedy_texts_are_those_of_the_whole_batch(quick, make):
-    """Each of some 40 tokens ends a row now and then, so that rows end at different lengths."""
     model = make().eval()
-    inputs = batch(model, 12)
-    plain = model.generate(
-        **inputs, generation_config=GenerationConfig(max_new_tokens=20, pad_token_id=0, eos_token_id=None)
-    )
-    ends = plain[:, 9:].unique()[::4].tolist()
-    config = GenerationConfig(max_new_tokens=20, pad_token_id=0, eos_token_id=ends)
-    expected = model.generate(**inputs, generation_config=config)
+    inputs = batch(12)
+    config, expected = ending_now_and_then(model, inputs, tokens=20)
     sizes = []
     hook = model.get_output_embeddings().register_forward_hook(lambda _, x, __: sizes.append(len(x[0])))
     with generating_on_cpu(model):
@@ -110,7 +108,7 @@ def test_greedy_texts_are_those_of_the_whole_batch(quick, make):
 
 def test_what_one_call_must_see_to_its_end_keeps_the_batch_whole(quick):
     model = lab("qwen2").eval()
-    inputs = batch(model, 3)
+    inputs = batch(3)
     for settings in ({"num_beams": 2}, {"eos_token_id": None}, {"min_new_tokens": 2}):
         config = GenerationConfig(
             **({"max_new_tokens": 8, "pad_token_id": 0, "eos_token_id": END} | settings)
@@ -127,6 +125,6 @@ def test_responses_are_those_of_an_untouched_generate(quick, monkeypatch, family
     greedy = {"max_new_tokens": 30, "temperature": 0.0, "seed": 3}
     ours = generate(model, tokenizer, prompts, **greedy)
     drawn = generate(model, tokenizer, prompts, max_new_tokens=3, seed=3)
-    monkeypatch.setattr(on_cpu, "TINY", 10**12)
+    monkeypatch.setattr(threads, "TINY", 10**12)
     assert ours == generate(model, tokenizer, prompts, **greedy)
     assert drawn == generate(model, tokenizer, prompts, max_new_tokens=3, seed=3)

@@ -6,7 +6,7 @@ from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
 from corrpo.lab import checkpoint
-from corrpo.models.generation import on_cpu
+from corrpo.models import threads
 from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.training import cpu_draws
 from corrpo.training.cpu_draws import DrawsByInverse, drawn
@@ -41,7 +41,7 @@ def test_generate_draws_so_within_the_block_and_not_for_a_tiny_model(monkeypatch
     with generating_on_cpu(model, DrawsByInverse()):
         model.generate(ids, **options)
     assert not calls
-    monkeypatch.setattr(on_cpu, "TINY", 0)
+    monkeypatch.setattr(threads, "TINY", 0)
     with generating_on_cpu(model, DrawsByInverse()):
         assert model.generate(ids, **options).shape == (2, 7)
     assert calls == [(2, model.config.vocab_size)] * 4

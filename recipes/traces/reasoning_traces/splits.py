@@ -87,6 +87,7 @@ class _Distinct:
     def __init__(self, task: TraceTask, length: str, seed: int):
         self.task, self.length, self.seed = task, length, seed
         self.seen: set[str] = set()
+        self.count = 0
 
     def take(self, split: str, count: int) -> list[Worked]:
         start = (self.seed * len(SPLITS) + SPLITS.index(split)) * _SEEDS_PER_SPLIT
@@ -99,7 +100,7 @@ class _Distinct:
             entries = reasoning_gym.create_dataset(
                 self.task.name, seed=first, size=_CHUNK, **self.task.settings[self.length]
             )
-            known = len(self.seen)
+            known = self.count
             for number in range(_CHUNK):
                 entry = entries[number]
                 pen = Pen(random.Random(f"{self.task.name} {first + number}"), slips, checks)
@@ -108,10 +109,11 @@ class _Distinct:
                     continue
                 self.task.check(worked.thought, entry)
                 self.seen |= {worked.key, worked.question}
+                self.count += 1
                 yield worked
-            in_vain = in_vain + 1 if len(self.seen) == known else 0
+            in_vain = in_vain + 1 if self.count == known else 0
             if in_vain == _CHUNKS_IN_VAIN:
                 raise BadInputError(
-                    f"{self.task.name} has no more than {known // 2:,} different problems of length "
+                    f"{self.task.name} has no more than {self.count:,} different problems of length "
                     f"{self.length}, for all splits together: ask for fewer rows or another length"
                 )

@@ -10,12 +10,16 @@ TINY = 5_000_000
 """Parameters below which one thread is quickest."""
 
 
+def is_tiny(model: Any) -> bool:
+    """Whether a model has fewer than `TINY` parameters."""
+    return sum(parameter.numel() for parameter in model.parameters()) < TINY
+
+
 @contextmanager
 def threads_for(model: Any) -> Iterator[None]:
     """One thread for a tiny model on a CPU, where handing out work costs ten times the work itself."""
     before = torch.get_num_threads()
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    if parameters < TINY and next(model.parameters()).device.type == "cpu":
+    if is_tiny(model) and next(model.parameters()).device.type == "cpu":
         torch.set_num_threads(1)
     try:
         yield

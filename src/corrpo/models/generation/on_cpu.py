@@ -4,6 +4,7 @@ transformers goes on with every row until the last has ended. On a CPU, where ti
 of it can go into rows that have ended. Here they are taken out every `EVERY` tokens.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
@@ -18,7 +19,7 @@ from transformers.generation.utils import GenerateDecoderOnlyOutput
 
 from corrpo.errors import NonFiniteError
 from corrpo.models.generation.few_rows import FewRows
-from corrpo.models.threads import TINY
+from corrpo.models.threads import is_tiny
 
 EVERY = 16
 """Tokens after which ended rows are taken out."""
@@ -36,8 +37,7 @@ def generating_on_cpu(model: Any, *modes: TorchFunctionMode) -> Iterator[None]:
     ended ones had stayed. Beam search, stopping strings and whatever else a single call must see to its end
     keep the batch whole, as do caches other than keys and values of attention.
     """
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    if parameters < TINY or next(model.parameters()).device.type != "cpu":
+    if is_tiny(model) or next(model.parameters()).device.type != "cpu":
         yield
         return
     generate, before = model.generate, model.__dict__.get("generate")
@@ -46,9 +46,10 @@ def generating_on_cpu(model: Any, *modes: TorchFunctionMode) -> Iterator[None]:
         with ExitStack() as stack:
             for mode in (FewRows(), *modes):
                 stack.enter_context(mode)
-            if given or not _may_shrink(model, **named):
+            cache = None if given else _cache_that_shrinks(model, **named)
+            if cache is None:
                 return generate(*given, **named)
-            return _without_ended_rows(generate, _cache(model), **named)
+            return _without_ended_rows(generate, cache, **named)
 
     model.generate = quicker
     try:
@@ -59,21 +60,23 @@ def generating_on_cpu(model: Any, *modes: TorchFunctionMode) -> Iterator[None]:
             model.generate = before
 
 
-def _cache(model: Any) -> DynamicCache:
-    return DynamicCache(config=model.config)
-
-
-def _may_shrink(
+def _cache_that_shrinks(
     model: Any, generation_config: GenerationConfig | None = None, attention_mask: Any = None, **named: Any
-) -> bool:
-    return (
-        generation_config is not None
-        and attention_mask is not None
-        and set(named) <= _OPTIONS
-        and set(generation_config.to_diff_dict()) <= _SETTINGS
-        and None not in (generation_config.eos_token_id, generation_config.max_new_tokens)
-        and {type(layer) for layer in _cache(model).layers} <= {DynamicLayer, DynamicSlidingWindowLayer}
-    )
+) -> DynamicCache | None:
+    """An empty cache from which rows can be taken; None where a call must keep the batch whole."""
+    forward = getattr(model, "get_base_model", lambda: model)().forward
+    if (
+        generation_config is None
+        or attention_mask is None
+        or not set(named) <= _OPTIONS
+        or not set(generation_config.to_diff_dict()) <= _SETTINGS
+        or None in (generation_config.eos_token_id, generation_config.max_new_tokens)
+        or _CACHE not in inspect.signature(forward).parameters
+    ):
+        return None
+    cache = DynamicCache(config=model.config)
+    plain = {type(layer) for layer in cache.layers} <= {DynamicLayer, DynamicSlidingWindowLayer}
+    return cache if plain else None
 
 
 def _without_ended_rows(
@@ -86,6 +89,8 @@ def _without_ended_rows(
     **named: Any,
 ) -> Tensor:
     """The texts of all rows, int64 [rows, length], as generate returns them."""
+    whole = {"input_ids": input_ids, "attention_mask": attention_mask} | named
+    whole["generation_config"] = generation_config
     count, length = input_ids.shape
     left = int(generation_config.max_new_tokens)
     pad, ends = generation_config.pad_token_id or 0, torch.tensor(generation_config.eos_token_id)
@@ -104,6 +109,8 @@ def _without_ended_rows(
         except NonFiniteError as error:
             error.row = None if error.row is None else int(rows[error.row])
             raise
+        if cache.get_seq_length() != texts.shape[1] - 1:  # MPT's holds the text several times
+            return generate(**whole)
         new = texts[:, input_ids.shape[1] :]
         written[rows, length : length + new.shape[1]] = new
         length, left = length + new.shape[1], left - new.shape[1]
