@@ -69,7 +69,7 @@ share() { # FROM TO KEY...: checkpoints of the run TO that were measured for the
 }
 
 [ -d "$base" ] || corrpo convert "$models/gemma-3-270m-q4_k_m.gguf" "$base"
-[ -d "$out/traces" ] || python "$here/../traces/make_traces.py" --output "$out/traces" --length brief \
+[ -d "$out/traces" ] || python "$here/../traces/make_traces.py" --output "$out/traces" --length brief --train 6000 \
     --tasks chain_sum leg_counting simple_equations knights_knaves
 
 train sft sft sft.yaml "$base" 25 50 100 150 200

@@ -31,7 +31,7 @@ def work(entry: Entry, pen: Pen) -> Worked:
 TASK = TraceTask(
     "chain_sum",
     {
-        "brief": {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 2},
+        "brief": {"min_terms": 2, "max_terms": 4, "min_digits": 1, "max_digits": 1},
         "short": {"min_terms": 3, "max_terms": 4, "min_digits": 2, "max_digits": 3},
         "long": {"min_terms": 6, "max_terms": 8, "min_digits": 3, "max_digits": 4},
     },

@@ -40,7 +40,7 @@ def work(entry: Entry, pen: Pen) -> Worked | None:
 TASK = TraceTask(
     "simple_equations",
     {
-        "brief": {"min_terms": 2, "max_terms": 2, "min_value": 2, "max_value": 12},
+        "brief": {"min_terms": 2, "max_terms": 2, "min_value": 2, "max_value": 9},
         "short": {"min_terms": 2, "max_terms": 3, "min_value": 2, "max_value": 40},
         "long": {"min_terms": 3, "max_terms": 5, "min_value": 11, "max_value": 300},
     },

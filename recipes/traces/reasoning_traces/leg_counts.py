@@ -34,7 +34,7 @@ def work(entry: Entry, pen: Pen) -> Worked:
 TASK = TraceTask(
     "leg_counting",
     {
-        "brief": {"min_animals": 2, "max_animals": 2, "min_instances": 1, "max_instances": 9},
+        "brief": {"min_animals": 2, "max_animals": 2, "min_instances": 1, "max_instances": 4},
         "short": {"min_animals": 3, "max_animals": 4, "min_instances": 2, "max_instances": 15},
         "long": {"min_animals": 6, "max_animals": 10, "min_instances": 2, "max_instances": 40},
     },

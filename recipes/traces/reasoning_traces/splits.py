@@ -16,7 +16,7 @@ from reasoning_traces.task import TraceTask, Worked
 SPLITS = ("test", "validation", "train")
 """In the order in which problems are drawn: the test set is the same whatever the size of the others."""
 LENGTHS: Mapping[str, tuple[float, float]] = {
-    "brief": (0.15, 0.15),
+    "brief": (0.1, 0.15),
     "short": (0.15, 0.15),
     "long": (0.15, 0.6),
 }
