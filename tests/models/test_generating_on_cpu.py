@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 from torch.nn.functional import linear
 from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -63,6 +64,12 @@ def lab(family):
     return AutoModelForCausalLM.from_pretrained(checkpoint(family, "reasoning"))
 
 
+def adapted():
+    """With an adapter that changes what it writes."""
+    torch.manual_seed(0)
+    return get_peft_model(lab("qwen2"), LoraConfig(target_modules="all-linear", init_lora_weights=False))
+
+
 def batch(rows):
     """Left-padded prompts of different lengths."""
     generator = torch.Generator().manual_seed(0)
@@ -90,7 +97,7 @@ def test_every_architecture_writes_the_same_texts(quick, problem):
         assert torch.equal(model.generate(**inputs, generation_config=config), expected)
 
 
-@pytest.mark.parametrize("make", [SLIDING.model, lambda: lab("qwen2"), lambda: lab("llama")])
+@pytest.mark.parametrize("make", [SLIDING.model, lambda: lab("qwen2"), lambda: lab("llama"), adapted])
 def test_greedy_texts_are_those_of_the_whole_batch(quick, make):
     model = make().eval()
     inputs = batch(12)
