@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -163,6 +164,15 @@ def test_no_problem_is_in_two_splits_and_the_tasks_come_in_turn(made):
     assert all(row["split"] == split for split in SPLITS for row in rows[split])
     record = json.loads((made / "traces.json").read_text())
     assert record["files"]["train.jsonl"]["rows"] == dict.fromkeys(TASKS, 10)
+
+
+@pytest.mark.parametrize(
+    ("task", "kept"), [("simple_equations", r"-?\d+|[-+*=]"), ("gsm_symbolic", r"(?<!\w)[^\sA-Z]\S*")]
+)
+def test_another_letter_or_name_does_not_make_another_problem(task, kept):
+    splits = make_splits({"train": 300, "validation": 30, "test": 30}, [task], "brief", 0)
+    problems = [row["prompt"] for rows in splits.values() for row in rows]
+    assert len({" ".join(re.findall(kept, problem)) for problem in problems}) == len(problems)
 
 
 def test_a_seed_gives_the_same_rows_and_the_test_set_does_not_depend_on_the_others(made):

@@ -33,14 +33,15 @@ def work(entry: Entry, pen: Pen) -> Worked | None:
     steps.append(pen.step(factor, "*", value) + pen.step(factor * value, sign, int(constant)))
     steps.append(pen.pick(("It fits. ", "That is the right side. ", "Good. ")))
     equation = entry["metadata"]["equation"].replace("*", " * ")
+    key = f"{factor} {sign} {constant} = {right}"  # with another letter it is the same problem
     assert whole(f"{factor * value} {sign} {constant}") == int(right)
-    return Worked(pen.pick(_ASKED).format(name, equation), entry["answer"], "".join(steps).strip(), equation)
+    return Worked(pen.pick(_ASKED).format(name, equation), entry["answer"], "".join(steps).strip(), key)
 
 
 TASK = TraceTask(
     "simple_equations",
     {
-        "brief": {"min_terms": 2, "max_terms": 2, "min_value": 2, "max_value": 9},
+        "brief": {"min_terms": 2, "max_terms": 2, "min_value": 2, "max_value": 12},
         "short": {"min_terms": 2, "max_terms": 3, "min_value": 2, "max_value": 40},
         "long": {"min_terms": 3, "max_terms": 5, "min_value": 11, "max_value": 300},
     },

@@ -8,6 +8,7 @@ from reasoning_traces.pen import Pen
 from reasoning_traces.task import Entry, TraceTask, Worked
 
 _WHOLE = re.compile(r"(\d)\.0\b")
+_NAMES = re.compile(r"\b[A-Z]\w*")
 _REQUEST = " Give the result as your final answer. Do not include units."
 
 
@@ -28,7 +29,8 @@ def work(entry: Entry, pen: Pen) -> Worked | None:
     if not results or Fraction(results[-1]) != Fraction(answer) or len(results) < 2:
         return None
     question = entry["question"].removesuffix(_REQUEST)
-    return Worked(question, answer, "".join(steps).strip(), question)
+    key = _NAMES.sub("", question)  # of other people it is the same problem
+    return Worked(question, answer, "".join(steps).strip(), key)
 
 
 def _spaced(line: str) -> str:
