@@ -17,6 +17,11 @@ from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.models.loading import load_model
 from problems import PROBLEMS
 
+
+class Tagged(torch.Tensor):
+    """A tensor of somebody's own."""
+
+
 with_mkl = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch was built without MKL")
 END = 7
 SLIDING = next(problem for problem in PROBLEMS if problem.name == "gemma3-local-last")
@@ -48,6 +53,9 @@ def test_few_rows_of_float32_without_gradients_alone_are_multiplied_so(monkeypat
         layer(few)
         with torch.no_grad():
             torch.testing.assert_close(layer(few), linear_of_few_rows(few, layer.weight, layer.bias))
+            with torch.autocast("cpu"):
+                layer(few)
+            layer(few.as_subclass(Tagged))
             layer(one), layer(many), layer.double()(few.double())
     assert shapes == [few.shape]
 
@@ -113,16 +121,59 @@ def test_greedy_texts_are_those_of_the_whole_batch(quick, make):
     assert sizes[-1] < sizes[0] == 12
 
 
-def test_what_one_call_must_see_to_its_end_keeps_the_batch_whole(quick):
-    model = lab("qwen2").eval()
-    inputs = batch(3)
-    for settings in ({"num_beams": 2}, {"eos_token_id": None}, {"min_new_tokens": 2}):
-        config = GenerationConfig(
-            **({"max_new_tokens": 8, "pad_token_id": 0, "eos_token_id": END} | settings)
-        )
-        expected = model.generate(**inputs, generation_config=config)
-        with generating_on_cpu(model):
-            assert torch.equal(model.generate(**inputs, generation_config=config), expected)
+def calls(model, inputs, config):
+    """What the model writes in the block, and how often its `generate` was called for it."""
+    counted, generate = [], model.generate
+    model.generate = lambda *given, **named: counted.append(1) or generate(*given, **named)
+    with generating_on_cpu(model):
+        written = model.generate(**inputs, generation_config=config)
+    del model.generate
+    return written, len(counted)
+
+
+@pytest.mark.parametrize("owner", ["given", "the model's own"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_beams": 2},
+        {"min_new_tokens": 12},
+        {"forced_eos_token_id": 9},
+        {"exponential_decay_length_penalty": (2, 1.5)},
+        {"cache_implementation": "static"},
+        {"use_cache": False},
+    ],
+    ids=str,
+)
+def test_what_one_call_must_see_to_its_end_keeps_the_batch_whole(quick, owner, settings):
+    model, inputs = lab("qwen2").eval(), batch(3)
+    config = GenerationConfig(max_new_tokens=14, pad_token_id=0, eos_token_id=END)
+    (config if owner == "given" else model.generation_config).update(**settings)
+    expected = model.generate(**inputs, generation_config=config)
+    written, count = calls(model, inputs, config)
+    assert torch.equal(written, expected)
+    assert count == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{"cache_implementation": "hybrid"}, {"max_length": 20}, {"use_cache": True}]
+)
+def test_what_a_config_of_the_hub_says_besides_does_no_harm(quick, settings):
+    model, inputs = lab("qwen2").eval(), batch(6)
+    config, expected = ending_now_and_then(model, inputs, tokens=14)
+    model.generation_config.update(**settings)
+    written, count = calls(model, inputs, config)
+    assert torch.equal(written, expected)
+    assert count > 1
+
+
+def test_processes_of_one_training_keep_their_batches_whole(quick, monkeypatch):
+    model, inputs = lab("qwen2").eval(), batch(6)
+    config, expected = ending_now_and_then(model, inputs, tokens=14)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    written, count = calls(model, inputs, config)
+    assert torch.equal(written, expected)
+    assert count == 1
 
 
 @pytest.mark.parametrize("family", ["qwen2", "llama"])

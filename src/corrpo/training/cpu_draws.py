@@ -25,13 +25,13 @@ def drawn(probabilities: Tensor) -> Tensor:
     """A column for each row with the probability in it, int64 [rows, 1].
 
     Raises:
-        RuntimeError: NaN or infinite probabilities, as torch.multinomial does.
+        RuntimeError: NaN or infinite probabilities, or a row of zeros, as torch.multinomial does.
 
     >>> drawn(torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])).tolist()
     [[1], [2]]
     """
     bounds = probabilities.cumsum(-1, dtype=torch.float64)
     total = bounds[:, -1:]
-    if not total.isfinite().all():
+    if not (total.isfinite() & (total > 0)).all():
         return torch.multinomial(probabilities, num_samples=1)
     return torch.searchsorted(bounds, torch.rand_like(total) * total, right=True)

@@ -19,6 +19,7 @@ from transformers import Trainer
 
 from corrpo.errors import BadInputError
 from corrpo.models.generation.backends.transformers import TransformersEngine
+from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.models.memory import free_memory
 from corrpo.models.probing import Cost, generation_cost, peak_bytes_of, seconds_of, weight_bytes
 from corrpo.models.threads import threads_for
@@ -27,6 +28,7 @@ from corrpo.rewards.rollouts import JUDGED_EVERY, RolloutMeter
 from corrpo.rewards.strength_fit import StrengthFit
 from corrpo.samples import Sample, encode_prompt
 from corrpo.training.cost_file import generations_of_a_step
+from corrpo.training.cpu_draws import DrawsByInverse
 from corrpo.training.cpu_token_scores import token_scores_on_cpu
 from corrpo.training.recipe import RecipeArguments
 from corrpo.training.run_stage import check_settings, prepared_trainer
@@ -180,7 +182,9 @@ def _rollout_costs(
     batches = steps * generations_of_a_step(config)
     written = [prompts[number % len(prompts)] for number in range(batch)]
     engine = TransformersEngine(model, tokenizer)
-    one = generation_cost(engine, next(model.parameters()).device, [(written, config.max_completion_length)])
+    device = next(model.parameters()).device
+    with generating_on_cpu(model, DrawsByInverse()):
+        one = generation_cost(engine, device, [(written, config.max_completion_length)])
     costs = {"generation": Cost(batches * one.seconds, one.peak_bytes)}
     meter = getattr(trainer, "_meter", None)
     if meter is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
@@ -31,6 +32,9 @@ def _gains(x: Tensor, weight: Tensor) -> bool:
     return (
         torch.backends.mkl.is_available()
         and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and type(x) is Tensor
+        and type(weight) in (Tensor, Parameter)
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == weight.device.type == "cpu"
         and weight.numel() >= LEAST_WEIGHTS

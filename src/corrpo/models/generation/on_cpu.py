@@ -7,11 +7,12 @@ of it can go into rows that have ended. Here they are taken out every `EVERY` to
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 from torch.overrides import TorchFunctionMode
 from transformers import DynamicCache, GenerationConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -24,9 +25,12 @@ from corrpo.models.threads import is_tiny
 EVERY = 16
 """Tokens after which ended rows are taken out."""
 _CACHE = "cache" if "cache" in GenerateDecoderOnlyOutput.__dataclass_fields__ else "past_key_values"
-_OPTIONS = {"input_ids", "attention_mask", "generation_config", "logits_processor", "synced_gpus"}
+_OPTIONS = {"input_ids", "attention_mask", "generation_config", "logits_processor"}
 _SETTINGS = {"do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens"}
 _SETTINGS |= {"pad_token_id", "bos_token_id", "eos_token_id", "disable_compile", "transformers_version"}
+_SETTINGS |= {"max_length"}  # which transformers ignores beside max_new_tokens
+_USUAL = {"cache_implementation": "hybrid", "use_cache": True, "num_beams": 1, "_from_model_config": True}
+"""What configs of the hub say besides, and what changes nothing: hybrid is the usual cache by now."""
 
 
 @contextmanager
@@ -34,8 +38,9 @@ def generating_on_cpu(model: Any, *modes: TorchFunctionMode) -> Iterator[None]:
     """Let the model's `generate` work so within the block, in these modes; not for tiny models.
 
     A row that ends is padded as ever. With sampling, rows that go on meet other random numbers than if the
-    ended ones had stayed. Beam search, stopping strings and whatever else a single call must see to its end
-    keep the batch whole, as do caches other than keys and values of attention.
+    ended ones had stayed. Beam search, stopping strings and whatever else a single call must see to its end,
+    in the config that is given or in the model's own, keep the batch whole. So do caches other than keys and
+    values of attention, and several processes, whose parts of a sharded model must take the same steps.
     """
     if is_tiny(model) or next(model.parameters()).device.type != "cpu":
         yield
@@ -46,10 +51,11 @@ def generating_on_cpu(model: Any, *modes: TorchFunctionMode) -> Iterator[None]:
         with ExitStack() as stack:
             for mode in (FewRows(), *modes):
                 stack.enter_context(mode)
-            cache = None if given else _cache_that_shrinks(model, **named)
+            config = None if given else _filled_in(model, named.get("generation_config"))
+            cache = None if config is None else _cache_that_shrinks(model, config, named)
             if cache is None:
                 return generate(*given, **named)
-            return _without_ended_rows(generate, cache, **named)
+            return _without_ended_rows(generate, cache, **named | {"generation_config": config})
 
     model.generate = quicker
     try:
@@ -60,18 +66,27 @@ def generating_on_cpu(model: Any, *modes: TorchFunctionMode) -> Iterator[None]:
             model.generate = before
 
 
-def _cache_that_shrinks(
-    model: Any, generation_config: GenerationConfig | None = None, attention_mask: Any = None, **named: Any
-) -> DynamicCache | None:
+def _filled_in(model: Any, config: GenerationConfig | None) -> GenerationConfig | None:
+    """A config with what it leaves to the model's own, as transformers fills it in."""
+    if config is None:
+        return None
+    config = deepcopy(config)
+    config.update(**model.generation_config.to_dict(), defaults_only=True)
+    return config
+
+
+def _cache_that_shrinks(model: Any, config: GenerationConfig, named: dict[str, Any]) -> DynamicCache | None:
     """An empty cache from which rows can be taken; None where a call must keep the batch whole."""
     forward = getattr(model, "get_base_model", lambda: model)().forward
+    asked = {name for name, value in config.to_diff_dict().items() if value and value != _USUAL.get(name)}
     if (
-        generation_config is None
-        or attention_mask is None
+        "attention_mask" not in named
         or not set(named) <= _OPTIONS
-        or not set(generation_config.to_diff_dict()) <= _SETTINGS
-        or None in (generation_config.eos_token_id, generation_config.max_new_tokens)
+        or not asked <= _SETTINGS
+        or config.use_cache is False
+        or None in (config.eos_token_id, config.max_new_tokens)
         or _CACHE not in inspect.signature(forward).parameters
+        or (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)
     ):
         return None
     cache = DynamicCache(config=model.config)
