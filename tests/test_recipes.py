@@ -118,6 +118,20 @@ def test_the_curves_of_gemma_train_what_its_experiment_starts_from(tmp_path):
     assert steps == [*(f"sft:{step}" for step in (25, 50, 100, 150, 200)), "rl:30", "rl:60"]
 
 
+def test_the_curves_are_not_gone_on_with_by_another_recipe(tmp_path):
+    script = ROOT / "recipes" / "gemma3-270m" / "curves.sh"
+    for _ in range(2):
+        assert given_commands(script, tmp_path)
+    record = tmp_path / "out" / "made-from.txt"
+    record.write_text(record.read_text().replace("sft.yaml", "another.yaml"))
+    done = subprocess.run(
+        ["bash", str(script), str(tmp_path / "out")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "another.yaml" in done.stderr
+    assert "was begun with other recipes or traces" in done.stderr
+
+
 def test_a_command_that_corrpo_does_not_know_is_found_out():
     for words, message in (
         (["trace", "lab:qwen2/base"], "no verb 'trace'"),

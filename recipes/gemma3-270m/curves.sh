@@ -68,6 +68,15 @@ share() { # FROM TO KEY...: checkpoints of the run TO that were measured for the
     done
 }
 
+made_from() { (cd "$here" && sha256sum {sft,grpo,corrpo,pure-grpo}.yaml ../traces/{make_traces,reasoning_traces/*}.py); }
+
+mkdir -p "$out"
+[ -f "$out/made-from.txt" ] || made_from >"$out/made-from.txt"
+if ! made_from | diff "$out/made-from.txt" - >&2; then
+    echo "$out was begun with other recipes or traces (the lines above): give another folder, or remove it" >&2
+    exit 1
+fi
+
 [ -d "$base" ] || corrpo convert "$models/gemma-3-270m-q4_k_m.gguf" "$base"
 [ -d "$out/traces" ] || python "$here/../traces/make_traces.py" --output "$out/traces" --length brief --train 6000 \
     --tasks chain_sum leg_counting simple_equations knights_knaves

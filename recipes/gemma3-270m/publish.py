@@ -6,7 +6,8 @@ OUT is the folder of `bash recipes/gemma3-270m/curves.sh OUT`, whose reports mus
 curves.md, and below curves/ the SVG and Parquet of all figures for each set of samples, trajectory.parquet
 and evaluations.parquet of each run, and table.parquet with the rows of the first table of curves.md. Where
 OUT/experiment is finished, its plan, tables, figures, verdict and report go below experiment/. No text of a
-sample and no weights are copied, and paths are those below OUT. Files of an earlier call are replaced.
+sample and no weights are copied, and paths in Parquet files are those below OUT. Files of an earlier call are
+replaced.
 """
 
 import re
@@ -193,6 +194,7 @@ def publish(out: Path, folder: Path) -> Path:
     ]
     curves_command = f"bash recipes/gemma3-270m/curves.sh {out}"
     _check_complete(out, [path for path, _ in [*figures, *tables]], curves_command)
+    _check_newer([path for path, _ in figures], [path for path, _ in tables], curves_command)
     experiment = out / "experiment"
     if (experiment / VERDICT).exists():
         wanted = [experiment / name for name in EXPERIMENT]
@@ -200,7 +202,8 @@ def publish(out: Path, folder: Path) -> Path:
     table = pl.DataFrame([row for run in TRAJECTORIES for row in rows_of(out, run)], schema=SCHEMA)
     text = page(out, table)
     curves = folder / "curves"
-    shutil.rmtree(curves, ignore_errors=True)
+    for earlier in (curves, folder / "experiment"):
+        shutil.rmtree(earlier, ignore_errors=True)
     curves.mkdir(parents=True)
     for source, name in [*figures, *tables]:
         _copy(source, curves / name, out)
@@ -217,8 +220,17 @@ def _check_complete(out: Path, wanted: Sequence[Path], command: str) -> None:
         raise BadInputError(f"{out} lacks {', '.join(missing)}; let `{command}` come to its end")
 
 
+def _check_newer(figures: Sequence[Path], tables: Sequence[Path], command: str) -> None:
+    oldest, newest = min(figures, key=_changed), max(tables, key=_changed)
+    if _changed(oldest) < _changed(newest):
+        raise BadInputError(f"{oldest} is older than {newest}; let `{command}` come to its end")
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime
+
+
 def _publish_experiment(out: Path, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
     (folder / "figures").mkdir(parents=True)
     experiment = out / "experiment"
     for path in [*(experiment / name for name in EXPERIMENT), *experiment.glob("figures/*")]:
@@ -232,7 +244,7 @@ def _copy(source: Path, target: Path, out: Path) -> None:
         shutil.copyfile(source, target)
         return
     root = "|".join(re.escape(str(path)) for path in dict.fromkeys((out, out.resolve())))
-    shown = pl.col(pl.String).str.replace(f"^(?:{root})/", "").str.replace(r"^/(?:\S*/)?", "")
+    shown = pl.col(pl.String).str.replace(f"^(?:\\./)?(?:{root})/", "").str.replace(r"^/(?:\S*/)?", "")
     write_parquet(target, read_parquet(source).with_columns(shown))
 
 

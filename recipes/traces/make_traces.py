@@ -42,7 +42,7 @@ def make_traces(
         validation: rows to evaluate on while training.
         test: held-out rows.
         tasks: which tasks.
-        length: brief is some 30 to 120 tokens, of small problems, short some 60 to 200, long some 150 to 600:
+        length: brief is some 30 to 150 tokens, short some 60 to 200, long some 150 to 600:
             larger problems, and more checks.
         chat: prompts and completions as chat messages, for models with a chat template.
         seed: of problems, slips and words.
