@@ -51,11 +51,14 @@ def generating_on_cpu(model: Any, *modes: TorchFunctionMode) -> Iterator[None]:
         with ExitStack() as stack:
             for mode in (FewRows(), *modes):
                 stack.enter_context(mode)
-            config = None if given else _filled_in(model, named.get("generation_config"))
-            cache = None if config is None else _cache_that_shrinks(model, config, named)
+            if given or named.get("generation_config") is None:
+                return generate(*given, **named)
+            config = _filled_in(model, named["generation_config"])
+            cache = _cache_that_shrinks(model, config, named)
             if cache is None:
                 return generate(*given, **named)
-            return _without_ended_rows(generate, cache, **named | {"generation_config": config})
+            named["generation_config"] = config
+            return _without_ended_rows(generate, cache, **named)
 
     model.generate = quicker
     try:
@@ -66,10 +69,8 @@ def generating_on_cpu(model: Any, *modes: TorchFunctionMode) -> Iterator[None]:
             model.generate = before
 
 
-def _filled_in(model: Any, config: GenerationConfig | None) -> GenerationConfig | None:
+def _filled_in(model: Any, config: GenerationConfig) -> GenerationConfig:
     """A config with what it leaves to the model's own, as transformers fills it in."""
-    if config is None:
-        return None
     config = deepcopy(config)
     config.update(**model.generation_config.to_dict(), defaults_only=True)
     return config
