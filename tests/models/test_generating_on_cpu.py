@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import linear
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
 from corrpo.lab import checkpoint
 from corrpo.models import threads
@@ -121,12 +121,12 @@ def test_greedy_texts_are_those_of_the_whole_batch(quick, make):
     assert sizes[-1] < sizes[0] == 12
 
 
-def calls(model, inputs, config):
+def calls(model, inputs, **named):
     """What the model writes in the block, and how often its `generate` was called for it."""
     counted, generate = [], model.generate
     model.generate = lambda *given, **named: counted.append(1) or generate(*given, **named)
     with generating_on_cpu(model):
-        written = model.generate(**inputs, generation_config=config)
+        written = model.generate(**inputs, **named)
     del model.generate
     return written, len(counted)
 
@@ -149,7 +149,7 @@ def test_what_one_call_must_see_to_its_end_keeps_the_batch_whole(quick, owner, s
     config = GenerationConfig(max_new_tokens=14, pad_token_id=0, eos_token_id=END)
     (config if owner == "given" else model.generation_config).update(**settings)
     expected = model.generate(**inputs, generation_config=config)
-    written, count = calls(model, inputs, config)
+    written, count = calls(model, inputs, generation_config=config)
     assert torch.equal(written, expected)
     assert count == 1
 
@@ -161,7 +161,7 @@ def test_what_a_config_of_the_hub_says_besides_does_no_harm(quick, settings):
     model, inputs = lab("qwen2").eval(), batch(6)
     config, expected = ending_now_and_then(model, inputs, tokens=14)
     model.generation_config.update(**settings)
-    written, count = calls(model, inputs, config)
+    written, count = calls(model, inputs, generation_config=config)
     assert torch.equal(written, expected)
     assert count > 1
 
@@ -171,9 +171,12 @@ def test_processes_of_one_training_keep_their_batches_whole(quick, monkeypatch):
     config, expected = ending_now_and_then(model, inputs, tokens=14)
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    written, count = calls(model, inputs, config)
+    written, count = calls(model, inputs, generation_config=config)
     assert torch.equal(written, expected)
     assert count == 1
+    written, count = calls(model, inputs, generation_config=config, synced_gpus=False)
+    assert torch.equal(written, expected)
+    assert count > 1
 
 
 @pytest.mark.parametrize("family", ["qwen2", "llama"])
@@ -181,7 +184,12 @@ def test_responses_are_those_of_an_untouched_generate(quick, monkeypatch, family
     model, tokenizer = load_model(checkpoint(family, "reasoning"))
     prompts = [[5, 6, 7], [8, 9, 10, 11], [12]]
     greedy = {"max_new_tokens": 30, "temperature": 0.0, "seed": 3}
+    counted, select = [], DynamicCache.batch_select_indices
+    monkeypatch.setattr(
+        DynamicCache, "batch_select_indices", lambda cache, rows: counted.append(rows) or select(cache, rows)
+    )
     ours = generate(model, tokenizer, prompts, **greedy)
+    assert counted
     drawn = generate(model, tokenizer, prompts, max_new_tokens=3, seed=3)
     monkeypatch.setattr(threads, "TINY", 10**12)
     assert ours == generate(model, tokenizer, prompts, **greedy)

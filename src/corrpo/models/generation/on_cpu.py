@@ -25,7 +25,7 @@ from corrpo.models.threads import is_tiny
 EVERY = 16
 """Tokens after which ended rows are taken out."""
 _CACHE = "cache" if "cache" in GenerateDecoderOnlyOutput.__dataclass_fields__ else "past_key_values"
-_OPTIONS = {"input_ids", "attention_mask", "generation_config", "logits_processor"}
+_OPTIONS = {"input_ids", "attention_mask", "generation_config", "logits_processor", "synced_gpus"}
 _SETTINGS = {"do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens"}
 _SETTINGS |= {"pad_token_id", "bos_token_id", "eos_token_id", "disable_compile", "transformers_version"}
 _SETTINGS |= {"max_length"}  # which transformers ignores beside max_new_tokens
@@ -40,7 +40,8 @@ def generating_on_cpu(model: Any, *modes: TorchFunctionMode) -> Iterator[None]:
     A row that ends is padded as ever. With sampling, rows that go on meet other random numbers than if the
     ended ones had stayed. Beam search, stopping strings and whatever else a single call must see to its end,
     in the config that is given or in the model's own, keep the batch whole. So do caches other than keys and
-    values of attention, and several processes, whose parts of a sharded model must take the same steps.
+    values of attention, and several processes, unless `synced_gpus` is False: their parts of a sharded model
+    must take the same steps.
     """
     if is_tiny(model) or next(model.parameters()).device.type != "cpu":
         yield
@@ -87,12 +88,16 @@ def _cache_that_shrinks(model: Any, config: GenerationConfig, named: dict[str, A
         or config.use_cache is False
         or None in (config.eos_token_id, config.max_new_tokens)
         or _CACHE not in inspect.signature(forward).parameters
-        or (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)
+        or (_are_several() if named.get("synced_gpus") is None else named["synced_gpus"])
     ):
         return None
     cache = DynamicCache(config=model.config)
     plain = {type(layer) for layer in cache.layers} <= {DynamicLayer, DynamicSlidingWindowLayer}
     return cache if plain else None
+
+
+def _are_several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def _without_ended_rows(
