@@ -15,8 +15,8 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, GenerationConfig
 from trl.trainer.utils import add_fused_lm_head
 
 from common import heading, table
+from corrpo.models.generation.cpu_draws import DrawsByInverse
 from corrpo.models.generation.on_cpu import generating_on_cpu
-from corrpo.training.cpu_draws import DrawsByInverse
 from corrpo.training.cpu_token_scores import token_scores_on_cpu
 
 ROUNDS = 3

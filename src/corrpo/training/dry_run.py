@@ -19,6 +19,7 @@ from transformers import Trainer
 
 from corrpo.errors import BadInputError
 from corrpo.models.generation.backends.transformers import TransformersEngine
+from corrpo.models.generation.cpu_draws import DrawsByInverse
 from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.models.memory import free_memory
 from corrpo.models.probing import Cost, generation_cost, peak_bytes_of, seconds_of, weight_bytes
@@ -28,7 +29,6 @@ from corrpo.rewards.rollouts import JUDGED_EVERY, RolloutMeter
 from corrpo.rewards.strength_fit import StrengthFit
 from corrpo.samples import Sample, encode_prompt
 from corrpo.training.cost_file import generations_of_a_step
-from corrpo.training.cpu_draws import DrawsByInverse
 from corrpo.training.cpu_token_scores import token_scores_on_cpu
 from corrpo.training.recipe import RecipeArguments
 from corrpo.training.run_stage import check_settings, prepared_trainer

@@ -44,11 +44,11 @@ from corrpo.errors import (
     require_packages,
 )
 from corrpo.jobs.folder_lock import TIME_TO_END, locked_folder
+from corrpo.models.generation.cpu_draws import DrawsByInverse
 from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.models.threads import threads_for
 from corrpo.rewards.task_rewards import find_task_reward, rewards_of_answers
 from corrpo.training.cost_file import CostFile
-from corrpo.training.cpu_draws import DrawsByInverse
 from corrpo.training.cpu_token_scores import token_scores_on_cpu
 from corrpo.training.data import (
     evaluation_source,

@@ -7,9 +7,9 @@ from transformers import AutoModelForCausalLM
 
 from corrpo.lab import checkpoint
 from corrpo.models import threads
+from corrpo.models.generation import cpu_draws
+from corrpo.models.generation.cpu_draws import DrawsByInverse, drawn
 from corrpo.models.generation.on_cpu import generating_on_cpu
-from corrpo.training import cpu_draws
-from corrpo.training.cpu_draws import DrawsByInverse, drawn
 
 
 @pytest.mark.parametrize("draw", [drawn, lambda p: torch.multinomial(p, num_samples=1)])
