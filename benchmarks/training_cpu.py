@@ -15,7 +15,6 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, GenerationConfig
 from trl.trainer.utils import add_fused_lm_head
 
 from common import heading, table
-from corrpo.models.generation.cpu_draws import DrawsByInverse
 from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.training.cpu_token_scores import token_scores_on_cpu
 
@@ -68,7 +67,7 @@ def seconds(call: Callable[[Gemma3ForCausalLM], None], model: Gemma3ForCausalLM,
     with ExitStack() as stack:
         if quick:
             stack.enter_context(token_scores_on_cpu(torch.device("cpu")))
-            stack.enter_context(generating_on_cpu(model, DrawsByInverse()))
+            stack.enter_context(generating_on_cpu(model))
         start = time.perf_counter()
         call(model)
         return time.perf_counter() - start

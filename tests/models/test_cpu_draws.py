@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 from corrpo.lab import checkpoint
 from corrpo.models import threads
 from corrpo.models.generation import cpu_draws
-from corrpo.models.generation.cpu_draws import DrawsByInverse, drawn
+from corrpo.models.generation.cpu_draws import drawn
 from corrpo.models.generation.on_cpu import generating_on_cpu
 
 
@@ -38,11 +38,11 @@ def test_generate_draws_so_within_the_block_and_not_for_a_tiny_model(monkeypatch
     model = AutoModelForCausalLM.from_pretrained(checkpoint("qwen2", "base"))
     ids = torch.tensor([[5, 6, 7], [8, 9, 10]])
     options = {"do_sample": True, "top_k": 0, "max_new_tokens": 4, "min_new_tokens": 4}
-    with generating_on_cpu(model, DrawsByInverse()):
+    with generating_on_cpu(model):
         model.generate(ids, **options)
     assert not calls
     monkeypatch.setattr(threads, "TINY", 0)
-    with generating_on_cpu(model, DrawsByInverse()):
+    with generating_on_cpu(model):
         assert model.generate(ids, **options).shape == (2, 7)
     assert calls == [(2, model.config.vocab_size)] * 4
     model.generate(ids, **options)

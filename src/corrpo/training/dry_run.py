@@ -19,7 +19,6 @@ from transformers import Trainer
 
 from corrpo.errors import BadInputError
 from corrpo.models.generation.backends.transformers import TransformersEngine
-from corrpo.models.generation.cpu_draws import DrawsByInverse
 from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.models.memory import free_memory
 from corrpo.models.probing import Cost, generation_cost, peak_bytes_of, seconds_of, weight_bytes
@@ -183,7 +182,7 @@ def _rollout_costs(
     written = [prompts[number % len(prompts)] for number in range(batch)]
     engine = TransformersEngine(model, tokenizer)
     device = next(model.parameters()).device
-    with generating_on_cpu(model, DrawsByInverse()):
+    with generating_on_cpu(model):
         one = generation_cost(engine, device, [(written, config.max_completion_length)])
     costs = {"generation": Cost(batches * one.seconds, one.peak_bytes)}
     meter = getattr(trainer, "_meter", None)

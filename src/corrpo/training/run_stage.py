@@ -44,7 +44,6 @@ from corrpo.errors import (
     require_packages,
 )
 from corrpo.jobs.folder_lock import TIME_TO_END, locked_folder
-from corrpo.models.generation.cpu_draws import DrawsByInverse
 from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.models.threads import threads_for
 from corrpo.rewards.task_rewards import find_task_reward, rewards_of_answers
@@ -118,7 +117,7 @@ def _trained(stage: str, recipe: RecipeArguments, config: Any, folder: Path, lin
         with _saying_how_to_go_on(stage, folder):
             with (
                 token_scores_on_cpu(trainer.accelerator.device),
-                generating_on_cpu(trainer.model, DrawsByInverse()),
+                generating_on_cpu(trainer.model),
             ):
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             final = save_final(trainer, folder, peft=recipe.use_peft)

@@ -1,4 +1,4 @@
-"""Tokens of rollouts drawn on a CPU by one uniform number a row, in the place of one for each token there is.
+"""Tokens drawn on a CPU by one uniform number a row, in the place of one for each token there is.
 
 torch.multinomial makes an exponential number for every entry of the vocabulary, which on a CPU takes half as
 long as the head itself where there are 262,144. Here the token is where a uniform number falls among the

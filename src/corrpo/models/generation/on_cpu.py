@@ -1,4 +1,4 @@
-"""`generate` of a model on a CPU, quicker: rows that have ended leave the batch, and few rows are cheap.
+"""`generate` of a model on a CPU, quicker: ended rows leave the batch, few rows and draws are cheap.
 
 transformers goes on with every row until the last has ended. On a CPU, where time grows with the rows, half
 of it can go into rows that have ended. Here they are taken out every `EVERY` tokens.
@@ -6,19 +6,19 @@ of it can go into rows that have ended. Here they are taken out every `EVERY` to
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from copy import copy, deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
-from torch.overrides import TorchFunctionMode
 from transformers import DynamicCache, GenerationConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.generation.utils import GenerateDecoderOnlyOutput
 
 from corrpo.errors import NonFiniteError
+from corrpo.models.generation.cpu_draws import DrawsByInverse
 from corrpo.models.generation.few_rows import FewRows
 from corrpo.models.threads import is_tiny
 
@@ -34,8 +34,8 @@ _USUAL = {"cache_implementation": "hybrid", "use_cache": True, "num_beams": 1, "
 
 
 @contextmanager
-def generating_on_cpu(model: Any, *modes: TorchFunctionMode) -> Iterator[None]:
-    """Let the model's `generate` work so within the block, in these modes; not for tiny models.
+def generating_on_cpu(model: Any) -> Iterator[None]:
+    """Let the model's `generate` work so within the block; not for tiny models.
 
     A row that ends is padded as ever. With sampling, rows that go on meet other random numbers than if the
     ended ones had stayed. Beam search, stopping strings and whatever else a single call must see to its end,
@@ -49,9 +49,7 @@ def generating_on_cpu(model: Any, *modes: TorchFunctionMode) -> Iterator[None]:
     generate, before = model.generate, model.__dict__.get("generate")
 
     def quicker(*given: Any, **named: Any) -> Any:
-        with ExitStack() as stack:
-            for mode in (FewRows(), *modes):
-                stack.enter_context(mode)
+        with FewRows(), DrawsByInverse():
             if given or named.get("generation_config") is None:
                 return generate(*given, **named)
             config = _filled_in(model, named["generation_config"])
