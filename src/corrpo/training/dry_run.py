@@ -19,7 +19,6 @@ from transformers import Trainer
 
 from corrpo.errors import BadInputError
 from corrpo.models.generation.backends.transformers import TransformersEngine
-from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.models.memory import free_memory
 from corrpo.models.probing import Cost, generation_cost, peak_bytes_of, seconds_of, weight_bytes
 from corrpo.models.threads import threads_for
@@ -181,9 +180,7 @@ def _rollout_costs(
     batches = steps * generations_of_a_step(config)
     written = [prompts[number % len(prompts)] for number in range(batch)]
     engine = TransformersEngine(model, tokenizer)
-    device = next(model.parameters()).device
-    with generating_on_cpu(model):
-        one = generation_cost(engine, device, [(written, config.max_completion_length)])
+    one = generation_cost(engine, next(model.parameters()).device, [(written, config.max_completion_length)])
     costs = {"generation": Cost(batches * one.seconds, one.peak_bytes)}
     meter = getattr(trainer, "_meter", None)
     if meter is not None:

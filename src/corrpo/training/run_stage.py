@@ -115,10 +115,7 @@ def _trained(stage: str, recipe: RecipeArguments, config: Any, folder: Path, lin
             changed = write_run_record(stage, folder, recipe, config, checkpoint)
             line.say(*describe_start(recipe, config, checkpoint, changed), *kept, *remarks)
         with _saying_how_to_go_on(stage, folder):
-            with (
-                token_scores_on_cpu(trainer.accelerator.device),
-                generating_on_cpu(trainer.model),
-            ):
+            with token_scores_on_cpu(trainer.accelerator.device), generating_on_cpu(trainer.model):
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             final = save_final(trainer, folder, peft=recipe.use_peft)
         if trainer.is_world_process_zero():
