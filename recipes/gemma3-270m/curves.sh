@@ -27,7 +27,7 @@ models=${2:-real/models}
 here=$(dirname "${BASH_SOURCE[0]}")
 base=$models/converted/gemma3-270m-base
 runs=$out/train
-export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
+export OMP_NUM_THREADS=1 THP_MEM_ALLOC_ENABLE=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 
 train() { # RUN STAGE RECIPE MODEL STEP...: a run, with the checkpoints of these steps; words name them
     local folder=$runs/$1 name=rl checkpoint

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from corrpo.models.matrix_products import float32_products
+
 
 @contextmanager
 def own_precision(model: Any) -> Iterator[None]:
@@ -14,10 +16,11 @@ def own_precision(model: Any) -> Iterator[None]:
     unwrapped = wrapped is not None and plain is not None
     device = next(model.parameters()).device.type
     known = torch.amp.is_autocast_available(device)  # not on "meta", where offloaded weights are
+    products = float32_products() if device == "cpu" else nullcontext()
     try:
         if unwrapped:
             model.forward = plain
-        with torch.autocast(device, enabled=False) if known else nullcontext():
+        with torch.autocast(device, enabled=False) if known else nullcontext(), products:
             yield
     finally:
         if unwrapped:

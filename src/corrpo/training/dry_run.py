@@ -21,15 +21,13 @@ from corrpo.errors import BadInputError
 from corrpo.models.generation.backends.transformers import TransformersEngine
 from corrpo.models.memory import free_memory
 from corrpo.models.probing import Cost, generation_cost, peak_bytes_of, seconds_of, weight_bytes
-from corrpo.models.threads import threads_for
 from corrpo.models.token_limits import vocabulary_size
 from corrpo.rewards.rollouts import JUDGED_EVERY, RolloutMeter
 from corrpo.rewards.strength_fit import StrengthFit
 from corrpo.samples import Sample, encode_prompt
 from corrpo.training.cost_file import generations_of_a_step
-from corrpo.training.cpu_token_scores import token_scores_on_cpu
 from corrpo.training.recipe import RecipeArguments
-from corrpo.training.run_stage import check_settings, prepared_trainer
+from corrpo.training.run_stage import check_settings, prepared_trainer, quick_on_cpu
 from corrpo.training.stages import find_stage
 from corrpo.training.training_progress import ProgressLine
 
@@ -83,7 +81,7 @@ def dry_run(stage: str, recipe: RecipeArguments, config: Any) -> TrainingDryRun:
         model = trainer.accelerator.unwrap_model(trainer.model)
         device = next(model.parameters()).device
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        with threads_for(model), token_scores_on_cpu(device):
+        with quick_on_cpu(trainer):
             return _tried(stage, config, trainer, tokenizer, trained, free_memory(device), remarks)
 
 

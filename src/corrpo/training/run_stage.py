@@ -45,6 +45,7 @@ from corrpo.errors import (
 )
 from corrpo.jobs.folder_lock import TIME_TO_END, locked_folder
 from corrpo.models.generation.on_cpu import generating_on_cpu
+from corrpo.models.matrix_products import bfloat16_products
 from corrpo.models.threads import threads_for
 from corrpo.rewards.task_rewards import find_task_reward, rewards_of_answers
 from corrpo.training.cost_file import CostFile
@@ -110,17 +111,26 @@ def _trained(stage: str, recipe: RecipeArguments, config: Any, folder: Path, lin
         checkpoint = starting_checkpoint(stage, folder, recipe)
         kept = keep_fit_tokens(folder, recipe, config)
     trainer, _, remarks = prepared_trainer(stage, recipe, config, line)
-    with threads_for(trainer.model), line:
+    with quick_on_cpu(trainer), line:
         if trainer.is_world_process_zero():
             changed = write_run_record(stage, folder, recipe, config, checkpoint)
             line.say(*describe_start(recipe, config, checkpoint, changed), *kept, *remarks)
         with _saying_how_to_go_on(stage, folder):
-            with token_scores_on_cpu(trainer.accelerator.device), generating_on_cpu(trainer.model):
+            with generating_on_cpu(trainer.model):
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             final = save_final(trainer, folder, peft=recipe.use_peft)
         if trainer.is_world_process_zero():
             write_model_card(find_stage(stage), final, recipe, config)
         return final
+
+
+@contextmanager
+def quick_on_cpu(trainer: Any) -> Iterator[None]:
+    """Threads, scores of tokens and, with `bf16`, matrix products as they are quickest on a CPU."""
+    device = trainer.accelerator.device
+    products = bfloat16_products() if device.type == "cpu" and trainer.args.bf16 else nullcontext()
+    with threads_for(trainer.model), token_scores_on_cpu(device), products:
+        yield
 
 
 def prepared_trainer(
@@ -131,6 +141,8 @@ def prepared_trainer(
     The settings are to be checked before.
     """
     config.disable_tqdm = True
+    if config.bf16 and config.device.type == "cpu":
+        config.mixed_precision = "no"  # not autocast: quick_on_cpu
     tokenizer = load_starting_tokenizer(recipe, config)
     with config.main_process_first(desc="reading the data"):
         data = _load_data(stage, recipe, config, tokenizer)

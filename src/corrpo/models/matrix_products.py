@@ -1,0 +1,34 @@
+"""Matrix products of float32 by bfloat16 instructions, where the CPU has them.
+
+Factors are rounded to bfloat16 (8 bits), products are summed in float32, and all that lies between two
+products stays float32, unlike under `torch.autocast`, which rounds results too.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def bfloat16_products() -> Iterator[None]:
+    """Let torch make products of float32 matrices so within the block; on another CPU nothing changes."""
+    with _precision("medium"):
+        yield
+
+
+@contextmanager
+def float32_products() -> Iterator[None]:
+    """Whatever is around the block, without rounding of factors within it."""
+    with _precision("highest"):
+        yield
+
+
+@contextmanager
+def _precision(named: str) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(named)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
