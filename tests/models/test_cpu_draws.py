@@ -26,6 +26,28 @@ def test_rows_need_not_sum_to_one_and_their_ends_are_drawn():
     assert set(drawn(torch.tensor([3.0, 0.0, 3.0]).expand(100, -1)).flatten().tolist()) == {0, 2}
 
 
+@pytest.mark.parametrize("width", [1, 511, 512, 513, 2000])
+def test_of_several_blocks_each_has_its_share_and_nothing_else_is_drawn(width):
+    torch.manual_seed(0)
+    p = torch.zeros(width)
+    p[:: max(1, width // 7)] = 0.3
+    counts = drawn(p.expand(20_000, -1)).flatten().bincount(minlength=width)
+    assert counts.shape == (width,)
+    assert not counts[p == 0].any()
+    assert width == 1 or chisquare(counts[p > 0]).pvalue > 1e-3
+
+
+def test_the_end_of_a_block_is_drawn_where_its_sums_differ_in_the_last_bit(monkeypatch):
+    p = torch.rand(50, 1500, generator=torch.Generator().manual_seed(0)) ** 8
+    p[:, 512 - 100 : 512] = 0
+    monkeypatch.setattr(
+        torch, "rand_like", lambda total: p[:, :512].sum(-1, keepdim=True) / total * (1 - 1e-12)
+    )
+    tokens = drawn(p)
+    assert (p.gather(-1, tokens) > 0).all()
+    assert (tokens <= 512).all()
+
+
 @pytest.mark.parametrize(
     ("bad", "message"), [([0.5, float("nan")], "inf"), ([0.5, float("inf")], "inf"), ([0.0, 0.0], "sum")]
 )

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Model
 
 import corrpo
 from chat_templates import ending_tokenizer
 from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelError
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.lab import checkpoint
+from corrpo.models import matrix_products
 from corrpo.models.training_run import trainer_checkpoints
 from corrpo.training.metrics_file import MetricsFile
 from corrpo.training.recipe import parse_recipe
@@ -376,3 +377,18 @@ def test_prompts_that_leave_no_room_for_a_response_are_refused(stage, tmp_path):
     ):
         stage_run(stage, tmp_path / "out", dataset=path)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_bf16_on_a_cpu_is_for_matrix_products_and_not_autocast(tmp_path, monkeypatch, stage):
+    monkeypatch.setattr(matrix_products, "has_bfloat16", lambda: True)
+    seen, forward = set(), Qwen2Model.forward
+
+    def watched(model, *given, **named):
+        seen.add((torch.get_float32_matmul_precision(), torch.is_autocast_enabled("cpu")))
+        return forward(model, *given, **named)
+
+    monkeypatch.setattr(Qwen2Model, "forward", watched)
+    stage_run(stage, tmp_path, bf16=True)
+    assert seen == {("medium", False)}
+    assert torch.get_float32_matmul_precision() == "highest"

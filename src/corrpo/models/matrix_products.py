@@ -5,15 +5,20 @@ products stays float32, unlike under `torch.autocast`, which rounds results too.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16: AVX-512 BF16 or AMX, `avx512_bf16` or `amx_bf16` in `lscpu`."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 @contextmanager
 def bfloat16_products() -> Iterator[None]:
     """Let torch make products of float32 matrices so within the block; on another CPU nothing changes."""
-    with _precision("medium"):
+    with _precision("medium") if has_bfloat16() else nullcontext():
         yield
 
 

@@ -33,6 +33,7 @@ def _gains(x: Tensor, weight: Tensor) -> bool:
         torch.backends.mkl.is_available()
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
+        and torch.get_float32_matmul_precision() == "highest"  # else oneDNN does it
         and type(x) is Tensor
         and type(weight) in (Tensor, Parameter)
         and x.dtype == weight.dtype == torch.float32
