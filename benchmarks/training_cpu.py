@@ -1,7 +1,7 @@
 """What training on a CPU takes as TRL does it and as `corrpo train` does, at the shape of Gemma 3 270M.
 
-Both in one process, in turn, on one thread and on all that torch takes, with nothing else on the machine.
-Random weights: the arithmetic is the same. Some ten minutes.
+In one process, in turn, on one thread and on all that torch takes, with nothing else on the machine; with
+`bf16` too where the CPU has bfloat16. Random weights: the arithmetic is the same. Some ten minutes.
 """
 
 import time
@@ -16,6 +16,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from common import heading, table
 from corrpo.models.generation.on_cpu import generating_on_cpu
+from corrpo.models.matrix_products import bfloat16_products, has_bfloat16
 from corrpo.training.cpu_token_scores import token_scores_on_cpu
 
 ROUNDS = 3
@@ -62,12 +63,14 @@ def learning(model: Gemma3ForCausalLM) -> None:
     ).loss.backward()
 
 
-def seconds(call: Callable[[Gemma3ForCausalLM], None], model: Gemma3ForCausalLM, quick: bool) -> float:
-    """Time of a call, TRL's way or that of `corrpo train`."""
+def seconds(call: Callable[[Gemma3ForCausalLM], None], model: Gemma3ForCausalLM, way: str) -> float:
+    """Time of a call, in one of the `ways`."""
     with ExitStack() as stack:
-        if quick:
+        if way != "TRL's own":
             stack.enter_context(token_scores_on_cpu(torch.device("cpu")))
             stack.enter_context(generating_on_cpu(model))
+        if way.endswith("bf16"):
+            stack.enter_context(bfloat16_products())
         start = time.perf_counter()
         call(model)
         return time.perf_counter() - start
@@ -76,6 +79,7 @@ def seconds(call: Callable[[Gemma3ForCausalLM], None], model: Gemma3ForCausalLM,
 def main() -> None:
     """Print the table."""
     warnings.filterwarnings("ignore")
+    ways = ["TRL's own", "corrpo train", *(["with bf16"] if has_bfloat16() else [])]
     threads = torch.get_num_threads()
     model = gemma()
     add_fused_lm_head(model, outputs=("log_probs", "entropy"))
@@ -86,14 +90,14 @@ def main() -> None:
             (f"drawing {ROLLOUTS} responses at once", drawing, ROLLOUTS * RESPONSE),
             (f"learning from {SCORED} responses at once", learning, SCORED * RESPONSE),
         ):
-            seconds(call, model, quick=True)
-            taken = np.array(
-                [[seconds(call, model, quick) for quick in (False, True)] for _ in range(ROUNDS)]
-            )
+            for way in ways:
+                seconds(call, model, way)
+            taken = np.array([[seconds(call, model, way) for way in ways] for _ in range(ROUNDS)])
             speeds = [f"{tokens / value:.1f}" for value in np.median(taken, axis=0)]
-            rows.append([name, str(count), *speeds, f"{np.median(taken[:, 0] / taken[:, 1]):.2f}"])
+            ratios = [f"{np.median(taken[:, 0] / taken[:, i]):.2f}" for i in range(1, len(ways))]
+            rows.append([name, str(count), *speeds, *ratios])
     with heading("Training on a CPU: response tokens a second, shape of Gemma 3 270M"):
-        table(["what", "threads", "TRL's own", "corrpo train", "ratio"], rows)
+        table(["what", "threads", *ways, *(f"ratio, {way}" for way in ways[1:])], rows)
         print(f"\nMedians of {ROUNDS} rounds. Responses of {RESPONSE} tokens to prompts of {PROMPT}.")
 
 
