@@ -136,7 +136,7 @@ def _stage_help(stage: str, config_class: type) -> str:
         f"Usual ones of TRL's {len(fields(config_class))} fields\n" + _names(usual.split()),
         "Other defaults than TRL's\n"
         "  report_to none (give trackio or wandb); ddp_find_unused_parameters false;\n"
-        "  without CUDA: use_cpu true and bf16 false",
+        "  without CUDA: use_cpu true and bf16 false (true: in matrix products, where the CPU has bfloat16)",
         f"All of TRL's fields: {DOCUMENTATION}/{trainer}_trainer",
     ]
     return "\n\n".join(parts)
