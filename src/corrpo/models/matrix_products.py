@@ -5,7 +5,7 @@ products stays float32, unlike under `torch.autocast`, which rounds results too.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -15,18 +15,14 @@ def has_bfloat16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-@contextmanager
-def bfloat16_products() -> Iterator[None]:
+def bfloat16_products() -> AbstractContextManager[None]:
     """Let torch make products of float32 matrices so within the block; on another CPU nothing changes."""
-    with _precision("medium") if has_bfloat16() else nullcontext():
-        yield
+    return _precision("medium") if has_bfloat16() else nullcontext()
 
 
-@contextmanager
-def float32_products() -> Iterator[None]:
+def float32_products() -> AbstractContextManager[None]:
     """Whatever is around the block, without rounding of factors within it."""
-    with _precision("highest"):
-        yield
+    return _precision("highest")
 
 
 @contextmanager

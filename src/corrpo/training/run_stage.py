@@ -127,10 +127,14 @@ def _trained(stage: str, recipe: RecipeArguments, config: Any, folder: Path, lin
 @contextmanager
 def quick_on_cpu(trainer: Any) -> Iterator[None]:
     """Threads, scores of tokens and, with `bf16`, matrix products as they are quickest on a CPU."""
-    device = trainer.accelerator.device
-    products = bfloat16_products() if device.type == "cpu" and trainer.args.bf16 else nullcontext()
-    with threads_for(trainer.model), token_scores_on_cpu(device), products:
+    products = bfloat16_products() if _rounds_factors(trainer.args) else nullcontext()
+    with threads_for(trainer.model), token_scores_on_cpu(trainer.accelerator.device), products:
         yield
+
+
+def _rounds_factors(config: Any) -> bool:
+    """Whether `bf16` is meant for matrix products, as on a CPU, and not for autocast."""
+    return config.bf16 and config.device.type == "cpu"
 
 
 def prepared_trainer(
@@ -141,8 +145,8 @@ def prepared_trainer(
     The settings are to be checked before.
     """
     config.disable_tqdm = True
-    if config.bf16 and config.device.type == "cpu":
-        config.mixed_precision = "no"  # not autocast: quick_on_cpu
+    if _rounds_factors(config):
+        config.mixed_precision = "no"
     tokenizer = load_starting_tokenizer(recipe, config)
     with config.main_process_first(desc="reading the data"):
         data = _load_data(stage, recipe, config, tokenizer)

@@ -34,7 +34,9 @@ def drawn(probabilities: Tensor) -> Tensor:
     >>> drawn(torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])).tolist()
     [[1], [2]]
     """
-    blocks = pad(probabilities, (0, -probabilities.shape[-1] % BLOCK)).unflatten(-1, (-1, BLOCK))
+    lacking = -probabilities.shape[-1] % BLOCK
+    padded = pad(probabilities, (0, lacking)) if lacking else probabilities  # pad copies them all
+    blocks = padded.unflatten(-1, (-1, BLOCK))
     bounds = blocks.sum(-1).cumsum(-1, dtype=torch.float64)
     total = bounds[:, -1:]
     if not (total.isfinite() & (total > 0)).all():
