@@ -51,6 +51,10 @@ class NonFiniteError(CorrpoError):
     row: int | None = None
 
 
+class OutOfMemoryError(CorrpoError, MemoryError):
+    """Memory ran out, of a GPU or of the machine."""
+
+
 class OutputFolderError(CorrpoError):
     """An output folder cannot be used: other settings, another run, or no room on the disk."""
 

@@ -1,16 +1,19 @@
 """A dry run of a stage: what it counts, what it measures, and memory that is too little."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import Trainer
 
 from corrpo.cli import train as command
-from corrpo.errors import BadInputError
+from corrpo.errors import BadInputError, OutOfMemoryError, first_line
 from corrpo.models.probing import peak_bytes_of
 from corrpo.training import dry_run as module
 from corrpo.training.dry_run import dry_run
 from corrpo.training.recipe import parse_recipe
+from corrpo.training.run_stage import train
 from corrpo.training.stages import config_class
 
 SETTINGS = {
@@ -69,7 +72,8 @@ def test_the_memory_of_a_batch_is_that_of_the_training_itself(tmp_path):
     """The peak that two sequences are said to take, against a profile of eight of them."""
     recipe, config = parse_recipe(config_class("sft"), words_of("sft", tmp_path))
     trainer, _, _ = module.prepared_trainer("sft", recipe, config, module.ProgressLine("sft"))
-    told = module._batch_cost(config, trainer, False, 60, 60).peak_bytes
+    gradients = sum(parameter.numel() * 4 for parameter in trainer.model.parameters())
+    told = module._batch_cost(config, trainer, False, 60, 60, gradients).peak_bytes
     trainer.current_gradient_accumulation_steps = 1
     inputs = module._trace_batch(config, trainer, 8, 60)
 
@@ -77,15 +81,51 @@ def test_the_memory_of_a_batch_is_that_of_the_training_itself(tmp_path):
         trainer.accelerator.backward(trainer.compute_loss(trainer.model, inputs))
 
     trainer.model.zero_grad(set_to_none=True)
-    assert told == pytest.approx(peak_bytes_of(once, torch.device("cpu")), rel=0.2)
+    once()  # a step accumulates gradients of three
+    assert told == pytest.approx(gradients + peak_bytes_of(once, torch.device("cpu")), rel=0.2)
 
 
-@pytest.mark.parametrize(("optimizer", "bytes_each"), [("adamw_torch", 8), ("sgd", 0)])
+def test_what_is_not_learned_from_is_not_scored(tmp_path):
+    recipe, config = parse_recipe(config_class("sft"), words_of("sft", tmp_path))
+    trainer, _, _ = module.prepared_trainer("sft", recipe, config, module.ProgressLine("sft"))
+    labels = [row["labels"] for row in trainer.train_dataset]
+    prompts = sum(row.count(-100) for row in labels) / sum(map(len, labels))
+    assert prompts > 0.1
+    unscored = (module._trace_batch(config, trainer, 2, 60)["labels"] == -100).float().mean()
+    assert unscored == pytest.approx(prompts, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "bytes_each"), [("adamw_torch", 8), ("sgd", 0), ("adafactor", 4 * (5000 + 1000) / 5e6)]
+)
 def test_the_state_of_the_optimizer_is_counted(optimizer, bytes_each, tmp_path):
     _, config = parse_recipe(config_class("sft"), words_of("sft", tmp_path, optim=optimizer))
     cost = module._optimizer_cost(config, [torch.nn.Parameter(torch.zeros(5000, 1000))])
-    assert cost.peak_bytes == pytest.approx(bytes_each * 5_000_000, rel=0.01)
+    assert cost.peak_bytes == pytest.approx(bytes_each * 5_000_000, rel=0.01, abs=50_000)
     assert cost.seconds > 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_is_one_line(error, tmp_path, monkeypatch):
+    def run_out(*_, **__):
+        raise error
+
+    expected = re.escape(f"{first_line(error)}; lower --per_device_train_batch_size")
+    recipe, config = parse_recipe(config_class("sft"), words_of("sft", tmp_path))
+    monkeypatch.setattr(module, "_batch_cost", run_out)
+    with pytest.raises(OutOfMemoryError, match=f"two sequences: {expected}"):
+        dry_run("sft", recipe, config)
+    monkeypatch.setattr(Trainer, "training_step", run_out)
+    recipe, config = parse_recipe(config_class("sft"), words_of("sft", tmp_path))
+    with pytest.raises(OutOfMemoryError, match=f"training in .*{expected}.*no checkpoint was saved yet"):
+        train("sft", recipe, config)
 
 
 def test_memory_that_is_too_little_is_told_in_one_line(tmp_path, monkeypatch, capsys):

@@ -18,6 +18,7 @@ from corrpo.jobs.folder_lock import locked_folder
 from corrpo.lab import checkpoint
 from corrpo.models import matrix_products
 from corrpo.models.training_run import trainer_checkpoints
+from corrpo.training import run_record
 from corrpo.training.metrics_file import MetricsFile
 from corrpo.training.recipe import parse_recipe
 from corrpo.training.resuming import is_resumable, last_resumable
@@ -150,6 +151,18 @@ def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(stage, steps,
     record = json.loads((tmp_path / "parts" / "recipe.json").read_text())
     start = f"checkpoint-{steps[0]}"
     assert record["resumed"] == [{"from": start, "changed": {"max_steps": list(steps)}}]
+
+
+def test_a_run_says_what_bf16_is_on_this_cpu(tmp_path, capsys, monkeypatch):
+    for has_it, steps in ((True, 1), (False, 2)):
+        monkeypatch.setattr(run_record, "has_bfloat16", lambda has_it=has_it: has_it)
+        stage_run("sft", tmp_path, bf16=True, max_steps=steps, resume=not has_it)
+        shown = capsys.readouterr().err
+        assert ("bf16 changes nothing: this CPU has no bfloat16" in shown) != has_it
+    assert "cpu_products was 'bfloat16', now 'float32'" in shown
+    record = json.loads((tmp_path / "recipe.json").read_text())
+    assert record["cpu_products"] == "float32"
+    assert record["resumed"][0]["changed"]["cpu_products"] == ["bfloat16", "float32"]
 
 
 @pytest.mark.slow

@@ -87,6 +87,7 @@ def main(words: Sequence[str]) -> dict[str, Any] | None:
 def _dry_run(stage: str, recipe: Any, config: Any) -> None:
     from corrpo.cli.dry_run import announce, print_costs
     from corrpo.training.dry_run import dry_run
+    from corrpo.training.run_stage import LESS_MEMORY
 
     announce()
     plan = dry_run(stage, recipe, config)
@@ -96,11 +97,7 @@ def _dry_run(stage: str, recipe: Any, config: Any) -> None:
         f"data          {plan.rows:,} rows; the longest sequence has {plan.longest:,} tokens",
         f"training      {plan.steps:,} steps of {plan.sequences:,} sequences a process, of {trained}",
     ]
-    remedy = (
-        "lower --per_device_train_batch_size and raise --gradient_accumulation_steps by as much, give "
-        "--gradient_checkpointing true, or train an adapter (--use_peft true)"
-    )
-    print_costs(lines, plan.costs, plan.weight_bytes, plan.free_bytes, remedy=remedy)
+    print_costs(lines, plan.costs, plan.weight_bytes, plan.free_bytes, remedy=LESS_MEMORY)
 
 
 def _leave_process_group() -> None:

@@ -81,13 +81,13 @@ def arm_costs(runs: pl.DataFrame, confidence: float) -> tuple[ArmCost, ...]:
     """Of each arm on each model, from the table of runs; none from one of an earlier version."""
     if "cut" not in runs.columns:
         return ()
-    quantities = ("generated_tokens", "seconds", "abstained", "cut")
+    most = {"generated_tokens": np.inf, "seconds": np.inf, "abstained": 1, "cut": 1}
     costs = []
     for (model, arm), rows in runs.filter(pl.col("cut").is_not_null()).group_by(
         "model", "arm", maintain_order=True
     ):
-        values = (rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in quantities)
-        means = [mean_over_seeds(value, confidence).within(0, np.inf) for value in values]
+        values = {name: rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in most}
+        means = [mean_over_seeds(value, confidence).within(0, most[name]) for name, value in values.items()]
         costs.append(ArmCost(str(model), str(arm), *means))
     return tuple(costs)
 

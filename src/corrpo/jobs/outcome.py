@@ -37,11 +37,11 @@ def outcome_of(item: Item, *, out_of_memory: str) -> Iterator[Outcome[Item]]:
     outcome = Outcome(item)
     try:
         yield outcome
-    except CorrpoError as error:
-        outcome.reason = str(error)
     except (MemoryError, torch.OutOfMemoryError) as error:
         told = first_line(error) if str(error) else "no memory left"
         outcome.reason = f"{told}: {out_of_memory}"
+    except CorrpoError as error:
+        outcome.reason = str(error)
     except Exception as error:
         outcome.reason = fault_in_words(error)
 

@@ -1,9 +1,13 @@
-"""How much memory is free: of the machine, of the container it may be in, of a GPU."""
+"""How much memory is free: of the machine, of the container it may be in, of a GPU; and that it ran out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import torch
+
+from corrpo.errors import OutOfMemoryError, first_line
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -25,3 +29,25 @@ def free_memory(device: torch.device | None = None) -> int:
     except (OSError, ValueError, KeyError):  # no control group, or one without a limit
         return free
     return min(free, max(0, limit - used + cache))
+
+
+@contextmanager
+def in_memory(what: str, remedy: str) -> Iterator[None]:
+    """Raise `OutOfMemoryError`, with what to do against it, where memory runs out within the block.
+
+    >>> with in_memory("a batch of 8", "give a smaller one"):
+    ...     raise torch.OutOfMemoryError("CUDA out of memory.")
+    Traceback (most recent call last):
+    corrpo.errors.OutOfMemoryError: a batch of 8: CUDA out of memory.; give a smaller one
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, OutOfMemoryError) or not _ran_out(error):
+            raise
+        raise OutOfMemoryError(f"{what}: {first_line(error)}; {remedy}") from error
+
+
+def _ran_out(error: Exception) -> bool:
+    """Torch's allocator on a CPU has no error of its own for it."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -26,8 +26,9 @@ class CostFile(MetricsFile):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Go on from the cost at the checkpoint."""
-        self._is_whole = state.global_step == 0 or self.path.exists()
-        super().on_train_begin(args, state, control, **kwargs)
+        self._is_whole = state.global_step == 0 or bool(read_costs(self.path.parent))
+        if self._is_whole:
+            super().on_train_begin(args, state, control, **kwargs)
         costs = read_costs(self.path.parent) if state.is_world_process_zero else []
         self._tokens = costs[-1]["generated_tokens"] if costs else None
         self._counted_to = costs[-1]["counted_to"] if costs else 0

@@ -1,8 +1,10 @@
 """What a stage of training would take on this machine: time and peak memory, from a few sequences run here.
 
 The trainer is made as for the stage, in a folder that is removed. One and two sequences go forward and back
-through its loss; a batch is taken to cost in proportion. Rollouts are taken to be as long as they may be, so
-that times of RL are upper bounds. The optimizer is tried on a small tensor, and grows with the parameters.
+through its loss, beside gradients of a micro-batch before them where a step accumulates; a batch is taken to
+cost in proportion. Rollouts are taken to be as long as they may be, so that times of RL are upper bounds. The
+optimizer is tried on a small matrix, and grows with the parameters. Loading, evaluations while training, task
+rewards and the passes of a reference model are not counted.
 """
 
 import math
@@ -19,7 +21,7 @@ from transformers import Trainer
 
 from corrpo.errors import BadInputError
 from corrpo.models.generation.backends.transformers import TransformersEngine
-from corrpo.models.memory import free_memory
+from corrpo.models.memory import free_memory, in_memory
 from corrpo.models.probing import Cost, generation_cost, peak_bytes_of, seconds_of, weight_bytes
 from corrpo.models.token_limits import vocabulary_size
 from corrpo.rewards.rollouts import JUDGED_EVERY, RolloutMeter
@@ -27,12 +29,13 @@ from corrpo.rewards.strength_fit import StrengthFit
 from corrpo.samples import Sample, encode_prompt
 from corrpo.training.cost_file import generations_of_a_step
 from corrpo.training.recipe import RecipeArguments
-from corrpo.training.run_stage import check_settings, prepared_trainer, quick_on_cpu
+from corrpo.training.run_stage import LESS_MEMORY, check_settings, prepared_trainer, quick_on_cpu
 from corrpo.training.stages import find_stage
 from corrpo.training.training_progress import ProgressLine
 
-_PROBED_PARAMETERS = 1 << 20
-_TYPICAL_BATCHES, _TYPICAL_PROMPTS = 200, 64
+_PROBED_SHAPE = (1024, 1024)
+"""Of the parameter that the optimizer is tried on: Adafactor keeps less of a matrix than of a vector."""
+_TYPICAL_BATCHES, _TYPICAL_PROMPTS, _TYPICAL_TRACES = 200, 64, 256
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,14 @@ def dry_run(stage: str, recipe: RecipeArguments, config: Any) -> TrainingDryRun:
     Raises:
         BadInputError: as `train`; a stage or an engine whose work cannot be tried here; or memory that is too
             little for weights, gradients and optimizer, whatever the batch.
+        OutOfMemoryError: it is too little for the model with two of the longest sequences.
     """
     if find_stage(stage).rows == "preferences" or getattr(config, "use_vllm", False):
         raise BadInputError(
             "a dry run tries SFT, and RL with rollouts by transformers: leave --dry-run out for dpo; give "
             "--use_vllm false for others"
         )
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, in_memory("the model and two sequences", LESS_MEMORY):
         check_settings(stage, recipe, config)
         config.output_dir = folder
         trainer, tokenizer, remarks = prepared_trainer(stage, recipe, config, ProgressLine(stage))
@@ -119,7 +123,7 @@ def _tried(
         lengths = [len(ids) for ids in rows["input_ids"]]
         longest = max(lengths)
         typical = _padded_length(lengths, config.per_device_train_batch_size)
-    batch = _batch_cost(config, trainer, draws, round(typical), longest)
+    batch = _batch_cost(config, trainer, draws, round(typical), longest, gradients)
     each = batch.seconds * config.gradient_accumulation_steps + update.seconds
     costs["training"] = Cost(steps * each, batch.peak_bytes)
     held = update.peak_bytes
@@ -137,9 +141,9 @@ def _tried(
 
 
 def _optimizer_cost(config: Any, trained: Sequence[torch.Tensor]) -> Cost:
-    """Seconds of an update, and bytes of its state, from a step on a small tensor."""
+    """Seconds of an update, and bytes of its state, from a step on a small matrix."""
     first = trained[0]
-    tried = torch.nn.Parameter(torch.zeros(_PROBED_PARAMETERS, dtype=first.dtype, device=first.device))
+    tried = torch.nn.Parameter(torch.zeros(_PROBED_SHAPE, dtype=first.dtype, device=first.device))
     kind, settings = Trainer.get_optimizer_cls_and_kwargs(config)
     optimizer = kind([tried], **settings)
     tried.grad = torch.ones_like(tried)
@@ -147,7 +151,7 @@ def _optimizer_cost(config: Any, trained: Sequence[torch.Tensor]) -> Cost:
     state = [
         value for values in optimizer.state.values() for value in values.values() if torch.is_tensor(value)
     ]
-    share = sum(parameter.numel() for parameter in trained) / _PROBED_PARAMETERS
+    share = sum(parameter.numel() for parameter in trained) / tried.numel()
     seconds = seconds_of(optimizer.step)
     return Cost(seconds * share, sum(value.numel() * value.element_size() for value in state) * share)
 
@@ -204,11 +208,17 @@ def _inversion_cost(
     return Cost(seconds_of(measure, repeats=1) + judged * began, peak)
 
 
-def _batch_cost(config: Any, trainer: Any, draws: bool, typical: int, longest: int) -> Cost:
-    """Of one forward and backward of a batch: its seconds at the typical length, its peak at the longest."""
+def _batch_cost(
+    config: Any, trainer: Any, draws: bool, typical: int, longest: int, gradient_bytes: int
+) -> Cost:
+    """Of one forward and backward of a batch: its seconds at the typical length, its peak at the longest.
+
+    Where a step accumulates, gradients are there before, and count.
+    """
     model, size = trainer.model, config.per_device_train_batch_size
     device = next(model.parameters()).device
     trainer.current_gradient_accumulation_steps = config.gradient_accumulation_steps
+    accumulates = config.gradient_accumulation_steps > 1
     make = _rollout_batch if draws else _trace_batch
 
     def run(count: int, length: int) -> Callable[[], None]:
@@ -219,30 +229,44 @@ def _batch_cost(config: Any, trainer: Any, draws: bool, typical: int, longest: i
             with trainer.compute_loss_context_manager():
                 loss = trainer.compute_loss(model, inputs)
             trainer.accelerator.backward(loss)
-            model.zero_grad(set_to_none=True)
+            if not accumulates:
+                model.zero_grad(set_to_none=True)
 
         return once
 
+    if accumulates:
+        run(1, typical)()
     counts = (1, 2) if size > 1 else (1,)
     peaks = [peak_bytes_of(run(count, longest), device) for count in counts]
     seconds = [seconds_of(run(count, typical), repeats=1) for count in counts]
-    grown = size - counts[-1]
+    model.zero_grad(set_to_none=True)
+    grown, held = size - counts[-1], gradient_bytes if accumulates else 0
     return Cost(
         seconds[-1] + grown * max(0.0, seconds[-1] - seconds[0]),
-        peaks[-1] + grown * max(0, peaks[-1] - peaks[0]),
+        held + peaks[-1] + grown * max(0, peaks[-1] - peaks[0]),
     )
 
 
 def _trace_batch(config: Any, trainer: Any, count: int, length: int) -> Any:
-    """Random traces as TRL's collator gives them."""
+    """Random traces as TRL's collator gives them, of which as much is scored as of the data."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     ids = _random_ids(model, count * length).view(count, length)
+    labels = ids.clone()
+    labels[:, : round(_unscored_share(trainer.train_dataset) * length)] = -100
     rows = [
-        {"input_ids": row.tolist(), "completion_mask": [1] * length, "labels": row.tolist()} for row in ids
+        {"input_ids": row.tolist(), "labels": label.tolist()} for row, label in zip(ids, labels, strict=True)
     ]
-    names = trainer.train_dataset.column_names
-    collated = trainer.data_collator([{name: row[name] for name in row if name in names} for row in rows])
+    collated = trainer.data_collator(rows)
     return {name: value.to(ids.device) for name, value in collated.items()}
+
+
+def _unscored_share(traces: Dataset) -> float:
+    """Part of the tokens, over traces drawn at random, that are not learned from, such as prompts."""
+    if "labels" not in traces.column_names:
+        return 0.0
+    drawn = random.Random(0).sample(range(len(traces)), min(_TYPICAL_TRACES, len(traces)))
+    labels = [label for row in traces.select(drawn)["labels"] for label in row]
+    return labels.count(-100) / len(labels)
 
 
 def _rollout_batch(config: Any, trainer: Any, count: int, length: int) -> Any:

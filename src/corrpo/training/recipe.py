@@ -174,6 +174,11 @@ def evaluates(config: Any) -> bool:
     return config.eval_strategy.value != "no"
 
 
+def rounds_factors(config: Any) -> bool:
+    """Whether `bf16` is meant for matrix products, as on a CPU, and not for autocast."""
+    return config.bf16 and config.device.type == "cpu"
+
+
 def settings_used(recipe: RecipeArguments, config: Any) -> dict[str, Any]:
     """Every setting of a run by name, JSON-safe, without `resume`; hub tokens are masked."""
     everything = asdict(recipe) | config.to_dict()

@@ -6,9 +6,10 @@ from typing import Any
 from corrpo.errors import OutputFolderError
 from corrpo.jobs.files import read_json, write_json
 from corrpo.jobs.versions import TRAINING_LIBRARIES, library_versions
+from corrpo.models.matrix_products import has_bfloat16
 from corrpo.models.training_run import FINAL, RECIPE, trainer_checkpoints
 from corrpo.training.data import evaluation_source
-from corrpo.training.recipe import RecipeArguments, evaluates, settings_used
+from corrpo.training.recipe import RecipeArguments, evaluates, rounds_factors, settings_used
 from corrpo.training.resuming import last_resumable, set_incomplete_aside
 from corrpo.training.stages import find_stage
 
@@ -56,7 +57,8 @@ def write_run_record(
 ) -> dict[str, list[Any]]:
     """Write recipe.json: what decides the run, and each time that it was resumed, from `checkpoint`.
 
-    Returns the settings that changed since the run was begun: by name, before and now.
+    Returns the settings that changed since the run was begun: by name, before and now; among them
+    `cpu_products`, what the CPU makes of `bf16`.
     """
     settings, path = settings_used(recipe, config), folder / RECIPE
     before = read_json(path) if recipe.resume and path.exists() else {}
@@ -64,6 +66,9 @@ def write_run_record(
     changed = {
         name: [earlier.get(name), value] for name, value in settings.items() if earlier.get(name) != value
     }
+    products = _cpu_products(config)
+    if before.get("cpu_products", products) != products:
+        changed["cpu_products"] = [before["cpu_products"], products]
     resumed = list(before.get("resumed", []))
     if recipe.resume:
         resumed.append({"from": checkpoint and checkpoint.name, "changed": changed})
@@ -75,10 +80,18 @@ def write_run_record(
             "settings": settings,
             "versions": library_versions(*TRAINING_LIBRARIES),
             "processes": config.world_size,
+            "cpu_products": products,
             "resumed": resumed,
         },
     )
     return changed
+
+
+def _cpu_products(config: Any) -> str | None:
+    """What factors of products are rounded to, where `bf16` of a CPU decides it."""
+    if not rounds_factors(config):
+        return None
+    return "bfloat16" if has_bfloat16() else "float32"
 
 
 def describe_start(
@@ -92,4 +105,6 @@ def describe_start(
         lines.append(f"{config.output_dir} holds no whole checkpoint: starting from the beginning")
     elif recipe.resume:
         lines.append(f"going on from {checkpoint}")
+    if _cpu_products(config) == "float32":
+        lines.append("bf16 changes nothing: this CPU has no bfloat16")
     return [*lines, *(f"{name} was {old!r}, now {new!r}" for name, (old, new) in changed.items())]

@@ -37,6 +37,7 @@ from trl.trainer.utils import get_peft_config
 
 from corrpo.errors import (
     BadInputError,
+    OutOfMemoryError,
     OutputFolderError,
     UnsupportedModelError,
     check_known,
@@ -46,6 +47,7 @@ from corrpo.errors import (
 from corrpo.jobs.folder_lock import TIME_TO_END, locked_folder
 from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.models.matrix_products import bfloat16_products
+from corrpo.models.memory import in_memory
 from corrpo.models.threads import threads_for
 from corrpo.rewards.task_rewards import find_task_reward, rewards_of_answers
 from corrpo.training.cost_file import CostFile
@@ -61,7 +63,7 @@ from corrpo.training.final_model import save_final
 from corrpo.training.metrics_file import MetricsFile
 from corrpo.training.model_card import write_model_card
 from corrpo.training.prompts import check_prompt_room, check_text, trace_lengths
-from corrpo.training.recipe import RecipeArguments, evaluates
+from corrpo.training.recipe import RecipeArguments, evaluates, rounds_factors
 from corrpo.training.resumed_data_order import SameOrder
 from corrpo.training.resuming import last_resumable
 from corrpo.training.run_record import (
@@ -79,6 +81,12 @@ from corrpo.training.starting_model import (
 )
 from corrpo.training.training_progress import ProgressLine
 from corrpo.training.unrewarded import UnrewardedWarning
+
+LESS_MEMORY = (
+    "lower --per_device_train_batch_size and raise --gradient_accumulation_steps by as much, give "
+    "--gradient_checkpointing true, or train an adapter (--use_peft true)"
+)
+"""What to do where memory is too little."""
 
 
 def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: ProgressLine | None = None) -> Path:
@@ -98,11 +106,13 @@ def train(stage: str, recipe: RecipeArguments, config: Any, *, progress: Progres
         UnsupportedModelError: not a causal LM, or with CorR-PO one that no estimator fits.
         OutputFolderError: `output_dir` holds a run and `resume` is not set, or one of another stage; another
             process trains there; it cannot be written to, as on a full disk.
+        OutOfMemoryError: memory ran out, with what is kept.
         KeyboardInterrupt: Ctrl-C, with what is kept and how to go on.
     """
     check_settings(stage, recipe, config)
     folder = Path(config.output_dir)
-    with locked_folder(folder, TIME_TO_END) if config.process_index == 0 else nullcontext():
+    locked = locked_folder(folder, TIME_TO_END) if config.process_index == 0 else nullcontext()
+    with locked, in_memory(f"training in {folder}", LESS_MEMORY):
         return _trained(stage, recipe, config, folder, progress or ProgressLine(stage))
 
 
@@ -127,14 +137,9 @@ def _trained(stage: str, recipe: RecipeArguments, config: Any, folder: Path, lin
 @contextmanager
 def quick_on_cpu(trainer: Any) -> Iterator[None]:
     """Threads, scores of tokens and, with `bf16`, matrix products as they are quickest on a CPU."""
-    products = bfloat16_products() if _rounds_factors(trainer.args) else nullcontext()
+    products = bfloat16_products() if rounds_factors(trainer.args) else nullcontext()
     with threads_for(trainer.model), token_scores_on_cpu(trainer.accelerator.device), products:
         yield
-
-
-def _rounds_factors(config: Any) -> bool:
-    """Whether `bf16` is meant for matrix products, as on a CPU, and not for autocast."""
-    return config.bf16 and config.device.type == "cpu"
 
 
 def prepared_trainer(
@@ -145,7 +150,7 @@ def prepared_trainer(
     The settings are to be checked before.
     """
     config.disable_tqdm = True
-    if _rounds_factors(config):
+    if rounds_factors(config):
         config.mixed_precision = "no"
     tokenizer = load_starting_tokenizer(recipe, config)
     with config.main_process_first(desc="reading the data"):
@@ -335,9 +340,12 @@ def _make_trainer(
 @contextmanager
 def _saying_how_to_go_on(stage: str, folder: Path) -> Iterator[None]:
     try:
-        yield
+        with in_memory(f"training in {folder}", LESS_MEMORY):
+            yield
     except KeyboardInterrupt as stopped:
         raise type(stopped)(f"stopped; {_kept(stage, folder)}.") from None
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{error}; {_kept(stage, folder)}") from error
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = why_not_saved(error)
         if reason is None:

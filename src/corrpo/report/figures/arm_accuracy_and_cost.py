@@ -49,7 +49,8 @@ FIGURE = ReportFigure(
     needs="arm_costs",
     draw=draw,
     shows="What training cost, and {what} at that cost: means over seeds, with intervals over seeds alone "
-    "(fewer than three give none). Seconds leave evaluations out, and are those of runs beside one another.",
+    "(fewer than three give none). Seconds leave evaluations out; they are of the machine and what else ran "
+    "on it.",
 )
 
 

@@ -85,8 +85,8 @@ def cost_sentences(result: ExperimentResult) -> list[str]:
     """What the tables of costs show."""
     sentences = [
         "Means over seeds of what a run generated in training and how long that took, without evaluations "
-        "(seconds are those of runs beside one another); and the parts of the scored responses that ended "
-        "without an answer, and that did not end."
+        "(seconds are of the machine and what else ran on it); and the parts of the scored responses that "
+        "ended without an answer, and that did not end."
     ]
     if result.matched:
         sentences.append(
