@@ -10,9 +10,10 @@
 #
 #   bash recipes/gemma3-270m/curves.sh OUT [MODELS]        (from the root of the repository; corrpo on the PATH)
 #
-# MODELS, real/models if not given, is the folder of recipes/real/models.sh with its file of Gemma.
+# MODELS, real/models if not given, is the folder of recipes/real/models.sh with its file of Gemma, whose SHA-256 that
+# script checks.
 # Cost: some 5 hours of two CPU cores with nothing else on them (SFT 0.6, each GRPO 0.8, CorR-PO 1, rho 0.7, responses
-# 1.2), 6 GB of memory, 45 GB of disk; nothing is downloaded. An estimate from parts timed one by one, in processor
+# 1.2), 13 GB of memory, 45 GB of disk. An estimate from parts timed one by one, in processor
 # time: a trace of SFT 5 seconds, a token that is drawn 0.023, a step of GRPO on 8 rollouts 85, an exact gradient 1.1.
 # `corrpo train sft --config recipes/gemma3-270m/sft.yaml --dry-run` tells your own.
 # A run that was stopped goes on when the same command is given again. It loses 25 steps of SFT, 6 of RL or a batch of 48

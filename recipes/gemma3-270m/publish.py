@@ -3,11 +3,11 @@
     python recipes/gemma3-270m/publish.py OUT docs/real
 
 OUT is the folder of `bash recipes/gemma3-270m/curves.sh OUT`, whose reports must be there. The folder gets
-curves.md, and below curves/ the SVG and Parquet of all figures for each set of samples, trajectory.parquet
-and evaluations.parquet of each run, and table.parquet with the rows of the first table of curves.md. Where
-OUT/experiment is finished, its plan, tables, figures, verdict and report go below experiment/. No text of a
-sample and no weights are copied, and paths in Parquet files are those below OUT. Files of an earlier call are
-replaced.
+curves.md, and below curves/ the SVG and Parquet of all figures for each set of samples, the trajectories
+(fixed-RUN.parquet, own-RUN.parquet) and evaluations (evaluated-RUN.parquet) of each run, and table.parquet
+with the rows of the first table of curves.md. Where OUT/experiment is finished, its plan, tables, figures,
+verdict and report go below experiment/. No text of a sample and no weights are copied, and paths in Parquet
+files are those below OUT. Files of an earlier call are replaced; an experiment by another alone.
 """
 
 import re
@@ -53,13 +53,14 @@ SCHEMA: dict[str, Any] = {
     **{f"accuracy{end}": pl.Float64 for end in ("", "_low", "_high")},
     "correct": pl.Int64,
     "cut": pl.Int64,
-    "unparsed": pl.Int64,
+    "abstained": pl.Int64,
     "generations": pl.Int64,
     "seconds": pl.Float64,
     "tokens": pl.Int64,
 }
-"""Of table.parquet: rho by either set, accuracy, how the responses ended, and the training up to there."""
-HEAD = ("run", "stage", "step", "rho, fixed", "rho, own", "accuracy, %", "cut", "no answer", "of")
+"""Of table.parquet: rho by either set, accuracy, how the responses ended (`abstained`: without an answer,
+though not cut), and the training up to there."""
+HEAD = ("run", "stage", "step", "rho, fixed", "rho, own", "accuracy, %", "cut", "abstained", "of")
 HEAD += ("seconds", "tokens")
 
 
@@ -89,10 +90,14 @@ def _row(out: Path, run: str, evaluation: Evaluation, points: dict[str, dict[str
     return (
         row
         | _with_interval("accuracy", evaluation.estimates["pass@1"])
-        | {name: counts[name] for name in ("correct", "unparsed", "generations")}
-        | {"cut": counts["unfinished"]}
+        | {name: counts[name] for name in ("correct", "generations")}
+        | {"cut": counts["unfinished"], "abstained": _abstained(evaluation)}
         | _cost(out / "train" / training, step)
     )
+
+
+def _abstained(evaluation: Evaluation) -> int:
+    return evaluation.generations.filter("finished", pl.col("answer").is_null()).height
 
 
 def _with_interval(name: str, result: Any) -> dict[str, float | None]:
@@ -118,8 +123,11 @@ def page(out: Path, table: pl.DataFrame) -> str:
         "# Curves of Gemma 3 270M",
         "Rho with its interval on held-out traces that are the same for all checkpoints (fixed) and on what "
         "each writes itself (own); accuracy on held-out problems; responses that were cut at the limit, and "
-        "those without an answer; seconds of training in its stage up to there, and tokens it generated. "
-        "One seed each. `recipes/gemma3-270m/curves.sh` makes the results, `publish.py` beside it this page.",
+        "those that abstained: ended, but without an answer; seconds of training in its stage up to there, "
+        "with what else the machine did then, and tokens it generated. One seed each. [What they "
+        "say](index.md#through-training). `recipes/gemma3-270m/curves.sh` makes the results, `publish.py` "
+        "beside it this page.",
+        _settings(out),
         markdown_table(HEAD, [_cells(row) for row in table.iter_rows(named=True)], text_columns=2),
         "## Changes of rho",
         "Paired over the samples that both were measured on; intervals are about the samples, not about "
@@ -131,6 +139,22 @@ def page(out: Path, table: pl.DataFrame) -> str:
         for name, caption in FIGURES.items():
             parts += [f"![{caption}](curves/{which}-{name}.svg)", caption]
     return "\n\n".join(parts) + "\n"
+
+
+def _settings(out: Path) -> str:
+    """What was measured, from the settings of the last run."""
+    run = TRAJECTORIES[-1]
+    rho = _trajectory(out, "own", run)
+    measured, responses = rho.settings, rho.points[-1].spearman.n_samples
+    asked = load_evaluations(out / "evaluated" / "gemma3-270m" / run)[-1].settings
+    return (
+        f"Rho is Spearman's, by `{measured['estimator']}` and the {measured['norm']} norm over "
+        f"{', '.join(measured['projections']).upper()} of all layers, at {measured['max_tokens']} tokens of "
+        f"each of {responses} responses; own ones are of {measured['max_new_tokens']} tokens at most, at "
+        f"temperature {measured['temperature']:g}. Accuracy is of {asked['n']} response to each of "
+        f"{asked['problems']} problems, at temperature {asked['temperature']:g} and "
+        f"{asked['max_new_tokens']} tokens at most. Intervals are of {measured['confidence']:.0%}."
+    )
 
 
 def _changes(out: Path, which: str) -> Iterator[tuple[str, ...]]:
@@ -169,7 +193,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         count(row["step"]),
         *(_interval(row, f"rho_{which}", decimal) for which in REPORTS),
         _interval(row, "accuracy", percent),
-        *(count(row[name]) for name in ("cut", "unparsed", "generations")),
+        *(count(row[name]) for name in ("cut", "abstained", "generations")),
         *("" if row[name] is None else f"{row[name]:,.0f}" for name in ("seconds", "tokens")),
     ]
 
@@ -202,8 +226,7 @@ def publish(out: Path, folder: Path) -> Path:
     table = pl.DataFrame([row for run in TRAJECTORIES for row in rows_of(out, run)], schema=SCHEMA)
     text = page(out, table)
     curves = folder / "curves"
-    for earlier in (curves, folder / "experiment"):
-        shutil.rmtree(earlier, ignore_errors=True)
+    shutil.rmtree(curves, ignore_errors=True)
     curves.mkdir(parents=True)
     for source, name in [*figures, *tables]:
         _copy(source, curves / name, out)
@@ -231,6 +254,7 @@ def _changed(path: Path) -> float:
 
 
 def _publish_experiment(out: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
     (folder / "figures").mkdir(parents=True)
     experiment = out / "experiment"
     for path in [*(experiment / name for name in EXPERIMENT), *experiment.glob("figures/*")]:
