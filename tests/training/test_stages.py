@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Model
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import corrpo
 from chat_templates import ending_tokenizer
 from corrpo.errors import BadInputError, OutputFolderError, UnsupportedModelError
 from corrpo.jobs.folder_lock import locked_folder
 from corrpo.lab import checkpoint
-from corrpo.models import matrix_products
 from corrpo.models.training_run import trainer_checkpoints
-from corrpo.training import run_record
 from corrpo.training.metrics_file import MetricsFile
 from corrpo.training.recipe import parse_recipe
 from corrpo.training.resuming import is_resumable, last_resumable
@@ -151,18 +149,6 @@ def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(stage, steps,
     record = json.loads((tmp_path / "parts" / "recipe.json").read_text())
     start = f"checkpoint-{steps[0]}"
     assert record["resumed"] == [{"from": start, "changed": {"max_steps": list(steps)}}]
-
-
-def test_a_run_says_what_bf16_is_on_this_cpu(tmp_path, capsys, monkeypatch):
-    for has_it, steps in ((True, 1), (False, 2)):
-        monkeypatch.setattr(run_record, "has_bfloat16", lambda has_it=has_it: has_it)
-        stage_run("sft", tmp_path, bf16=True, max_steps=steps, resume=not has_it)
-        shown = capsys.readouterr().err
-        assert ("bf16 changes nothing: this CPU has no bfloat16" in shown) != has_it
-    assert "cpu_products was 'bfloat16', now 'float32'" in shown
-    record = json.loads((tmp_path / "recipe.json").read_text())
-    assert record["cpu_products"] == "float32"
-    assert record["resumed"][0]["changed"]["cpu_products"] == ["bfloat16", "float32"]
 
 
 @pytest.mark.slow
@@ -390,18 +376,3 @@ def test_prompts_that_leave_no_room_for_a_response_are_refused(stage, tmp_path):
     ):
         stage_run(stage, tmp_path / "out", dataset=path)
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("stage", ["sft", "grpo"])
-def test_bf16_on_a_cpu_is_for_matrix_products_and_not_autocast(tmp_path, monkeypatch, stage):
-    monkeypatch.setattr(matrix_products, "has_bfloat16", lambda: True)
-    seen, forward = set(), Qwen2Model.forward
-
-    def watched(model, *given, **named):
-        seen.add((torch.get_float32_matmul_precision(), torch.is_autocast_enabled("cpu")))
-        return forward(model, *given, **named)
-
-    monkeypatch.setattr(Qwen2Model, "forward", watched)
-    stage_run(stage, tmp_path, bf16=True)
-    assert seen == {("medium", False)}
-    assert torch.get_float32_matmul_precision() == "highest"
