@@ -20,8 +20,8 @@ class Experiment(WorkerOptions, Printed):
     corrpo experiment recipes/lab/experiment_small.yaml --output out/experiment
 
     Writes OUTPUT/preregistration.json before the first run, a folder for each run in OUTPUT/runs, and when
-    all are finished OUTPUT/results.parquet, OUTPUT/runs.parquet, OUTPUT/verdict.json, OUTPUT/report.html and
-    OUTPUT/report.md.
+    all are finished OUTPUT/results.parquet, OUTPUT/runs.parquet, OUTPUT/costs.parquet, OUTPUT/verdict.json,
+    OUTPUT/report.html and OUTPUT/report.md.
     Ctrl-C keeps what is done, and the same command goes on from there.
     """
 
@@ -52,6 +52,7 @@ def run(options: Experiment) -> dict[str, Any]:
     from corrpo.experiments.recipe_reader import read_experiment
     from corrpo.experiments.result_tables import RESULTS, RUNS
     from corrpo.experiments.run_experiment import VERDICT, refuse_several_processes, run_experiment
+    from corrpo.experiments.training_cost import COSTS
     from corrpo.report.pages.experiment import write_experiment_report
 
     refuse_several_processes()
@@ -66,6 +67,6 @@ def run(options: Experiment) -> dict[str, Any]:
     )
     written = write_experiment_report(result, options.output)
     print(result.verdict.sentence)
-    for path in (*(options.output / name for name in (RESULTS, RUNS, VERDICT)), *written):
+    for path in (*(options.output / name for name in (RESULTS, RUNS, COSTS, VERDICT)), *written):
         print(path)
     return result.as_dict()

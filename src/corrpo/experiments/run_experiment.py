@@ -2,8 +2,8 @@
 
 OUTPUT/preregistration.json is the plan; OUTPUT/runs/MODEL/ARM/seed-S a run (see `one_run`), and
 OUTPUT/runs/MODEL/before the model that they all started from. When all are finished, results.parquet,
-runs.parquet and verdict.json follow. No verdict is given on a part of the runs: to look and then go on would
-undo the rates of error that the rules state. The same call goes on where it stopped.
+runs.parquet, costs.parquet and verdict.json follow. No verdict is given on a part of the runs: to look and
+then go on would undo the rates of error that the rules state. The same call goes on where it stopped.
 """
 
 import os

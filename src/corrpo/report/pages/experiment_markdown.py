@@ -57,7 +57,8 @@ def markdown(result: ExperimentResult, registered: dict[str, Any], drawn: Collec
         "## Gain and change of rho",
         association_sentence(result.association),
         "Tables: [results.parquet](results.parquet) (runs and problems), [runs.parquet](runs.parquet), "
-        "[verdict.json](verdict.json).",
+        + "[costs.parquet](costs.parquet) (training), " * bool(result.arm_costs)
+        + "[verdict.json](verdict.json).",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
