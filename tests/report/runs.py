@@ -28,17 +28,19 @@ def checkpoints(stages):
     return result
 
 
-def write_track(folder: Path, stages, *, start="start", **options):
-    """A trajectory whose rho falls from step to step."""
+def write_track(folder: Path, stages, *, start="start", name=None, **options):
+    """A trajectory whose rho falls from step to step; weights are called after `name`, or the folder."""
     points = []
     for number, checkpoint in enumerate(checkpoints(stages)):
-        model = start if number == 0 else f"{folder}-{checkpoint.key}"
+        model = start if number == 0 else f"{name or folder}-{checkpoint.key}"
         fingerprint = make_fingerprint(0.1 - 0.15 * number, model=model, seed=3, length=20, **options)
         fingerprint.save(folder / checkpoint.key)
         points.append(checkpoint.as_dict())
     record = {
         "schema_version": 1,
-        "settings": fingerprint.settings | {"confidence": 0.95},
+        "settings": {"max_tokens": 4, "temperature": 1.0, "max_new_tokens": 160}
+        | fingerprint.settings
+        | {"confidence": 0.95},
         "samples": {name: fingerprint.samples[name] for name in ("name", "digest")},
         "points": points,
         "skipped": [{"source": "out/sft/checkpoint-90", "reason": "it has no weights"}],
@@ -76,7 +78,8 @@ def write_evaluations(folder: Path, stages, *, start="start", temperature=1.0, t
                 "key": checkpoint.key,
             },
             suite={"name": suite.name, "digest": suite.digest, "problems": 30},
-            settings={"n": 2, "temperature": temperature, "confidence": 0.95},
+            settings={"n": 2, "problems": 30, "temperature": temperature, "max_new_tokens": 160}
+            | {"confidence": 0.95},
             versions={},
             estimates=estimates(suite, generations, (1, 2), 0.95),
             counts=counts(generations),
