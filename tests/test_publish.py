@@ -34,7 +34,7 @@ def out(tmp_path_factory):
     out = tmp_path_factory.mktemp("curves")
     for run, (stages, start) in RUNS.items():
         for which in ("fixed", "own"):
-            folder = write_track(out / which / "gemma3-270m" / run, stages, start=start, name=run)
+            folder = write_track(out / which / "gemma3-270m" / run, stages, start=start, weights=run)
             Trajectory.load(folder).table().write_parquet(folder / TABLE)
         write_evaluations(out / "evaluated" / "gemma3-270m" / run, stages, start=start, track=run)
     for training, steps in STEPS.items():

@@ -28,11 +28,11 @@ def checkpoints(stages):
     return result
 
 
-def write_track(folder: Path, stages, *, start="start", name=None, **options):
-    """A trajectory whose rho falls from step to step; weights are called after `name`, or the folder."""
+def write_track(folder: Path, stages, *, start="start", weights=None, **options):
+    """A trajectory whose rho falls from step to step; weights are called after `weights`, or the folder."""
     points = []
     for number, checkpoint in enumerate(checkpoints(stages)):
-        model = start if number == 0 else f"{name or folder}-{checkpoint.key}"
+        model = start if number == 0 else f"{weights or folder}-{checkpoint.key}"
         fingerprint = make_fingerprint(0.1 - 0.15 * number, model=model, seed=3, length=20, **options)
         fingerprint.save(folder / checkpoint.key)
         points.append(checkpoint.as_dict())
