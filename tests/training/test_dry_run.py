@@ -96,12 +96,12 @@ def test_what_is_not_learned_from_is_not_scored(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "bytes_each"), [("adamw_torch", 8), ("sgd", 0), ("adafactor", 4 * (5000 + 1000) / 5e6)]
+    ("optimizer", "bytes_each"), [("adamw_torch", 8), ("sgd", 0), ("adafactor", 4 * (1024 + 1024) / 1024**2)]
 )
 def test_the_state_of_the_optimizer_is_counted(optimizer, bytes_each, tmp_path):
     _, config = parse_recipe(config_class("sft"), words_of("sft", tmp_path, optim=optimizer))
     cost = module._optimizer_cost(config, [torch.nn.Parameter(torch.zeros(5000, 1000))])
-    assert cost.peak_bytes == pytest.approx(bytes_each * 5_000_000, rel=0.01, abs=50_000)
+    assert cost.peak_bytes == pytest.approx(bytes_each * 5_000_000, rel=0.01)
     assert cost.seconds > 0
 
 
