@@ -17,8 +17,7 @@
 # longer: a step of SFT took 36 seconds on two cores with AVX2, and 8.5 here.
 # `corrpo train sft --config recipes/gemma3-270m/sft.yaml --dry-run` tells your own.
 # A run that was stopped goes on when the same command is given again. It loses 25 steps of SFT, 6 of RL or a batch of 48
-# responses at most, some 12 minutes. In the end 17 GB stay: the checkpoints that are followed, without
-# the optimizer.
+# responses at most, some 12 minutes. In the end 17 GB stay: the checkpoints that are followed, without the optimizer.
 # One seed each. To go on with it on another machine, copy OUT and MODELS whole and with the times of their files
 # (rsync -a, tar), and give the same command with the same versions of the packages.
 set -euo pipefail

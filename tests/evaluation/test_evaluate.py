@@ -11,9 +11,10 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
+import torch
 
 from corrpo.cli.main import main
-from corrpo.errors import BadInputError, CorrpoError, OutputFolderError
+from corrpo.errors import BadInputError, CorrpoError, OutputFolderError, first_line
 from corrpo.evaluation.evaluate import evaluate
 from corrpo.evaluation.options import EvaluateOptions
 from corrpo.evaluation.results import Evaluation, load_evaluations
@@ -318,22 +319,28 @@ def test_the_table_holds_the_models_of_every_call(tmp_path):
     assert set(pl.read_parquet(tmp_path / "evaluations.parquet")["key"]) == {"r", "b"}
 
 
-def test_no_memory_for_one_checkpoint_does_not_lose_the_others(tmp_path, monkeypatch):
-    import torch
-
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_no_memory_for_one_checkpoint_does_not_lose_the_others(error, tmp_path, monkeypatch):
     from corrpo.models.generation.backends.transformers import TransformersEngine
 
     real = TransformersEngine.respond
 
     def respond(self, prompts, **sampling):
         if self.name == "lab:qwen2/base":
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return real(self, prompts, **sampling)
 
     monkeypatch.setattr(TransformersEngine, "respond", respond)
     done = evaluate(["large=lab:qwen2/base", MODEL], sums(2), output=tmp_path, **vars(QUICK))
     assert [evaluation.checkpoint["key"] for evaluation in done.evaluations] == ["r"]
-    assert "CUDA out of memory: try fewer --processes" in done.failed[0].reason
+    assert f"{first_line(error)}; try fewer --processes" in done.failed[0].reason
 
 
 def test_without_math_verify_nothing_is_generated(tmp_path, monkeypatch):

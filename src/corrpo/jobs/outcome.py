@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import torch
-
 from corrpo.errors import CorrpoError, first_line
+from corrpo.models.memory import ran_out_of_memory
 
 Item = TypeVar("Item")
 
@@ -37,13 +36,11 @@ def outcome_of(item: Item, *, out_of_memory: str) -> Iterator[Outcome[Item]]:
     outcome = Outcome(item)
     try:
         yield outcome
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        told = first_line(error) if str(error) else "no memory left"
-        outcome.reason = f"{told}: {out_of_memory}"
-    except CorrpoError as error:
-        outcome.reason = str(error)
     except Exception as error:
-        outcome.reason = fault_in_words(error)
+        if ran_out_of_memory(error):
+            outcome.reason = f"{first_line(error)}; {out_of_memory}"
+        else:
+            outcome.reason = str(error) if isinstance(error, CorrpoError) else fault_in_words(error)
 
 
 def fault_in_words(error: Exception) -> str:

@@ -6,10 +6,11 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from corrpo.errors import CorrpoError, NonFiniteError
+from corrpo.errors import NonFiniteError
 from corrpo.measurement.fingerprint_format import TOKEN_COLUMNS, schema
 from corrpo.measurement.options import MeasureOptions
 from corrpo.models.keywords import narrow
+from corrpo.models.memory import in_memory
 from corrpo.models.turns import process_turn
 from corrpo.samples import token_texts
 from corrpo.samples.token_sampling import stratified_positions
@@ -17,6 +18,11 @@ from corrpo.strength.derivatives.scores import logits_at
 from corrpo.strength.entropy import squared_logits_gradient, token_entropy, token_logprob
 from corrpo.strength.gradient_norms import logit_gradient_norms
 from corrpo.strength.spec import GradientSpec
+
+_LESS_MEMORY = (
+    "what was measured before is kept. Use fewer layers, shorter responses, or another estimator, of which "
+    "'last' takes the least"
+)
 
 
 def measure_response(
@@ -81,12 +87,7 @@ def _gradient_norms(
 ) -> Tensor:
     """`logit_gradient_norms` by the settings of a measurement; its errors name the sample."""
     try:
-        return logit_gradient_norms(model, ids, positions, **vars(narrow(settings, GradientSpec)))
+        with in_memory(f"sample {sample!r} of {len(ids)} tokens, by {settings.estimator!r}", _LESS_MEMORY):
+            return logit_gradient_norms(model, ids, positions, **vars(narrow(settings, GradientSpec)))
     except NonFiniteError as error:
         raise NonFiniteError(f"sample {sample!r}: {error}") from error
-    except torch.cuda.OutOfMemoryError as error:
-        raise CorrpoError(
-            f"sample {sample!r}: estimator {settings.estimator!r} is out of GPU memory on {len(ids)} tokens; "
-            "what was measured before is kept. Use fewer layers, shorter responses, or another estimator, of "
-            "which 'last' takes the least"
-        ) from error

@@ -43,11 +43,15 @@ def in_memory(what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, OutOfMemoryError) or not _ran_out(error):
+        if isinstance(error, OutOfMemoryError) or not ran_out_of_memory(error):
             raise
         raise OutOfMemoryError(f"{what}: {first_line(error)}; {remedy}") from error
 
 
-def _ran_out(error: Exception) -> bool:
-    """Torch's allocator on a CPU has no error of its own for it."""
+def ran_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out; torch's allocator on a CPU has no class of its own for it.
+
+    >>> ran_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    True
+    """
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from corrpo.errors import CorrpoError, NonFiniteError
+from corrpo.errors import NonFiniteError
 from corrpo.models.generation.backend import Backend, Generation, end_token_ids
 from corrpo.models.generation.sampling import check_sampling
 
@@ -100,10 +100,11 @@ def generate(
 
     The same batch with the same seed gives the same responses, and the global random state is left as it was;
     seed None draws on from it. The model's mode is restored, and threads take turns. An error about logits
-    that are NaN or +inf has the prompt's number as its `row`; one about GPU memory says what to lower.
+    that are NaN or +inf has the prompt's number as its `row`; one about memory says what to lower.
     """
-    import torch
     from transformers import GenerationConfig
+
+    from corrpo.models.memory import in_memory
 
     check_sampling(temperature, top_p, max_new_tokens)
     ends = end_tokens(model, tokenizer)
@@ -112,14 +113,12 @@ def generate(
     config = GenerationConfig(
         eos_token_id=ends or None, pad_token_id=pad, **(drawn if temperature else {"do_sample": False})
     )
-    try:
-        with _generating(model, next(model.parameters()).device, seed):
-            return _written(model, prompts, config, max_new_tokens)
-    except torch.cuda.OutOfMemoryError as error:
-        raise CorrpoError(
-            f"out of GPU memory generating {len(prompts)} responses at once; lower --batch-size or "
-            "--max-new-tokens"
-        ) from error
+    at_once = f"generating {len(prompts)} responses at once"
+    with (
+        in_memory(at_once, "lower --batch-size or --max-new-tokens"),
+        _generating(model, next(model.parameters()).device, seed),
+    ):
+        return _written(model, prompts, config, max_new_tokens)
 
 
 def _written(
