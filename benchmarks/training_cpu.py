@@ -1,20 +1,36 @@
 """What training on a CPU takes as TRL does it and as `corrpo train` does, at the shape of Gemma 3 270M.
 
-In one process, in turn, on one thread and on all that torch takes, with nothing else on the machine; with
-`bf16` too where the CPU has bfloat16. Random weights: the arithmetic is the same. Some ten minutes.
+    python benchmarks/training_cpu.py
+
+In turn on all threads that torch takes, with nothing else on the machine; with `bf16` too where the CPU has
+bfloat16: TRL's is `torch.autocast`. Random weights: the arithmetic is the same. Some 25 minutes.
 """
 
+import os
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, GenerationConfig
+from datasets import Dataset
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GenerationConfig,
+    PrinterCallback,
+    TrainerCallback,
+)
+from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from common import heading, table
+from corrpo import load_model
 from corrpo.models.generation.on_cpu import generating_on_cpu
 from corrpo.models.matrix_products import bfloat16_products, has_bfloat16
 from corrpo.training.cpu_token_scores import token_scores_on_cpu
@@ -25,6 +41,9 @@ ROLLOUTS = 8
 """Rollouts that are drawn at once."""
 SCORED = 2
 """Rollouts of one backward pass."""
+WAYS = (
+    ("TRL", "TRL, bf16", "corrpo train", "corrpo train, bf16") if has_bfloat16() else ("TRL", "corrpo train")
+)
 
 
 def gemma() -> Gemma3ForCausalLM:
@@ -40,6 +59,19 @@ def gemma() -> Gemma3ForCausalLM:
         head_dim=256,
     )
     return Gemma3ForCausalLM(config)
+
+
+def entered(way: str, model: Gemma3ForCausalLM) -> ExitStack:
+    """The context of one of `WAYS`."""
+    with ExitStack() as stack:
+        if way.startswith("corrpo"):
+            stack.enter_context(token_scores_on_cpu(torch.device("cpu")))
+            stack.enter_context(generating_on_cpu(model))
+            if way.endswith("bf16"):
+                stack.enter_context(bfloat16_products())
+        elif way.endswith("bf16"):
+            stack.enter_context(torch.autocast("cpu", torch.bfloat16))
+        return stack.pop_all()
 
 
 def drawing(model: Gemma3ForCausalLM) -> None:
@@ -63,43 +95,149 @@ def learning(model: Gemma3ForCausalLM) -> None:
     ).loss.backward()
 
 
-def seconds(call: Callable[[Gemma3ForCausalLM], None], model: Gemma3ForCausalLM, way: str) -> float:
-    """Time of a call, in one of the `ways`."""
-    with ExitStack() as stack:
-        if way != "TRL's own":
-            stack.enter_context(token_scores_on_cpu(torch.device("cpu")))
-            stack.enter_context(generating_on_cpu(model))
-        if way.endswith("bf16"):
-            stack.enter_context(bfloat16_products())
-        start = time.perf_counter()
-        call(model)
-        return time.perf_counter() - start
+def seconds(call: Callable[[], object]) -> float:
+    """Time of a call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+class StepsInTurn(TrainerCallback):
+    """Has each step of a trainer done in one of `WAYS`, in turn, and times it; the first of each warms up."""
+
+    def __init__(self, model: Gemma3ForCausalLM):
+        self.model, self.taken = model, []
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """Enter the way of this step."""
+        self.way = entered(WAYS[len(self.taken) % len(WAYS)], self.model)
+        self.start = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Leave it."""
+        self.taken.append(time.perf_counter() - self.start)
+        self.way.close()
+
+
+def grpo_steps(model: Gemma3ForCausalLM) -> list[list[float]]:
+    """Seconds of whole steps of GRPOTrainer with 8 rollouts of 4 prompts, [rounds][ways]."""
+    tokenizer = load_model("lab:qwen2/base")[1]
+    prompts = ["".join(np.random.default_rng(i).choice(list("abcdefgh "), PROMPT)) for i in range(64)]
+    turns = StepsInTurn(model)
+    with TemporaryDirectory() as folder:
+        config = GRPOConfig(
+            folder,
+            max_steps=len(WAYS) * (ROUNDS + 1),
+            per_device_train_batch_size=SCORED,
+            gradient_accumulation_steps=ROLLOUTS // SCORED,
+            num_generations=2,
+            max_completion_length=RESPONSE,
+            gradient_checkpointing=False,
+            bf16=False,  # entered with the way
+            logging_strategy="no",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+        )
+        trainer = GRPOTrainer(
+            model,
+            reward_funcs=lambda completions, **_: [float(i % 2) for i in range(len(completions))],
+            args=config,
+            train_dataset=Dataset.from_dict({"prompt": prompts}),
+            processing_class=tokenizer,
+            callbacks=[turns],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return np.array(turns.taken).reshape(-1, len(WAYS))[1:].tolist()
+
+
+def compare_ways() -> None:
+    """Print the table of `WAYS`."""
+    model = gemma()
+    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+    drawn, scored = ROLLOUTS * RESPONSE, SCORED * RESPONSE
+    rows = []
+
+    def add(name: str, tokens: int, taken: list[list[float]]) -> None:
+        times = np.array(taken)
+        speeds = tokens / np.median(times, axis=0)
+        ratios = np.median(times[:, :1] / times, axis=0)
+        rows.append(
+            [name, *(f"{speed:.1f} ({ratio:.2f})" for speed, ratio in zip(speeds, ratios, strict=True))]
+        )
+
+    def in_turn(call: Callable[[Gemma3ForCausalLM], None]) -> list[list[float]]:
+        taken = []
+        for _ in range(ROUNDS + 1):
+            taken.append([])
+            for way in WAYS:
+                with entered(way, model):
+                    taken[-1].append(seconds(lambda: call(model)))
+        return taken[1:]
+
+    add(f"drawing {ROLLOUTS} responses at once", drawn, in_turn(drawing))
+    add(f"learning from {SCORED} responses at once", scored, in_turn(learning))
+    add(f"a GRPO step of {ROLLOUTS} rollouts", drawn, grpo_steps(model))
+    with heading("Training on a CPU: response tokens a second (times TRL's), shape of Gemma 3 270M"):
+        table(["what", *WAYS], rows)
+        print(
+            f"\nMedians of {ROUNDS} rounds, {torch.get_num_threads()} threads. "
+            f"Responses of {RESPONSE} tokens to prompts of {PROMPT}."
+        )
+
+
+def compare_optimizers() -> None:
+    """Print what a step of AdamW takes as TRL has it by default (fused) and otherwise."""
+    model = gemma()
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    steps = {
+        name: torch.optim.AdamW(model.parameters(), lr=1e-6, fused=fused).step
+        for name, fused in (("adamw_torch", False), ("adamw_torch_fused", True))
+    }
+    taken = np.array([[seconds(step) for step in steps.values()] for _ in range(ROUNDS + 1)])[1:]
+    print_two("A step of the optimizer on a CPU: seconds, 268 million parameters", list(steps), taken)
+
+
+def compare_pages() -> None:
+    """Print what `learning` takes with memory in pages of 4 KiB and in large ones, a process each."""
+    settings = {"small pages": "0", "large pages": "1"}
+
+    def taken(value: str) -> float:
+        environment = os.environ | {"THP_MEM_ALLOC_ENABLE": value}
+        command = [sys.executable, __file__, "learning"]
+        run = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        return float(run.stdout)
+
+    rounds = np.array([[taken(value) for value in settings.values()] for _ in range(ROUNDS)])
+    title = f"Learning on a CPU with `THP_MEM_ALLOC_ENABLE=1`: seconds, {SCORED} responses, {WAYS[-1]}"
+    print_two(title, list(settings), rounds)
+
+
+def print_two(title: str, names: list[str], taken: np.ndarray) -> None:
+    """Print medians of seconds [rounds, 2] and their ratio."""
+    medians = [f"{value:.2f}" for value in np.median(taken, axis=0)]
+    with heading(title):
+        table([*names, "ratio"], [[*medians, f"{np.median(taken[:, 0] / taken[:, 1]):.2f}"]])
+
+
+def learning_alone() -> None:
+    """Print the seconds of `learning` in the last of `WAYS`, the median of rounds, in this process."""
+    model = gemma()
+    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+    with entered(WAYS[-1], model):
+        print(np.median([seconds(lambda: learning(model)) for _ in range(ROUNDS + 1)][1:]))
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     warnings.filterwarnings("ignore")
-    ways = ["TRL's own", "corrpo train", *(["with bf16"] if has_bfloat16() else [])]
-    threads = torch.get_num_threads()
-    model = gemma()
-    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
-    rows = []
-    for count in dict.fromkeys((1, threads)):
-        torch.set_num_threads(count)
-        for name, call, tokens in (
-            (f"drawing {ROLLOUTS} responses at once", drawing, ROLLOUTS * RESPONSE),
-            (f"learning from {SCORED} responses at once", learning, SCORED * RESPONSE),
-        ):
-            for way in ways:
-                seconds(call, model, way)
-            taken = np.array([[seconds(call, model, way) for way in ways] for _ in range(ROUNDS)])
-            speeds = [f"{tokens / value:.1f}" for value in np.median(taken, axis=0)]
-            ratios = [f"{np.median(taken[:, 0] / taken[:, i]):.2f}" for i in range(1, len(ways))]
-            rows.append([name, str(count), *speeds, *ratios])
-    with heading("Training on a CPU: response tokens a second, shape of Gemma 3 270M"):
-        table(["what", "threads", *ways, *(f"ratio, {way}" for way in ways[1:])], rows)
-        print(f"\nMedians of {ROUNDS} rounds. Responses of {RESPONSE} tokens to prompts of {PROMPT}.")
+    compare_ways()
+    compare_optimizers()
+    compare_pages()
 
 
 if __name__ == "__main__":
-    main()
+    learning_alone() if sys.argv[1:] == ["learning"] else main()
