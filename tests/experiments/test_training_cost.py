@@ -12,7 +12,7 @@ from commands import ROOT
 from corrpo.experiments.experiment_result import experiment_result
 from corrpo.experiments.recipe_reader import read_experiment
 from corrpo.experiments.result_tables import RUNS_SCHEMA, table_of
-from corrpo.experiments.training_cost import COSTS_SCHEMA, arm_costs, matched_arms
+from corrpo.experiments.training_cost import COSTS_SCHEMA, arm_costs, matched_arms, unmatched_arms
 from corrpo.report.figures import arm_accuracy_and_cost
 from corrpo.report.pages.experiment import write_experiment_report
 from corrpo.report.pages.experiment_markdown import markdown
@@ -85,7 +85,10 @@ def test_what_cannot_be_matched_is_left_out():
     one_missing = costs().filter(~((pl.col("arm") == "grpo") & (pl.col("seed") == 2)))
     assert matched_arms(one_missing, "grpo", 0.95) == ()
     slow = costs(arms={"grpo": (1000, 1.0), "corrpo": (1000, 99.0)})
-    assert [row.measure for row in matched_arms(slow, "grpo", 0.95)] == ["generated_tokens"]
+    (row,) = matched_arms(slow, "grpo", 0.95)
+    assert row.measure == "generated_tokens"
+    assert unmatched_arms(slow, "grpo", [row]) == [("qwen2", "corrpo", "seconds")]
+    assert unmatched_arms(none, "grpo", []) == []
 
 
 def test_costs_of_arms_are_means_over_seeds_and_those_of_earlier_tables_are_none():
@@ -131,6 +134,9 @@ def test_the_report_shows_costs_and_arms_at_equal_cost(result, tmp_path):
     assert line in text
     assert "−30.0" in page
     assert json.loads(json.dumps(result.as_dict()))["matched"][0]["difference"]["n_seeds"] == 3
+    assert "Not compared" not in text
+    part = replace(result, matched=result.matched[1:])
+    assert "Not compared with grpo at equal cost: corrpo on" in markdown(part, registered)
     without = replace(result, costs=table_of([], COSTS_SCHEMA), matched=())
     assert "at equal cost" not in markdown(without, registered)
     of_one_model = replace(result, verdict=replace(result.verdict, others=()))

@@ -95,7 +95,8 @@ def arm_costs(runs: pl.DataFrame, confidence: float) -> tuple[ArmCost, ...]:
 def matched_arms(costs: pl.DataFrame, baseline: str, confidence: float) -> tuple[MatchedArm, ...]:
     """Each arm but the baseline at equal cost, for each model and measure; `costs` has `COSTS_SCHEMA`.
 
-    Left out where runs were not evaluated, or the cost that all reached lies before an evaluation.
+    Left out where runs were not evaluated, or the cost that all reached lies before an evaluation; see
+    `unmatched_arms`.
     """
     evaluated = costs.drop_nulls("accuracy")
     matched = []
@@ -110,6 +111,23 @@ def matched_arms(costs: pl.DataFrame, baseline: str, confidence: float) -> tuple
                     accuracy, difference = means[0].within(0, 1), means[1].within(-1, 1)
                     matched.append(MatchedArm(model, arm, baseline, measure, budget, accuracy, difference))
     return tuple(matched)
+
+
+def unmatched_arms(
+    costs: pl.DataFrame, baseline: str, matched: Sequence[MatchedArm]
+) -> list[tuple[str, str, str]]:
+    """Model, arm and measure of what `matched_arms` left out, of models with evaluations while they trained.
+
+    Args:
+        costs: of `COSTS_SCHEMA`.
+        baseline: the arm that the others are compared with.
+        matched: what was not left out.
+    """
+    evaluated = costs.drop_nulls("accuracy")["model"].unique()
+    pairs = costs.filter(pl.col("model").is_in(evaluated.implode()), pl.col("arm") != baseline)
+    arms = pairs.select("model", "arm").unique(maintain_order=True).rows()
+    found = {(row.model, row.arm, row.measure) for row in matched}
+    return [(*arm, measure) for arm in arms for measure in MEASURES if (*arm, measure) not in found]
 
 
 def _curves(evaluated: pl.DataFrame, arm: str, measure: str) -> dict[int, tuple[Array, Array]]:

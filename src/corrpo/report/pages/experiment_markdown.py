@@ -7,7 +7,7 @@ from corrpo.experiments.accuracy_against_rho import AccuracyAgainstRho
 from corrpo.experiments.arm_difference import Contrast, SeedMean
 from corrpo.experiments.comparisons import Comparison
 from corrpo.experiments.experiment_result import ExperimentResult
-from corrpo.experiments.training_cost import MEASURES
+from corrpo.experiments.training_cost import MEASURES, unmatched_arms
 from corrpo.report.formatting import DASH, bracketed, count, decimal, markdown_table, p_value, percent
 
 FIGURES = {
@@ -94,6 +94,13 @@ def cost_sentences(result: ExperimentResult) -> list[str]:
             "Equal cost is the largest that every run of both arms had reached. Accuracy there is by the "
             "evaluations while they trained, on a line between two of them; differences are paired by seed. "
             "None of it enters the verdict."
+        )
+    baseline = result.verdict.analysis.baseline
+    if left_out := unmatched_arms(result.costs, baseline, result.matched):
+        named = ", ".join(f"{arm} on {model} ({MEASURES[measure]})" for model, arm, measure in left_out)
+        sentences.append(
+            f"Not compared with {baseline} at equal cost: {named}. Runs of the two have other seeds, "
+            "or were not all evaluated at or before the largest cost that all of them had reached."
         )
     return sentences
 
