@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -48,7 +49,7 @@ WAYS = (
 
 
 def gemma() -> Gemma3ForCausalLM:
-    """The shape of Gemma 3 270M, float32, random weights."""
+    """The shape of Gemma 3 270M, float32, random weights, with the head that TRL's trainers give a model."""
     torch.manual_seed(0)
     config = Gemma3TextConfig(
         vocab_size=262_144,
@@ -59,7 +60,9 @@ def gemma() -> Gemma3ForCausalLM:
         num_key_value_heads=1,
         head_dim=256,
     )
-    return Gemma3ForCausalLM(config)
+    model = Gemma3ForCausalLM(config)
+    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+    return model
 
 
 def entered(way: str, model: Gemma3ForCausalLM) -> ExitStack:
@@ -97,11 +100,22 @@ def learning(model: Gemma3ForCausalLM) -> None:
     ).loss.backward()
 
 
-def seconds(call: Callable[[], object]) -> float:
+def seconds(call: Callable[..., object], *arguments: Any) -> float:
     """Time of a call."""
     start = time.perf_counter()
-    call()
+    call(*arguments)
     return time.perf_counter() - start
+
+
+def seconds_in(way: str, model: Gemma3ForCausalLM, call: Callable[[Gemma3ForCausalLM], None]) -> float:
+    """Time of a call in one of `WAYS`."""
+    with entered(way, model):
+        return seconds(call, model)
+
+
+def after_the_first(timed: list[Callable[[], float]]) -> np.ndarray:
+    """Seconds that each of `timed` returns, in turn, [rounds, timed]; one round before them warms up."""
+    return np.array([[take() for take in timed] for _ in range(ROUNDS + 1)])[1:]
 
 
 class StepsInTurn(TrainerCallback):
@@ -121,8 +135,8 @@ class StepsInTurn(TrainerCallback):
         self.way.close()
 
 
-def grpo_steps(model: Gemma3ForCausalLM) -> list[list[float]]:
-    """Seconds of whole steps of GRPOTrainer with 8 rollouts of 4 prompts, [rounds][ways]."""
+def grpo_steps(model: Gemma3ForCausalLM) -> np.ndarray:
+    """Seconds of whole steps of GRPOTrainer with 8 rollouts of 4 prompts, [rounds, ways]."""
     tokenizer = load_model("lab:qwen2/base")[1]
     prompts = ["".join(np.random.default_rng(i).choice(list("abcdefgh "), PROMPT)) for i in range(64)]
     turns = StepsInTurn(model)
@@ -152,36 +166,28 @@ def grpo_steps(model: Gemma3ForCausalLM) -> list[list[float]]:
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return np.array(turns.taken).reshape(-1, len(WAYS))[1:].tolist()
+    return np.array(turns.taken).reshape(-1, len(WAYS))[1:]
+
+
+def in_turn(call: Callable[[Gemma3ForCausalLM], None], model: Gemma3ForCausalLM) -> np.ndarray:
+    """Seconds of a call in each of `WAYS`, [rounds, ways]."""
+    return after_the_first([partial(seconds_in, way, model, call) for way in WAYS])
 
 
 def compare_ways() -> None:
     """Print the table of `WAYS`."""
     model = gemma()
-    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
     drawn, scored = ROLLOUTS * RESPONSE, SCORED * RESPONSE
+    measured = (
+        (f"drawing {ROLLOUTS} responses at once", drawn, in_turn(drawing, model)),
+        (f"learning from {SCORED} responses at once", scored, in_turn(learning, model)),
+        (f"a GRPO step of {ROLLOUTS} rollouts", drawn, grpo_steps(model)),
+    )
     rows = []
-
-    def add(name: str, tokens: int, taken: list[list[float]]) -> None:
-        times = np.array(taken)
-        speeds = tokens / np.median(times, axis=0)
-        ratios = np.median(times[:, :1] / times, axis=0)
-        rows.append(
-            [name, *(f"{speed:.1f} ({ratio:.2f})" for speed, ratio in zip(speeds, ratios, strict=True))]
-        )
-
-    def in_turn(call: Callable[[Gemma3ForCausalLM], None]) -> list[list[float]]:
-        taken = []
-        for _ in range(ROUNDS + 1):
-            taken.append([])
-            for way in WAYS:
-                with entered(way, model):
-                    taken[-1].append(seconds(lambda: call(model)))
-        return taken[1:]
-
-    add(f"drawing {ROLLOUTS} responses at once", drawn, in_turn(drawing))
-    add(f"learning from {SCORED} responses at once", scored, in_turn(learning))
-    add(f"a GRPO step of {ROLLOUTS} rollouts", drawn, grpo_steps(model))
+    for name, tokens, taken in measured:
+        speeds, ratios = tokens / np.median(taken, axis=0), np.median(taken[:, :1] / taken, axis=0)
+        cells = [f"{speed:.1f} ({ratio:.2f})" for speed, ratio in zip(speeds, ratios, strict=True)]
+        rows.append([name, *cells])
     with heading("Training on a CPU: response tokens a second (times TRL's), shape of Gemma 3 270M"):
         table(["what", *WAYS], rows)
         print(
@@ -199,7 +205,7 @@ def compare_optimizers() -> None:
         name: torch.optim.AdamW(model.parameters(), lr=1e-6, fused=fused).step
         for name, fused in (("adamw_torch", False), ("adamw_torch_fused", True))
     }
-    taken = np.array([[seconds(step) for step in steps.values()] for _ in range(ROUNDS + 1)])[1:]
+    taken = after_the_first([partial(seconds, step) for step in steps.values()])
     print_two("A step of the optimizer on a CPU: seconds, 268 million parameters", list(steps), taken)
 
 
@@ -227,10 +233,7 @@ def print_two(title: str, names: list[str], taken: np.ndarray) -> None:
 
 def learning_alone() -> None:
     """Print the seconds of `learning` in the last of `WAYS`, the median of rounds, in this process."""
-    model = gemma()
-    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
-    with entered(WAYS[-1], model):
-        print(np.median([seconds(lambda: learning(model)) for _ in range(ROUNDS + 1)][1:]))
+    print(np.median(after_the_first([partial(seconds_in, WAYS[-1], gemma(), learning)])))
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
-import torch
 
 from corrpo.cli.main import main
 from corrpo.errors import BadInputError, CorrpoError, OutputFolderError, first_line
@@ -25,6 +24,7 @@ from corrpo.models.generation.backend import Generation
 from corrpo.models.generation.backends.vllm import VllmEngine
 from corrpo.models.generation.batches import response_text
 from corrpo.models.load_options import LoadOptions
+from memory_errors import MEMORY_ERRORS
 
 QUICK = EvaluateOptions(n=3, max_new_tokens=60, temperature=1.0, top_p=1.0, batch_size=8)
 MODEL = "r=lab:qwen2/reasoning"
@@ -319,14 +319,7 @@ def test_the_table_holds_the_models_of_every_call(tmp_path):
     assert set(pl.read_parquet(tmp_path / "evaluations.parquet")["key"]) == {"r", "b"}
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
-        MemoryError(),
-    ],
-)
+@pytest.mark.parametrize("error", MEMORY_ERRORS)
 def test_no_memory_for_one_checkpoint_does_not_lose_the_others(error, tmp_path, monkeypatch):
     from corrpo.models.generation.backends.transformers import TransformersEngine
 

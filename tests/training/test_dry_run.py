@@ -15,6 +15,7 @@ from corrpo.training.dry_run import dry_run
 from corrpo.training.recipe import parse_recipe
 from corrpo.training.run_stage import train
 from corrpo.training.stages import config_class
+from memory_errors import MEMORY_ERRORS
 
 SETTINGS = {
     "dataset": "lab:sums",
@@ -105,14 +106,7 @@ def test_the_state_of_the_optimizer_is_counted(optimizer, bytes_each, tmp_path):
     assert cost.seconds > 0
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory."),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
-        MemoryError(),
-    ],
-)
+@pytest.mark.parametrize("error", MEMORY_ERRORS)
 def test_memory_that_runs_out_is_one_line(error, tmp_path, monkeypatch):
     def run_out(*_, **__):
         raise error
